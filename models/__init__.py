@@ -1,0 +1,1 @@
+"""Networks that predict the next frames of a video."""
