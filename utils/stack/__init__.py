@@ -1,1 +1,8 @@
-"""Chainer on today's Python, NumPy and CuPy; import `chainer`, `F` and `L` from here only."""
+"""Chainer on today's stack: `from utils.stack import F, L, chainer`, never `import chainer`."""
+
+from utils.stack import compat
+
+chainer = compat.mended_chainer()
+F, L = chainer.functions, chainer.links
+
+__all__ = ["F", "L", "chainer"]

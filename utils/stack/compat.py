@@ -1,0 +1,203 @@
+"""Chainer 7.8.1 mended for NumPy 2, for Python 3.10 to 3.13, for CuPy 13 or 14 or none."""
+
+import contextlib
+import ctypes
+import functools
+import io
+import sys
+import threading
+import types
+import warnings
+
+import numpy as np
+
+
+def mended_chainer():
+    """Import Chainer with every mend in place, whatever was imported before -> the module."""
+    for mend in BEFORE_IMPORT:
+        mend()
+    with no_cupy_without_driver(), no_nccl_notice():
+        import chainer
+    for mend in AFTER_IMPORT:
+        mend(chainer)
+    return chainer
+
+
+# What `import chainer` itself needs
+
+
+def forget_half_import():
+    """A bare `import chainer` fails on NumPy 2 but leaves submodules bound to the dead package."""
+    if "chainer" not in sys.modules:
+        for name in [name for name in sys.modules if name.startswith("chainer.")]:
+            del sys.modules[name]
+
+
+def restore_numpy_names():
+    """functions/array/as_strided.py:10 and 252, resize_images.py:179-196: NumPy 2 and 1.24
+    removed `sctypes` and `float`.
+    """
+    names = {
+        "float": float,
+        "sctypes": {
+            "int": [np.int8, np.int16, np.int32, np.int64],
+            "float": [np.float16, np.float32, np.float64],
+        },
+    }
+    for name, value in names.items():
+        if not hasattr(np, name):
+            setattr(np, name, value)
+
+
+def skip_environment_check():
+    """_environment_check.py:6 imports numpy.distutils, which Python 3.12 ended, in order to
+    warn of old Apple libraries, of any CuPy newer than 7.
+    """
+    check = types.ModuleType("chainer._environment_check")
+    check.check = lambda: None
+    sys.modules.setdefault(check.__name__, check)
+
+
+def stand_in_for_pkg_resources():
+    """testing/helper.py:6, which gradient_check imports: setuptools 82 removed pkg_resources,
+    80 warns of it. Chainer asks it only whether a test's optional packages are there.
+    """
+    pkg_resources = types.ModuleType("pkg_resources")
+    pkg_resources.ResolutionError = type("ResolutionError", (Exception,), {})
+
+    class WorkingSet:
+        def require(self, *requirements):
+            raise pkg_resources.ResolutionError(*requirements)
+
+    pkg_resources.WorkingSet = WorkingSet
+    sys.modules.setdefault(pkg_resources.__name__, pkg_resources)
+
+
+@contextlib.contextmanager
+def no_cupy_without_driver():
+    """backends/cuda.py:72 imports CuPy, then calls it available, even where no NVIDIA driver is."""
+    if "cupy" in sys.modules or has_nvidia_driver():
+        yield
+        return
+    sys.modules["cupy"] = None  # makes `import cupy` an ImportError
+    try:
+        yield
+    finally:
+        del sys.modules["cupy"]
+
+
+def has_nvidia_driver():
+    """Whether the driver's own library loads; needs no CUDA library, starts no context."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def no_nccl_notice():
+    """training/updaters/multiprocess_parallel_updater.py:16 tries NCCL, which only training on
+    several GPUs uses; CuPy warns where it is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*nccl library could not be loaded", UserWarning)
+        yield
+
+
+# What Chainer does once it is imported
+
+
+def refuse_pickles(chainer):
+    """serializers/npz.py:21 lets NumPy unpickle what a snapshot holds, which can run any code.
+
+    None, which Chainer saves for an array that is not there yet, is recognised by its bytes.
+    """
+    chainer.serializers.npz._allow_pickle_kwargs["allow_pickle"] = False
+    deserializer = chainer.serializers.npz.NpzDeserializer
+    read = deserializer.__call__
+    file = io.BytesIO()
+    np.save(file, None)
+    none = file.getvalue()
+
+    @functools.wraps(read)
+    def read_array_or_none(self, key, value):
+        try:
+            return read(self, key, value)
+        except ValueError:
+            with self.npz.zip.open(f"{self.path}{key.lstrip('/')}.npy") as member:
+                if member.read(len(none) + 1) == none:
+                    return None
+            raise
+
+    deserializer.__call__ = read_array_or_none
+
+
+def hush_cudnn_notice(chainer):
+    """backends/cuda.py:154 tells every GPU user to reinstall CuPy: 14 dropped cuDNN for good."""
+    chainer.backends.cuda.check_cuda_available._already_warned = True
+
+
+def mend_categorical(chainer):
+    """distributions/categorical.py:75: since NumPy 2.0 `meshgrid` returns a tuple, not a list."""
+
+    def log_prob(self, x):
+        places = np.indices(self.batch_shape)
+        return self.log_p[(*places, chainer.as_array(x).astype(np.int32))]
+
+    chainer.distributions.Categorical.log_prob = log_prob
+
+
+def mend_pad_sequence(chainer):
+    """functions/array/pad_sequence.py:55: NumPy 2 (NEP 50) refuses -1 in an unsigned array."""
+    function = chainer.functions.array.pad_sequence.PadSequence
+    forward = function.forward
+
+    @functools.wraps(forward)
+    def forward_with_wrapped_padding(self, xs):
+        if xs[0].dtype.kind == "u":
+            self.padding = np.asarray(self.padding).astype(xs[0].dtype)[()]
+        return forward(self, xs)
+
+    function.forward = forward_with_wrapped_padding
+
+
+def mend_deconvolution(chainer):
+    """functions/connection/deconvolution_2d.py:340 passes Variables where :362 wants shapes: no
+    gradient of W alone on the CPU, under any NumPy.
+    """
+    function = chainer.functions.connection.deconvolution_2d.Deconvolution2DFunction
+    set_cover_all = function._set_cover_all
+
+    @functools.wraps(set_cover_all)
+    def set_cover_all_of_shapes(self, x, w):
+        set_cover_all(self, getattr(x, "shape", x), getattr(w, "shape", w))
+
+    function._set_cover_all = set_cover_all_of_shapes
+
+
+def mend_prefetch_thread(chainer):
+    """iterators/multiprocess_iterator.py:475: Python 3.10 deprecated `Thread.setDaemon`."""
+
+    class Thread(threading.Thread):
+        def setDaemon(self, daemon):
+            self.daemon = daemon
+
+    names = vars(threading) | {"Thread": Thread}
+    chainer.iterators.multiprocess_iterator.threading = types.SimpleNamespace(**names)
+
+
+BEFORE_IMPORT = (
+    forget_half_import,
+    restore_numpy_names,
+    skip_environment_check,
+    stand_in_for_pkg_resources,
+)
+AFTER_IMPORT = (
+    refuse_pickles,
+    hush_cudnn_notice,
+    mend_categorical,
+    mend_pad_sequence,
+    mend_deconvolution,
+    mend_prefetch_thread,
+)
