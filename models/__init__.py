@@ -1,1 +1,31 @@
-"""Networks that predict the next frames of a video."""
+"""Networks that predict the next frames of a video, each found by its `build` function."""
+
+import importlib
+import inspect
+import pkgutil
+
+
+def builders():
+    """Return {architecture name: its build function}, one for each file here that has a `build`."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        build = getattr(importlib.import_module(f"{__name__}.{module.name}"), "build", None)
+        if build:
+            found[module.name.replace("_", "-")] = build
+    return found
+
+
+def create(arch, history, horizon, channels, size, **options):
+    """Build the architecture called `arch` for clips of (height, width) `size`.
+
+    `options` are its own (a pyramid, a width); None stands for the architecture's default.
+    Raises ValueError, in one line, for an unknown name or an option the architecture does not have.
+    """
+    known = builders()
+    if arch not in known:
+        raise ValueError(f"--arch {arch}: no such architecture; choose from {', '.join(known)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in inspect.signature(known[arch]).parameters:
+            raise ValueError(f"--{name} {given[name]}: {arch} has no such option; leave it out")
+    return known[arch](history, horizon, channels, size, **given)

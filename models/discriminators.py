@@ -1,0 +1,92 @@
+"""The discriminators of Mathieu, Couprie and LeCun (ICLR 2016), section 3.2, one for each scale."""
+
+from typing import NamedTuple
+
+from utils.stack import F, L, chainer
+
+
+class Layout(NamedTuple):
+    """The layers that judge one frame size."""
+
+    convolutions: tuple  # of (kernel, maps, stride), valid
+    pool: int  # max pooling after them, 1 for none
+    units: tuple  # of the fully connected layers before the logit
+
+
+# Keyed by the smallest frame size that the layers are for.  "small" is the authors' public
+# training script.  The paper has none for 64x64: the two strides keep its first fully connected
+# layer at 13 million weights, where the layers of 32x32 would need 254 million.
+LAYOUTS = {
+    "paper": {
+        4: Layout(((3, 64, 1),), 1, (512, 256)),
+        8: Layout(((3, 64, 1), (3, 128, 1), (3, 128, 1)), 1, (1024, 512)),
+        16: Layout(((5, 128, 1), (5, 256, 1), (5, 256, 1)), 1, (1024, 512)),
+        32: Layout(((7, 128, 1), (7, 256, 1), (5, 512, 1), (5, 128, 1)), 1, (1024, 512)),
+        64: Layout(((7, 128, 1), (7, 256, 1), (5, 512, 2), (5, 128, 2)), 1, (1024, 512)),
+    },
+    "small": {
+        4: Layout(((3, 32, 1),), 1, (256, 128)),
+        8: Layout(((3, 32, 1), (3, 32, 1), (3, 64, 1)), 1, (256, 128)),
+        16: Layout(((5, 32, 1), (5, 32, 1), (5, 64, 1)), 1, (256, 128)),
+        32: Layout(((7, 32, 1), (7, 32, 1), (5, 64, 1), (5, 128, 1)), 2, (256, 128)),
+        64: Layout(((7, 32, 1), (7, 32, 1), (5, 64, 2), (5, 128, 2)), 2, (256, 128)),
+    },
+}
+
+
+class Discriminators(chainer.ChainList):
+    """One discriminator for each scale; all judge the frames that follow the past of their scale.
+
+    sizes: the (height, width) of each scale, coarse to fine.  conditional: each sees the past
+    frames with the future ones, as the paper has it; otherwise it judges the future by itself.
+    """
+
+    def __init__(self, sizes, history, horizon, channels, width="paper", conditional=True):
+        super().__init__()
+        self.conditional = conditional
+        inputs = (history + horizon if conditional else horizon) * channels
+        layouts = LAYOUTS[width]
+        for height, breadth in sizes:
+            fits = max((s for s in layouts if s <= min(height, breadth)), default=min(layouts))
+            self.append(Discriminator((height, breadth), inputs, layouts[fits]))
+
+    def forward(self, pasts, futures):
+        """Judge each scale: lists of (B, history, C, h, w) and (B, horizon, C, h, w), coarse to
+        fine, in [-1, 1] -> list of (B, 1), the logits of "this future is real"."""
+        logits = []
+        for judge, past, future in zip(self, pasts, futures, strict=True):
+            frames = F.concat([past, future], axis=1) if self.conditional else future
+            batch, _, _, height, width = frames.shape
+            logits.append(judge(F.reshape(frames, (batch, -1, height, width))))
+        return logits
+
+
+class Discriminator(chainer.Chain):
+    """Valid convolutions and fully connected layers, ReLU between them, a logit at the end."""
+
+    def __init__(self, size, inputs, layout):
+        super().__init__()
+        self.pool = layout.pool
+        height, width = size
+        with self.init_scope():
+            self.convolutions = chainer.ChainList()
+            for kernel, maps, stride in layout.convolutions:
+                self.convolutions.append(L.Convolution2D(inputs, maps, kernel, stride))
+                height, width = ((n - kernel) // stride + 1 for n in (height, width))
+                inputs = maps
+            inputs *= (height // self.pool) * (width // self.pool)
+            self.layers = chainer.ChainList()
+            for units in (*layout.units, 1):
+                self.layers.append(L.Linear(inputs, units))
+                inputs = units
+
+    def forward(self, x):
+        """(B, inputs, h, w) in [-1, 1] -> (B, 1) logits."""
+        for convolution in self.convolutions:
+            x = F.relu(convolution(x))
+        if self.pool > 1:
+            x = F.max_pooling_2d(x, self.pool, cover_all=False)
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = F.relu(layer(x))
+        return last(x)

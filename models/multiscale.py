@@ -1,0 +1,93 @@
+"""The multi-scale generator of Mathieu, Couprie and LeCun (ICLR 2016), section 3.2, table 1."""
+
+from models.predictor import Predictor, enlarge
+from utils.stack import F, L, chainer
+
+# Kernels and feature maps of each scale, coarse to fine.  A pyramid of more scales repeats the
+# last.  "small" is the authors' public training script: the paper's maps divided by 8.
+KERNELS = ((3, 3, 3, 3), (5, 3, 3, 5), (5, 3, 3, 3, 3, 5), (7, 5, 5, 5, 5, 7))
+MAPS = {
+    "paper": ((128, 256, 128),) * 2 + ((128, 256, 512, 256, 128),) * 2,
+    "small": ((16, 32, 16),) * 2 + ((16, 32, 64, 32, 16),) * 2,
+}
+
+
+PYRAMIDS = {32: "4-8-16-32", 64: "4-8-16-32-64"}  # unless told otherwise, by clip size
+
+
+def build(history, horizon, channels, size, pyramid=None, width="paper"):
+    """The generator for clips of `size`, square, its scales of the sizes that `pyramid` lists.
+
+    pyramid: sizes from coarse to fine such as "4-16-32-64", the last one the clips' own.
+    """
+    finest = size[0]
+    pyramid = pyramid or PYRAMIDS.get(finest)
+    if not pyramid:
+        raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
+    try:
+        scales = [int(scale) for scale in pyramid.split("-")]
+    except ValueError:
+        scales = [0]
+    growing = all(a and b > a and b % a == 0 for a, b in zip(scales, scales[1:], strict=False))
+    if not growing or scales[0] < 1 or tuple(size) != (scales[-1],) * 2:
+        raise ValueError(
+            f"--pyramid {pyramid}: list sizes from coarse to fine, each a multiple of the one "
+            f"before, up to the clips' {size[0]}x{size[1]}; for example {PYRAMIDS[32]}"
+        )
+    return MultiScale(history, horizon, channels, [finest // scale for scale in scales], width)
+
+
+class MultiScale(Predictor):
+    """Predict small, then refine: each scale adds detail to the enlarged guess of the one below.
+
+    Equation 4 of the paper, with the tanh of the authors' code after the sum:
+    guess_k = tanh(enlarge(guess_{k-1}) + refine_k(past_k, enlarge(guess_{k-1}))).
+    Fully convolutional: trained on 32x32 clips, it predicts frames of any size.
+    """
+
+    def __init__(self, history, horizon, channels, factors, width):
+        super().__init__(history, horizon, channels)
+        self.factors = tuple(factors)
+        self.multiple = self.factors[0]
+        seen, made = history * channels, horizon * channels
+        with self.init_scope():
+            self.refiners = chainer.ChainList()
+            for level in range(len(factors)):
+                spec = min(level, len(KERNELS) - 1)
+                inputs = seen + made if level else seen
+                maps = (*MAPS[width][spec], made)
+                self.refiners.append(Refiner(inputs, maps, KERNELS[spec]))
+
+    def pyramid(self, past):
+        """past (B, history, C, H, W) -> [(B, horizon, C, H/f, W/f) for f in factors]."""
+        guess, guesses = None, []
+        for seen, refine in zip(self.scales(past), self.refiners, strict=True):
+            batch, _, _, height, width = seen.shape
+            seen = F.reshape(seen, (batch, -1, height, width))  # (B, history*C, h, w)
+            if guess is None:
+                guess = F.tanh(refine(seen))
+            else:
+                guess = enlarge(guess, height // guess.shape[-2])
+                guess = F.tanh(guess + refine(F.concat([seen, guess])))
+            guesses.append(guess)
+        return [
+            F.reshape(guess, (len(guess), self.horizon, self.channels, *guess.shape[-2:]))
+            for guess in guesses
+        ]
+
+
+class Refiner(chainer.ChainList):
+    """Convolutions that keep the size, ReLU between them, the last one linear."""
+
+    def __init__(self, inputs, maps, kernels):
+        super().__init__()
+        for outputs, kernel in zip(maps, kernels, strict=True):
+            self.append(L.Convolution2D(inputs, outputs, kernel, pad=kernel // 2))
+            inputs = outputs
+
+    def forward(self, x):
+        """(B, inputs, H, W) -> (B, maps[-1], H, W)."""
+        *hidden, last = self
+        for convolution in hidden:
+            x = F.relu(convolution(x))
+        return last(x)

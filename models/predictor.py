@@ -1,0 +1,67 @@
+"""What every architecture has in common: frames in, frames out, at any frame size."""
+
+from utils.stack import F, chainer
+
+
+class Predictor(chainer.Chain):
+    """A network that predicts `horizon` frames from the `history` frames before them.
+
+    A subclass defines `pyramid(past)`: past (B, history, C, H, W), float32 in [-1, 1], H and W
+    multiples of `multiple` -> a list of (B, horizon, C, H/f, W/f), one for each f of `factors`,
+    coarse to fine.  An architecture with a single scale returns a list of one.
+    """
+
+    factors = (1,)  # how much smaller than the frame each prediction is, coarse to fine
+    multiple = 1  # what H and W must be a multiple of inside `pyramid`
+
+    def __init__(self, history, horizon, channels):
+        super().__init__()
+        self.history, self.horizon, self.channels = history, horizon, channels
+
+    def forward(self, past):
+        """Predict the frames after past, (B, history, C, H, W) in [-1, 1], any H and W.
+
+        Returns (B, horizon, C, H, W).  Where H or W is not a multiple of `multiple` the frames
+        are continued with their last row or column and the prediction is cropped back.
+        """
+        height, width = past.shape[-2:]
+        for axis in (-2, -1):
+            past = continue_edge(past, axis, -past.shape[axis] % self.multiple)
+        future = self.pyramid(past)[-1]
+        if future.shape[-2:] != (height, width):
+            future = future[..., :height, :width]
+        return future
+
+    def scales(self, frames):
+        """Frames (B, T, C, H, W) -> the same at the sizes of `pyramid`, coarse to fine.
+
+        Each coarse pixel is the mean of the f x f pixels it stands for.
+        """
+        return [shrink(frames, factor) for factor in self.factors]
+
+
+def continue_edge(frames, axis, count):
+    """Repeat the last row (axis -2) or column (axis -1) of frames `count` times."""
+    if not count:
+        return frames
+    edge = frames[..., -1:, :] if axis == -2 else frames[..., -1:]
+    return F.concat([frames] + [edge] * count, axis=frames.ndim + axis)
+
+
+def shrink(frames, factor):
+    """(..., H, W) -> (..., H/factor, W/factor): means of factor x factor blocks."""
+    if factor == 1:
+        return frames
+    *lead, height, width = frames.shape
+    blocks = (*lead, height // factor, factor, width // factor, factor)
+    return F.mean(F.reshape(frames, blocks), axis=(len(lead) + 1, len(lead) + 3))
+
+
+def enlarge(frames, factor):
+    """(..., H, W) -> (..., H*factor, W*factor): each pixel repeated, nearest neighbour."""
+    if factor == 1:
+        return frames
+    *lead, height, width = frames.shape
+    pixels = F.reshape(frames, (*lead, height, 1, width, 1))
+    blocks = F.broadcast_to(pixels, (*lead, height, factor, width, factor))
+    return F.reshape(blocks, (*lead, height * factor, width * factor))

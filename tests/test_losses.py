@@ -1,0 +1,98 @@
+"""Losses against formulas written out by hand, and their gradients against numerical ones."""
+
+import numpy as np
+import pytest
+
+from utils import losses
+from utils.stack import F, chainer
+
+SHAPE = (2, 1, 3, 5, 6)
+
+
+@pytest.fixture
+def frames():
+    random = np.random.default_rng(0)
+    return [random.uniform(-1, 1, SHAPE) for _ in range(2)]
+
+
+def plain_gdl(predicted, true, alpha):
+    """Equation 6 of Mathieu et al. pixel by pixel."""
+    total = {"down": [], "right": []}
+    *lead, height, width = true.shape
+    for index in np.ndindex(*lead):
+        p, t = predicted[index], true[index]
+        for i in range(height):
+            for j in range(width):
+                if i:
+                    gap = abs(abs(t[i, j] - t[i - 1, j]) - abs(p[i, j] - p[i - 1, j]))
+                    total["down"].append(gap**alpha)
+                if j:
+                    gap = abs(abs(t[i, j] - t[i, j - 1]) - abs(p[i, j] - p[i, j - 1]))
+                    total["right"].append(gap**alpha)
+    return np.mean(total["down"]) + np.mean(total["right"])
+
+
+@pytest.mark.parametrize("p", [1, 2, 1.5])
+def test_lp_is_the_mean_power_of_the_difference(frames, p):
+    predicted, true = frames
+    expected = np.mean(np.abs(predicted - true) ** p)
+    assert losses.lp(predicted, true, p).array == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1, 2, 1.5])
+def test_gdl_is_equation_6(frames, alpha):
+    predicted, true = frames
+    expected = plain_gdl(predicted, true, alpha)
+    assert losses.gdl(predicted, true, alpha).array == pytest.approx(expected, rel=1e-12)
+
+
+def test_gdl_does_not_see_the_direction_of_an_edge(frames):
+    """The inner absolute values, which a well-known port leaves out."""
+    _, true = frames
+    assert losses.gdl(-true, true, 1).array == 0
+    assert losses.gdl(true, true + 0.5, 1).array == pytest.approx(0, abs=1e-12)
+
+
+def test_gdl_does_not_let_channels_cancel():
+    true = np.zeros((1, 1, 2, 4, 4))
+    predicted = true.copy()
+    predicted[..., 0, :, 2:], predicted[..., 1, :, 2:] = 1, -1
+    assert losses.gdl(predicted, true, 1).array > 0
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_bce_is_equation_2_with_the_natural_logarithm(target):
+    logits = np.linspace(-4, 4, 9)
+    chance = 1 / (1 + np.exp(-logits))
+    expected = -np.mean(np.log(chance if target else 1 - chance))
+    assert losses.bce(logits, target).array == pytest.approx(expected, rel=1e-12)
+
+
+def test_bce_stays_finite_for_a_discriminator_that_is_sure():
+    logits = chainer.Variable(np.array([-1e4, 1e4], np.float32))
+    loss = losses.bce(logits, 1) + losses.bce(logits, 0)
+    loss.backward()
+    assert np.isfinite(loss.array)
+    assert np.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda p, t: losses.lp(p, t, 1),
+        lambda p, t: losses.lp(p, t, 2),
+        lambda p, t: losses.lp(p, t, 1.5),
+        lambda p, t: losses.gdl(p, t, 1),
+        lambda p, t: losses.gdl(p, t, 2),
+        lambda p, t: losses.bce(F.sum(p, axis=(1, 2, 3, 4)), 1),
+        lambda p, t: losses.bce(F.sum(p, axis=(1, 2, 3, 4)), 0),
+    ],
+    ids=["l1", "l2", "l1.5", "gdl1", "gdl2", "real", "fake"],
+)
+def test_gradients_are_the_numerical_ones(frames, loss):
+    from chainer import gradient_check  # only after utils.stack has mended Chainer
+
+    predicted, true = frames
+    gradient_check.check_backward(
+        lambda p: loss(p, true), predicted, None, dtype=np.float64, eps=1e-6, rtol=1e-5, atol=1e-7
+    )

@@ -1,0 +1,112 @@
+"""The paper's generator with its discriminators, layer by layer."""
+
+import numpy as np
+import pytest
+
+import models
+from models.discriminators import Discriminators
+from models.predictor import enlarge, shrink
+from utils.stack import F
+
+SIZES = [(4, 4), (8, 8), (16, 16), (32, 32)]
+
+
+def layers(chain):
+    return [(link.W.shape[1], link.W.shape[0], link.W.shape[2]) for link in chain]
+
+
+@pytest.fixture(scope="module")
+def gen():
+    return models.create("multiscale", 4, 1, 3, (32, 32))
+
+
+def test_generator_has_the_papers_maps_and_kernels(gen):
+    coarse = [(128, 256, 3), (256, 128, 3)]
+    assert layers(gen.refiners[0]) == [(12, 128, 3), *coarse, (128, 3, 3)]
+    assert layers(gen.refiners[1]) == [(15, 128, 5), *coarse, (128, 3, 5)]
+    fine = [(128, 256), (256, 512), (512, 256), (256, 128)]
+    assert layers(gen.refiners[2]) == [(15, 128, 5), *((*io, 3) for io in fine), (128, 3, 5)]
+    assert layers(gen.refiners[3]) == [(15, 128, 7), *((*io, 5) for io in fine), (128, 3, 7)]
+
+
+def test_discriminators_have_the_papers_layers():
+    dis = Discriminators(SIZES, 4, 1, 3)
+    assert [layers(d.convolutions) for d in dis] == [
+        [(15, 64, 3)],
+        [(15, 64, 3), (64, 128, 3), (128, 128, 3)],
+        [(15, 128, 5), (128, 256, 5), (256, 256, 5)],
+        [(15, 128, 7), (128, 256, 7), (256, 512, 5), (512, 128, 5)],
+    ]
+    assert [[fc.W.shape[::-1] for fc in d.layers] for d in dis] == [
+        [(2 * 2 * 64, 512), (512, 256), (256, 1)],
+        [(2 * 2 * 128, 1024), (1024, 512), (512, 1)],
+        [(4 * 4 * 256, 1024), (1024, 512), (512, 1)],
+        [(12 * 12 * 128, 1024), (1024, 512), (512, 1)],
+    ]
+
+
+def test_small_is_the_authors_public_script():
+    gen = models.create("multiscale", 4, 1, 3, (32, 32), width="small")
+    maps = [[conv.W.shape[0] for conv in refiner] for refiner in gen.refiners]
+    assert maps == [[16, 32, 16, 3]] * 2 + [[16, 32, 64, 32, 16, 3]] * 2
+    dis = Discriminators(SIZES, 4, 1, 3, "small")
+    assert [[conv.W.shape[0] for conv in d.convolutions] for d in dis] == [
+        [32],
+        [32, 32, 64],
+        [32, 32, 64],
+        [32, 32, 64, 128],
+    ]
+    assert [[fc.W.shape[0] for fc in d.layers] for d in dis] == [[256, 128, 1]] * 4
+    assert dis[3].layers[0].W.shape[1] == 6 * 6 * 128  # after 2x2 pooling
+
+
+@pytest.mark.parametrize(
+    "pyramid, factors",
+    [(None, (16, 8, 4, 2, 1)), ("4-16-32-64", (16, 4, 2, 1)), ("8-64", (8, 1))],
+)
+def test_pyramids_for_64x64_clips(pyramid, factors):
+    gen = models.create("multiscale", 4, 1, 3, (64, 64), pyramid=pyramid, width="small")
+    assert gen.factors == factors
+    frames = gen.pyramid(np.zeros((1, 4, 3, 64, 64), np.float32))
+    assert [f.shape for f in frames] == [(1, 1, 3, 64 // f, 64 // f) for f in factors]
+    dis = Discriminators([(64 // f, 64 // f) for f in factors], 4, 1, 3)
+    assert max(p.size for p in dis.params()) < 20e6
+    logits = dis(gen.scales(np.zeros((1, 4, 3, 64, 64), np.float32)), frames)
+    assert [logit.shape for logit in logits] == [(1, 1)] * len(factors)
+
+
+@pytest.mark.parametrize("pyramid", ["4-8-16", "8-4-32", "4-6-32", "0-32", "a-32", "", "32-32"])
+def test_a_pyramid_that_does_not_end_in_the_clips_size_is_refused(pyramid):
+    if not pyramid:
+        pyramid = "-"
+    with pytest.raises(ValueError, match=f"--pyramid {pyramid}: list sizes"):
+        models.create("multiscale", 4, 1, 3, (32, 32), pyramid=pyramid)
+
+
+def test_clips_of_an_unusual_size_need_a_pyramid():
+    with pytest.raises(ValueError, match="48x48.*--pyramid"):
+        models.create("multiscale", 4, 1, 3, (48, 48))
+
+
+def test_a_refiner_that_does_nothing_leaves_the_enlarged_guess(gen):
+    """The residual: guess_k = tanh(enlarged guess_{k-1} + what the refiner adds)."""
+    gen = models.create("multiscale", 4, 1, 3, (32, 32), width="small")
+    for refiner in gen.refiners[1:]:
+        refiner[-1].W.array[...] = 0
+        refiner[-1].b.array[...] = 0
+    past = np.random.default_rng(0).uniform(-1, 1, (1, 4, 3, 32, 32)).astype(np.float32)
+    first, second, *_ = gen.pyramid(past)
+    assert second.array[0, 0] == pytest.approx(np.tanh(first.array[0, 0].repeat(2, 1).repeat(2, 2)))
+
+
+def test_every_scale_sees_the_past_at_its_own_size(gen):
+    past = np.random.default_rng(0).uniform(-1, 1, (1, 4, 3, 32, 32)).astype(np.float32)
+    coarse = gen.scales(past)[0]
+    assert coarse.array[0, 0, 0, 0, 0] == pytest.approx(past[0, 0, 0, :8, :8].mean(), abs=1e-6)
+
+
+def test_shrink_is_average_pooling_and_enlarge_nearest_neighbour():
+    frames = np.random.default_rng(0).uniform(-1, 1, (2, 3, 8, 12))
+    assert shrink(frames, 4).array == pytest.approx(F.average_pooling_2d(frames, 4).array)
+    assert np.array_equal(enlarge(frames, 3).array, frames.repeat(3, 2).repeat(3, 3))
+    assert shrink(enlarge(frames, 2), 2).array == pytest.approx(frames)

@@ -1,0 +1,173 @@
+"""The training step: what each network learns from, leaving the other untouched."""
+
+import numpy as np
+import pytest
+
+import models
+from models.discriminators import Discriminators
+from utils import losses
+from utils.batches import to_past_and_future
+from utils.stack import chainer
+from utils.updater import AdversarialUpdater, PredictionUpdater, Weights, descend
+
+HISTORY, SIZE = 2, (8, 8)
+WEIGHTS = Weights(lp=1, gdl=1, adv=0.05, p=2, alpha=1)
+
+
+class OneBatch(chainer.dataset.Iterator):
+    """The same two clips for ever."""
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        self.clips = random.integers(0, 256, (2, HISTORY + 1, 3, *SIZE), np.uint8)
+
+    def next(self):
+        return self.clips
+
+
+def networks():
+    np.random.seed(0)
+    gen = models.create("multiscale", HISTORY, 1, 3, SIZE, pyramid="4-8", width="small")
+    dis = Discriminators([(4, 4), (8, 8)], HISTORY, 1, 3, "small")
+    return gen, dis
+
+
+def adversarial(weights=WEIGHTS, lr_gen=0.0, lr_dis=0.0):
+    gen, dis = networks()
+    optimizers = [
+        chainer.optimizers.SGD(lr).setup(net) for lr, net in ((lr_gen, gen), (lr_dis, dis))
+    ]
+    convert = to_past_and_future(HISTORY)
+    device = chainer.get_device("@numpy")
+    return AdversarialUpdater(OneBatch(), *optimizers, weights, convert, device)
+
+
+def state(chain):
+    return np.concatenate([p.array.ravel() for p in chain.params()])
+
+
+def gradient(chain):
+    return np.concatenate([p.grad.ravel() for p in chain.params()])
+
+
+def gen_gradient(**changed):
+    updater = adversarial(WEIGHTS._replace(**changed))
+    updater.update()
+    return gradient(updater.get_optimizer("gen").target)
+
+
+def test_each_loss_reaches_the_generator_in_proportion_to_its_weight():
+    nothing = {"lp": 0, "gdl": 0, "adv": 0}
+    alone = [gen_gradient(**{**nothing, name: 1}) for name in nothing]
+    for found in alone:
+        assert np.abs(found).max() > 1e-6
+    combined = gen_gradient(lp=0.5, gdl=2, adv=3)
+    expected = 0.5 * alone[0] + 2 * alone[1] + 3 * alone[2]
+    assert combined == pytest.approx(expected, abs=1e-6)
+
+
+def test_exponents_change_the_generators_gradient():
+    for changed in ({"p": 1}, {"alpha": 2}):
+        assert not np.allclose(gen_gradient(), gen_gradient(**changed), atol=1e-6)
+
+
+def test_gradients_are_those_of_the_whole_loss_written_out():
+    """Against one plain backward pass through both networks, nothing shared or left out."""
+    updater = adversarial(WEIGHTS._replace(adv=1))
+    updater.update()
+    gen, dis = networks()
+    past, future = updater.converter(OneBatch().next(), chainer.get_device("@numpy"))
+    fakes, reals, pasts = gen.pyramid(past), gen.scales(future), gen.scales(past)
+
+    dis_loss = 0
+    for judged, target in ((reals, 1), ([f.array for f in fakes], 0)):
+        dis_loss += sum(losses.bce(logit, target) for logit in dis(pasts, judged))
+    dis.cleargrads()
+    dis_loss.backward()
+    assert gradient(updater.get_optimizer("dis").target) == pytest.approx(gradient(dis), abs=1e-6)
+
+    gen_loss = sum(losses.bce(logit, 1) for logit in dis(pasts, fakes))
+    for fake, real in zip(fakes, reals, strict=True):
+        gen_loss += losses.lp(fake, real, 2) + losses.gdl(fake, real, 1)
+    gen.cleargrads()
+    gen_loss.backward()
+    assert gradient(updater.get_optimizer("gen").target) == pytest.approx(gradient(gen), abs=1e-6)
+
+
+def test_the_generators_loss_is_scored_by_the_discriminators_just_updated():
+    still, moved = adversarial(lr_dis=0.0), adversarial(lr_dis=0.5)
+    for updater in (still, moved):
+        updater.update()
+    gradients = [gradient(updater.get_optimizer("gen").target) for updater in (still, moved)]
+    assert not np.allclose(*gradients, atol=1e-6)
+
+
+@pytest.mark.parametrize("trained, kept", [("gen", "dis"), ("dis", "gen")])
+def test_a_step_of_one_network_leaves_the_other_untouched(trained, kept):
+    rates = {f"lr_{trained}": 0.1}
+    updater = adversarial(**rates)
+    before = {n: state(updater.get_optimizer(n).target) for n in (trained, kept)}
+    updater.update()
+    after = {n: state(updater.get_optimizer(n).target) for n in (trained, kept)}
+    assert np.array_equal(before[kept], after[kept])
+    assert not np.array_equal(before[trained], after[trained])
+
+
+class Calls(chainer.FunctionHook):
+    """Names of the functions that run, those of backward passes included."""
+
+    def __init__(self):
+        self.names = []
+
+    def forward_preprocess(self, function, in_data):
+        self.names.append(type(function).__name__)
+
+
+def test_training_the_generator_works_out_no_gradient_of_the_discriminators_weights():
+    gen, dis = networks()
+    past, future = to_past_and_future(HISTORY)(OneBatch().next(), chainer.get_device("@numpy"))
+    loss = sum(losses.bce(logit, 1) for logit in dis(gen.scales(past), gen.pyramid(past)))
+    optimizer = chainer.optimizers.SGD(0.0).setup(gen)
+    dis.cleargrads()
+    with Calls() as calls:
+        descend(optimizer, loss)
+    assert all(param.grad is None for param in dis.params())
+    assert calls.names.count("Convolution2DGradW") == sum(len(r) for r in gen.refiners)
+    assert "LinearGradWeight" not in calls.names
+
+
+def test_training_the_discriminators_runs_nothing_of_the_generator():
+    updater = adversarial()
+    gen, dis = networks()
+    past, future = updater.converter(OneBatch().next(), chainer.get_device("@numpy"))
+    pasts, reals, fakes = gen.scales(past), gen.scales(future), gen.pyramid(past)
+    optimizer = chainer.optimizers.SGD(0.0).setup(dis)
+    gen.cleargrads()
+    with Calls() as calls:
+        descend(optimizer, updater.discrimination(dis, pasts, reals, fakes))
+    assert all(param.grad is None for param in gen.params())
+    assert calls.names.count("Convolution2DGradW") == sum(len(d.convolutions) for d in dis)
+
+
+def test_without_adversary_the_gradient_is_that_of_the_likeness_alone():
+    gen, _ = networks()
+    optimizer = chainer.optimizers.SGD(0.0).setup(gen)
+    device = chainer.get_device("@numpy")
+    convert = to_past_and_future(HISTORY)
+    PredictionUpdater(OneBatch(), optimizer, WEIGHTS, convert, device).update()
+    assert gradient(gen) == pytest.approx(gen_gradient(adv=0), abs=1e-7)
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_discriminators_see_the_past_only_if_conditional(conditional):
+    np.random.seed(0)
+    dis = Discriminators([(4, 4), (8, 8)], HISTORY, 1, 3, "small", conditional)
+    random = np.random.default_rng(0)
+    past, other, future = (
+        [random.uniform(-1, 1, (2, t, 3, n, n)).astype(np.float32) for n in (4, 8)]
+        for t in (HISTORY, HISTORY, 1)
+    )
+    logits, others = dis(past, future), dis(other, future)
+    assert [logit.shape for logit in logits] == [(2, 1), (2, 1)]
+    for logit, changed in zip(logits, others, strict=True):
+        assert np.array_equal(logit.array, changed.array) == (not conditional)

@@ -1,0 +1,89 @@
+"""One training step: batch in, parameters moved."""
+
+from typing import NamedTuple
+
+from utils import losses
+from utils.stack import F, chainer
+
+
+class Weights(NamedTuple):
+    """How much each loss of the generator counts, with the exponents of two of them."""
+
+    lp: float
+    gdl: float
+    adv: float
+    p: float
+    alpha: float
+
+
+class PredictionUpdater(chainer.training.updaters.StandardUpdater):
+    """Train the generator alone on the differences between its predictions and the future."""
+
+    def __init__(self, batches, gen_optimizer, weights, converter, device, **others):
+        optimizers = {"gen": gen_optimizer, **others}
+        super().__init__(batches, optimizers, converter=converter, device=device)
+        self.weights = weights
+
+    def update_core(self):
+        gen_optimizer = self.get_optimizer("gen")
+        gen = gen_optimizer.target
+        past, future = self.converter(self.get_iterator("main").next(), self.device)
+        loss = self.likeness(gen, gen.pyramid(past), gen.scales(future))
+        descend(gen_optimizer, loss)
+
+    def likeness(self, gen, fakes, reals):
+        """Weighted sum of Lp and gradient difference loss, each summed over the scales."""
+        weights = self.weights
+        lp = sum(losses.lp(f, r, weights.p) for f, r in zip(fakes, reals, strict=True))
+        gdl = sum(losses.gdl(f, r, weights.alpha) for f, r in zip(fakes, reals, strict=True))
+        chainer.report({"lp": lp, "gdl": gdl}, gen)
+        return weights.lp * lp + weights.gdl * gdl
+
+
+class AdversarialUpdater(PredictionUpdater):
+    """Train generator and discriminators in turn (Mathieu et al., algorithm 1).
+
+    Two savings leave every gradient exact.  The discriminators judge real and fake frames in one
+    batch, since nothing in them looks across a batch.  One forward pass of the generator serves
+    both steps: the discriminators see its frames as plain arrays, so the graph still fits the
+    generator's weights when its own turn comes, and is scored by the discriminators just improved.
+    """
+
+    def __init__(self, batches, gen_optimizer, dis_optimizer, weights, converter, device):
+        super().__init__(batches, gen_optimizer, weights, converter, device, dis=dis_optimizer)
+
+    def update_core(self):
+        gen_optimizer, dis_optimizer = self.get_optimizer("gen"), self.get_optimizer("dis")
+        gen, dis = gen_optimizer.target, dis_optimizer.target
+        past, future = self.converter(self.get_iterator("main").next(), self.device)
+        pasts, reals, fakes = gen.scales(past), gen.scales(future), gen.pyramid(past)
+
+        descend(dis_optimizer, self.discrimination(dis, pasts, reals, fakes))
+        loss = self.likeness(gen, fakes, reals)
+        loss += self.weights.adv * self.persuasion(gen, dis, pasts, fakes)
+        descend(gen_optimizer, loss)
+
+    def discrimination(self, dis, pasts, reals, fakes):
+        """Loss of the discriminators (equation 2): real is 1, fake is 0; summed over the scales."""
+        twice = [F.concat([past, past], axis=0) for past in pasts]
+        both = [F.concat([r, f.array], axis=0) for r, f in zip(reals, fakes, strict=True)]
+        halves = [F.split_axis(logits, 2, axis=0) for logits in dis(twice, both)]
+        loss = sum(losses.bce(real, 1) + losses.bce(fake, 0) for real, fake in halves)
+        chainer.report({"loss": loss}, dis)
+        return loss
+
+    def persuasion(self, gen, dis, pasts, fakes):
+        """Adversarial loss of the generator (equation 3): all its frames should pass for real."""
+        adv = sum(losses.bce(logits, 1) for logits in dis(pasts, fakes))
+        chainer.report({"adv": adv}, gen)
+        return adv
+
+
+def descend(optimizer, loss):
+    """Take one step of the optimizer down loss.
+
+    Gradients are worked out for the optimizer's own target and nothing else, so a network that
+    only passes a gradient on neither spends time on its weights nor is touched.
+    """
+    chainer.grad([loss], list(optimizer.target.params()), set_grad=True)
+    optimizer.update()
