@@ -1,0 +1,183 @@
+"""Clips on disk in one sharded Zarr v3 array."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tensorstore
+
+from utils.errors import UserError
+
+KIND = "video clips"
+SHARD_BYTES = 2**25  # uncompressed; what one worker holds in memory before it writes
+INDEX_CACHE_BYTES = 2**26  # shard indices, so that a random read touches the disk once
+ZSTD_LEVEL = 3
+
+
+def locate(path):
+    """The tensorstore key-value store of a local folder or of a URL such as s3://bucket/clips."""
+    if "://" in str(path):
+        return f"{str(path).rstrip('/')}/"
+    return {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
+
+
+class ClipStore:
+    """uint8 clips (N, T, C, H, W), T = history + horizon.
+
+    The array's own metadata, zarr.json, is written last: its length counts finished clips only,
+    so a reader never takes a half-written store as good.
+    """
+
+    def __init__(self, path, metadata):
+        self.path = path
+        self.metadata = metadata
+        self.attributes = metadata["attributes"]
+        self.history, self.horizon = self.attributes["history"], self.attributes["horizon"]
+        self.shape = tuple(metadata["shape"][1:])
+        self.shard = metadata["chunk_grid"]["configuration"]["chunk_shape"][0]
+        self._array = self._reach(len(self))
+
+    @classmethod
+    def open(cls, path):
+        """Open a finished store; UserError where there is none."""
+        store = cls._open(path)
+        if not len(store):
+            raise UserError(
+                f"{path} has no finished clips: make them with `python process_data.py --overwrite`"
+            )
+        return store
+
+    @classmethod
+    def create(cls, path, history, horizon, size, channels=3):
+        """An empty store for clips of `size` (height, width)."""
+        clip = [history + horizon, channels, *size]
+        inner = [
+            {"name": "bytes"},
+            {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}},
+            {"name": "crc32c"},
+        ]
+        index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+        shard = {"chunk_shape": [1, *clip], "codecs": inner, "index_codecs": index}
+        per_shard = max(1, SHARD_BYTES // int(np.prod(clip)))
+        grid = {"chunk_shape": [per_shard, *clip]}
+        metadata = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": [0, *clip],
+            "data_type": "uint8",
+            "fill_value": 0,
+            "dimension_names": ["clip", "time", "channel", "height", "width"],
+            "chunk_grid": {"name": "regular", "configuration": grid},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "codecs": [{"name": "sharding_indexed", "configuration": shard}],
+            "attributes": {"kind": KIND, "history": history, "horizon": horizon, "runs": []},
+        }
+        store = cls(path, metadata)
+        store._write_metadata(metadata)
+        return store
+
+    @classmethod
+    def find(cls, path):
+        """The store at `path`, finished or not; None where there is nothing.
+
+        UserError if something else is there.
+        """
+        if "://" not in str(path) and not os.path.lexists(path):
+            return None
+        if "://" not in str(path) and Path(path).is_dir() and not any(Path(path).iterdir()):
+            return None
+        return cls._open(path)
+
+    @classmethod
+    def _open(cls, path):
+        try:
+            found = tensorstore.KvStore.open(locate(path)).result().read("zarr.json").result()
+        except ValueError as error:
+            raise UserError(f"cannot read {path}: {error}") from None
+        if found.state != "value":
+            if "://" not in str(path) and os.path.lexists(path):
+                raise UserError(f"{path} is not a clip store: give another path")
+            raise UserError(f"no clips at {path}: make them with `python process_data.py`")
+        try:
+            metadata = json.loads(found.value)
+            if metadata["attributes"]["kind"] != KIND:
+                raise ValueError
+            return cls(path, metadata)
+        except (ValueError, KeyError, TypeError, LookupError):
+            raise UserError(f"{path} is not a clip store: give another path") from None
+
+    def __len__(self):
+        return self.metadata["shape"][0]
+
+    @property
+    def fingerprint(self):
+        """A digest of what the clips are: their shape, options, seeds, sources, versions."""
+        identity = json.dumps(self.metadata, sort_keys=True)
+        return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+
+    def read(self, indices):
+        """Clips `indices`, any order, repeats allowed -> uint8 (n, T, C, H, W)."""
+        try:
+            return self._array[np.asarray(indices, np.int64)].read().result()
+        except ValueError as error:
+            raise UserError(f"{self.path} is damaged: {error}; make it anew") from None
+
+    def write(self, start, clips, length):
+        """Store uint8 (n, T, C, H, W) from clip `start` on, in an array that will be `length`."""
+        try:
+            self._reach(length)[start : start + len(clips)].write(clips).result()
+        except ValueError as error:
+            raise UserError(f"cannot write to {self.path}: {error}") from None
+
+    def commit(self, length, run):
+        """Declare the first `length` clips finished; `run` says how the new ones were made."""
+        runs = [*self.attributes["runs"], run]
+        attributes = {**self.attributes, "runs": runs}
+        shape = [length, *self.shape]
+        self._write_metadata({**self.metadata, "shape": shape, "attributes": attributes})
+
+    def bytes_on_disk(self):
+        """Size of all files of a local store."""
+        return sum(file.stat().st_size for file in Path(self.path).rglob("*") if file.is_file())
+
+    def clear(self):
+        """Delete the store."""
+        self._files().delete_range(tensorstore.KvStore.KeyRange()).result()
+        if "://" not in str(self.path):
+            shutil.rmtree(self.path)  # folders and locks that a killed writer left
+
+    def drop_unfinished(self):
+        """Delete the shards behind the last finished clip, which an interrupted writer left."""
+        files = self._files()
+        for key in files.list().result():
+            name, *numbers = key.decode().split("/")
+            if name == "c" and int(numbers[0]) * self.shard >= len(self):
+                files.delete_range(tensorstore.KvStore.KeyRange(key, key + b"\0")).result()
+
+    def _write_metadata(self, metadata):
+        text = json.dumps(metadata, indent=1).encode()
+        try:
+            self._files().write("zarr.json", text).result()
+        except ValueError as error:
+            raise UserError(f"cannot write to {self.path}: {error}") from None
+
+    def _files(self):
+        return tensorstore.KvStore.open(locate(self.path)).result()
+
+    def _reach(self, length):
+        """The array as if it had `length` clips; the stored metadata is not touched."""
+        metadata = {**self.metadata, "shape": [length, *self.shape]}
+        spec = {
+            "driver": "zarr3",
+            "kvstore": locate(self.path),
+            "metadata": metadata,
+            # Missing data is damage, not a black clip.
+            "fill_missing_data_reads": False,
+            "store_data_equal_to_fill_value": True,
+            "recheck_cached_data": "open",
+        }
+        context = tensorstore.Context({"cache_pool": {"total_bytes_limit": INDEX_CACHE_BYTES}})
+        return tensorstore.open(spec, open=True, assume_metadata=True, context=context).result()
