@@ -69,7 +69,8 @@ def seeds(seed, split, number):
 def step(game, direction, skip):
     """Hold `direction` for `skip` >= 2 emulator frames -> the last two's maximum, (H, W, 3) uint8.
 
-    The console draws each ghost in some frames only; with one frame they would come and go.
+    The console draws each ghost in some frames only: all four show in 14% of single frames, in
+    51% of such maxima (94% of those of four, which smear what moves).
     """
     for _ in range(skip - 1):
         game.act(direction)
