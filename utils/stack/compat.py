@@ -16,7 +16,7 @@ def mended_chainer():
     """Import Chainer with every mend in place, whatever was imported before -> the module."""
     for mend in BEFORE_IMPORT:
         mend()
-    with no_cupy_without_driver(), no_nccl_notice():
+    with no_cupy_without_driver(), no_idle_notices():
         import chainer
     for mend in AFTER_IMPORT:
         mend(chainer)
@@ -76,14 +76,20 @@ def stand_in_for_pkg_resources():
 @contextlib.contextmanager
 def no_cupy_without_driver():
     """backends/cuda.py:72 imports CuPy, then calls it available, even where no NVIDIA driver is."""
+
+    def find_spec(name, path=None, target=None):
+        if name == "cupy":
+            raise ImportError("this machine has no NVIDIA driver")
+
     if "cupy" in sys.modules or has_nvidia_driver():
         yield
         return
-    sys.modules["cupy"] = None  # makes `import cupy` an ImportError
+    finder = types.SimpleNamespace(find_spec=find_spec)
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        del sys.modules["cupy"]
+        sys.meta_path.remove(finder)
 
 
 def has_nvidia_driver():
@@ -96,12 +102,13 @@ def has_nvidia_driver():
 
 
 @contextlib.contextmanager
-def no_nccl_notice():
-    """training/updaters/multiprocess_parallel_updater.py:16 tries NCCL, which only training on
-    several GPUs uses; CuPy warns where it is not installed.
+def no_idle_notices():
+    """Chainer (backends/cuda.py:154) with CuPy (_environment.py) urge every GPU user to install
+    cuDNN 8, which CuPy 14 dropped for good, or NCCL, which only several GPUs together use.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"\s*nccl library could not be loaded", UserWarning)
+        for notice in (r"cuDNN is not enabled", r"\s*(cudnn|nccl) library could not be loaded"):
+            warnings.filterwarnings("ignore", notice, UserWarning)
         yield
 
 
@@ -131,11 +138,6 @@ def refuse_pickles(chainer):
             raise
 
     deserializer.__call__ = read_array_or_none
-
-
-def hush_cudnn_notice(chainer):
-    """backends/cuda.py:154 tells every GPU user to reinstall CuPy: 14 dropped cuDNN for good."""
-    chainer.backends.cuda.check_cuda_available._already_warned = True
 
 
 def mend_categorical(chainer):
@@ -195,7 +197,6 @@ BEFORE_IMPORT = (
 )
 AFTER_IMPORT = (
     refuse_pickles,
-    hush_cudnn_notice,
     mend_categorical,
     mend_pad_sequence,
     mend_deconvolution,
