@@ -1,0 +1,105 @@
+"""How long the paper's generator spends in convolutions, ours beside PyTorch's, on the CPU."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from utils.stack import F, chainer
+
+# Per level, coarse to fine: its maps' channels, its kernels (Mathieu et al. 2016, table 1).
+GENERATOR = [
+    ((12, 128, 256, 128, 3), (3, 3, 3, 3)),
+    ((15, 128, 256, 128, 3), (5, 3, 3, 5)),
+    ((15, 128, 256, 512, 256, 128, 3), (5, 3, 3, 3, 3, 5)),
+    ((15, 128, 256, 512, 256, 128, 3), (7, 5, 5, 5, 5, 7)),
+]
+DIRECTIONS = "forward", "data_gradient", "weight_gradient"
+
+
+def layers(batch, patch):
+    """(input, weights, bias, output's gradient) of every convolution, NumPy float32."""
+    rng = np.random.default_rng(0)
+
+    def array(*shape):
+        return rng.standard_normal(shape, np.float32)
+
+    for level, (channels, kernels) in enumerate(GENERATOR):
+        size = patch >> len(GENERATOR) - 1 - level
+        for taken, made, kernel in zip(channels[:-1], channels[1:], kernels, strict=True):
+            yield (
+                array(batch, taken, size, size),
+                array(made, taken, kernel, kernel),
+                array(made),
+                array(batch, made, size, size),
+            )
+
+
+def ours(x, w, b, gy):
+    """One function for each direction, through Chainer."""
+    pad = w.shape[-1] // 2
+    x, w, b, gy = map(chainer.Variable, (x, w, b, gy))
+    nodes = F.connection.convolution_2d
+    node = nodes.Convolution2DFunction(pad=pad)
+    return (
+        lambda: F.convolution_2d(x, w, b, pad=pad).array,
+        lambda: F.deconvolution_2d(gy, w, pad=pad, outsize=x.shape[2:]).array,
+        lambda: nodes.Convolution2DGradW(node, w.shape, w.dtype, None).apply((x, gy))[0].array,
+    )
+
+
+def theirs(x, w, b, gy):
+    """One function for each direction, through PyTorch."""
+    pad = w.shape[-1] // 2
+    x, w, b, gy = map(torch.from_numpy, (x, w, b, gy))
+    places = None, [1, 1], [pad, pad], [1, 1], False, [0, 0], 1
+    backward = torch.ops.aten.convolution_backward
+    return (
+        lambda: torch.nn.functional.conv2d(x, w, b, padding=pad).numpy(),
+        lambda: backward(gy, x, w, *places, [True, False, False])[0].numpy(),
+        lambda: backward(gy, x, w, *places, [False, True, False])[1].numpy(),
+    )
+
+
+def seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--patch", type=int, default=32, help="height and width, pixels")
+    parser.add_argument("--repeats", type=int, default=10, help="the fastest one counts")
+    args = parser.parse_args()
+
+    threads = len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    total = np.zeros((2, 3))  # seconds: ours, theirs; by direction
+    for layer in layers(args.batch, args.patch):
+        for direction, pair in enumerate(zip(ours(*layer), theirs(*layer), strict=True)):
+            a, b = (function() for function in pair)
+            assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
+            # Both sides in turns, so that what else the machine does falls on both.
+            times = [[seconds(function) for function in pair] for _ in range(args.repeats)]
+            total[:, direction] += np.min(times, axis=0)
+    report = {"threads": threads, "batch": args.batch, "patch": args.patch}
+    for direction, (a, b) in zip(DIRECTIONS, total.T, strict=True):
+        report[direction] = {
+            "ours_s": round(a, 4),
+            "pytorch_s": round(b, 4),
+            "ratio": round(a / b, 3),
+        }
+    report["ratio"] = round(total[0].sum() / total[1].sum(), 3)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

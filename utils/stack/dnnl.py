@@ -1,0 +1,357 @@
+"""2D convolutions of NumPy arrays by oneDNN 3, called through its C interface."""
+
+import ctypes
+import functools
+import math
+import threading
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from typing import NamedTuple
+
+import numpy as np
+
+WHEEL, LIBRARY = "onednn-cpu-gomp", "libdnnl.so.3"
+CACHE_LINE = 64  # bytes; oneDNN's vector kernels want buffers that start on one
+
+# Enumerators and macros of the C header; their values hold for all of oneDNN 3.
+CPU = IN_ORDER = TAG_ANY = SCRATCHPAD_USER = DIRECT = 1
+FORWARD_TRAINING = 64
+BF16, F32 = 2, 3
+QUERY_IMPLEMENTATION, QUERY_ARGUMENT_LAYOUT = 8, 255
+SRC, DST, WEIGHTS, BIAS, SCRATCHPAD = 1, 17, 33, 41, 80
+DIFF_SRC, DIFF_DST, DIFF_WEIGHTS = 129, 145, 161
+FROM, TO = SRC, DST
+
+
+class Argument(ctypes.Structure):
+    """What a primitive reads or writes in one of its roles (SRC, DST, ...)."""
+
+    _fields_ = [("role", c_int), ("memory", c_void_p)]
+
+
+New, Object, Dims = POINTER(c_void_p), c_void_p, POINTER(c_int64)
+FUNCTIONS = {  # all return a status
+    "engine_create": [New, c_int, c_size_t],
+    "stream_create": [New, Object, c_int],
+    "stream_destroy": [Object],
+    "stream_wait": [Object],
+    "primitive_attr_create": [New],
+    "primitive_attr_set_scratchpad_mode": [Object, c_int],
+    "memory_desc_create_with_tag": [New, c_int, Dims, c_int, c_int],
+    "memory_desc_destroy": [Object],
+    "memory_create": [New, Object, Object, c_void_p],
+    "memory_destroy": [Object],
+    "convolution_forward_primitive_desc_create": (
+        [New, Object, c_int, c_int] + [Object] * 4 + [Dims] * 4 + [Object]
+    ),
+    "convolution_backward_data_primitive_desc_create": (
+        [New, Object, c_int] + [Object] * 3 + [Dims] * 4 + [Object] * 2
+    ),
+    "convolution_backward_weights_primitive_desc_create": (
+        [New, Object, c_int] + [Object] * 4 + [Dims] * 4 + [Object] * 2
+    ),
+    "reorder_primitive_desc_create": [New] + [Object] * 5,
+    "primitive_desc_query": [Object, c_int, c_int, c_void_p],
+    "primitive_desc_destroy": [Object],
+    "primitive_create": [New, Object],
+    "primitive_execute": [Object, Object, c_int, POINTER(Argument)],
+    "primitive_destroy": [Object],
+}
+
+
+class Error(RuntimeError):
+    """oneDNN answered a call with another status than success."""
+
+
+class Library:
+    """oneDNN, loaded, with the engine and the attributes that all primitives share.
+
+    Raises OSError, with the loader's words, if there is no oneDNN 3 here.
+    """
+
+    def __init__(self):
+        self._lib = lib = ctypes.CDLL(_path())
+        lib.dnnl_status2str.restype = c_char_p
+        lib.dnnl_memory_desc_get_size.restype = c_size_t
+        lib.dnnl_memory_desc_get_size.argtypes = [Object]
+        lib.dnnl_memory_desc_equal.argtypes = [Object, Object]
+        self.size, self.equal = lib.dnnl_memory_desc_get_size, lib.dnnl_memory_desc_equal
+        for name, argtypes in FUNCTIONS.items():
+            function = getattr(lib, f"dnnl_{name}")
+            function.argtypes, function.errcheck = argtypes, self._check
+            setattr(self, name, function)
+
+        self.engine, self.attributes = c_void_p(), c_void_p()
+        self.engine_create(byref(self.engine), CPU, 0)
+        # With its own scratchpad, as is the default, a primitive is not safe to share by threads.
+        self.primitive_attr_create(byref(self.attributes))
+        self.primitive_attr_set_scratchpad_mode(self.attributes, SCRATCHPAD_USER)
+
+    def _check(self, status, function, _):
+        if status:
+            reason = self._lib.dnnl_status2str(status).decode()
+            raise Error(f"{function.__name__}: {reason}")
+
+
+def _path():
+    """The wheel's library if that is installed, else the name for the loader to look up."""
+    from importlib import metadata
+
+    try:
+        files = metadata.files(WHEEL) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    return next((str(file.locate()) for file in files if file.name == LIBRARY), LIBRARY)
+
+
+library = functools.cache(Library)
+
+
+class Owned:
+    """Anything oneDNN created for us; destroyed with the last reference to it."""
+
+    def __init__(self, kind, create, *args):
+        self._as_parameter_ = c_void_p()
+        self._destroy = getattr(library(), f"{kind}_destroy")
+        getattr(library(), create)(byref(self._as_parameter_), *args)
+
+    def __del__(self):
+        if self._as_parameter_:
+            self._destroy(self)
+
+
+def _layout(shape, dtype, tag=None):
+    """A memory descriptor: rows after rows as in NumPy, or TAG_ANY, what oneDNN likes best."""
+    plain = len(shape) + 1  # the tags a, ab, abc, abcd, abcde are 2 to 6
+    dims = (c_int64 * 12)(*shape)
+    create = "memory_desc_create_with_tag"
+    return Owned("memory_desc", create, len(shape), dims, dtype, tag or plain)
+
+
+def _memory(layout, address):
+    return Owned("memory", "memory_create", layout, library().engine, address)
+
+
+def _aligned(size):
+    """An uninitialised byte array of `size` that starts on a cache line."""
+    raw = np.empty(size + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + size]
+
+
+def _round_up(size):
+    return -(-size // CACHE_LINE) * CACHE_LINE
+
+
+class Thread(threading.local):
+    """What each thread has for itself: a stream, with one growing buffer for temporaries."""
+
+    def __init__(self):
+        self.stream = Owned("stream", "stream_create", library().engine, IN_ORDER)
+        self.buffer = _aligned(0)
+
+    def room(self, size):
+        """The address of `size` bytes, good until the next call in this thread."""
+        if self.buffer.size < size:
+            self.buffer = _aligned(size)
+        return self.buffer.ctypes.data
+
+
+thread = functools.cache(Thread)
+
+
+class Primitive:
+    """A compiled kernel; threads may share it."""
+
+    def __init__(self, create, *args):
+        self._descriptor = Owned("primitive_desc", create, *args)
+        self._kernel = Owned("primitive", "primitive_create", self._descriptor)
+        self._scratch_layout = self.layout(SCRATCHPAD)
+        self.scratch = library().size(self._scratch_layout)
+
+    def layout(self, role):
+        """The memory layout it wants in a role."""
+        layout = c_void_p()
+        query = library().primitive_desc_query
+        query(self._descriptor, QUERY_ARGUMENT_LAYOUT, role, byref(layout))
+        return layout
+
+    @property
+    def implementation(self):
+        """oneDNN's name for the kernel; those that begin with "ref" are slow loops."""
+        name = c_char_p()
+        library().primitive_desc_query(self._descriptor, QUERY_IMPLEMENTATION, 0, byref(name))
+        return name.value.decode()
+
+    def __call__(self, memories, scratch):
+        """Run on {role: memory}, with temporaries at address `scratch`."""
+        memories = {**memories, SCRATCHPAD: _memory(self._scratch_layout, scratch)}
+        arguments = [Argument(role, m._as_parameter_) for role, m in memories.items()]
+        stream, count = thread().stream, len(arguments)
+        library().primitive_execute(self._kernel, stream, count, (Argument * count)(*arguments))
+        library().stream_wait(stream)
+
+
+class Geometry(NamedTuple):
+    """The shapes of a 2D convolution, with all else that tells what it means."""
+
+    images: tuple  # (B, I, H, W)
+    weights: tuple  # (O, I / groups, kernel height, kernel width)
+    outputs: tuple  # (B, O, output height, output width)
+    stride: tuple
+    pad: tuple  # before the first row, before the first column
+    dilate: tuple
+    groups: int
+
+    @property
+    def grouped_weights(self):
+        """The weights' shape as oneDNN has it: groups are an axis of their own."""
+        if self.groups == 1:
+            return self.weights
+        return self.groups, self.weights[0] // self.groups, *self.weights[1:]
+
+    def numbers(self):
+        """Strides, gaps of dilation, padding before, padding after as oneDNN takes them."""
+        gaps = [dilate - 1 for dilate in self.dilate]
+        after = [self._pad_after(axis) for axis in (0, 1)]
+        return [(c_int64 * 12)(*pair) for pair in (self.stride, gaps, self.pad, after)]
+
+    def _pad_after(self, axis):
+        """As much as before if that gives these outputs, else just what they need, maybe < 0."""
+        size, output = self.images[2 + axis], self.outputs[2 + axis]
+        stride, pad = self.stride[axis], self.pad[axis]
+        reach = self.dilate[axis] * (self.weights[2 + axis] - 1) + 1
+        if (size + 2 * pad - reach) // stride + 1 == output:
+            return pad
+        return stride * (output - 1) + reach - size - pad
+
+
+class Operand:
+    """An array's way between NumPy's layout and the one a kernel wants it in."""
+
+    def __init__(self, kernel, role, shape, offset):
+        self._plain, self._packed = _layout(shape, F32), kernel.layout(role)
+        self._is_packed = library().equal(self._plain, self._packed)
+        self.role, self._offset = role, offset
+        self.end = offset + _round_up(library().size(self._packed))
+        ends = self._plain, self._packed
+        if role in (DST, DIFF_SRC, DIFF_WEIGHTS):
+            ends = reversed(ends)
+        source, target = ((layout, library().engine) for layout in ends)
+        create = "reorder_primitive_desc_create"
+        self.reorder = Primitive(create, *source, *target, library().attributes)
+
+    def memories(self, array, room):
+        """The array's memory, and the kernel's: the same one where that can be, else in `room`."""
+        address = array.ctypes.data
+        plain = _memory(self._plain, address)
+        if self._is_packed and address % CACHE_LINE == 0:
+            return plain, plain
+        return plain, _memory(self._packed, room + self._offset)
+
+
+class Convolution:
+    """One direction of a convolution, compiled for its shapes; threads may share it."""
+
+    def __init__(self, kernel, shapes, result):
+        """`shapes` tells each operand's by its role, the output's last; `result` is the array's."""
+        self.implementation = kernel.implementation
+        self._kernel, self._result = kernel, result
+        operands, end = [], 0
+        for role, shape in shapes.items():
+            operands.append(Operand(kernel, role, shape, end))
+            end = operands[-1].end
+        *self._inputs, self._output = operands
+        self._room = end
+        self._scratch = max(p.scratch for p in (kernel, *(o.reorder for o in operands)))
+
+    def __call__(self, *arrays):
+        """C-contiguous float32 arrays of the compiled shapes -> a new one."""
+        size = 4 * math.prod(self._result)
+        result = _aligned(size).view(np.float32).reshape(self._result)
+        room = thread().room(self._room + self._scratch)
+        scratch = room + self._room
+        packed = {}
+        for operand, array in zip(self._inputs, arrays, strict=True):
+            source, target = operand.memories(array, room)
+            if source is not target:
+                operand.reorder({FROM: source, TO: target}, scratch)
+            packed[operand.role] = target
+        target, source = self._output.memories(result, room)
+        self._kernel({**packed, self._output.role: source}, scratch)
+        if source is not target:
+            self._output.reorder({FROM: source, TO: target}, scratch)
+        return result
+
+
+def forward(geometry, bias):
+    """(images, weights[, bias]) -> outputs; raises Error if oneDNN has no kernel for it."""
+    shapes = {SRC: geometry.images, WEIGHTS: geometry.grouped_weights}
+    if bias:
+        shapes[BIAS] = geometry.weights[:1]
+    shapes[DST] = geometry.outputs
+    return Convolution(Primitive(*_forward(geometry, bias)), shapes, geometry.outputs)
+
+
+def data_gradient(geometry):
+    """(outputs' gradient, weights) -> images' gradient; raises Error as `forward` does."""
+    shapes = {
+        DIFF_DST: geometry.outputs,
+        WEIGHTS: geometry.grouped_weights,
+        DIFF_SRC: geometry.images,
+    }
+    kernel = Primitive(
+        "convolution_backward_data_primitive_desc_create",
+        library().engine,
+        DIRECT,
+        *_layouts(geometry),
+        *geometry.numbers(),
+        Owned("primitive_desc", *_forward(geometry)),
+        library().attributes,
+    )
+    return Convolution(kernel, shapes, geometry.images)
+
+
+def weight_gradient(geometry):
+    """(images, outputs' gradient) -> weights' gradient; raises Error as `forward` does."""
+    shapes = {
+        SRC: geometry.images,
+        DIFF_DST: geometry.outputs,
+        DIFF_WEIGHTS: geometry.grouped_weights,
+    }
+    images, weights, outputs = _layouts(geometry)
+    kernel = Primitive(
+        "convolution_backward_weights_primitive_desc_create",
+        library().engine,
+        DIRECT,
+        images,
+        weights,
+        None,  # no gradient of the bias: Chainer sums that itself
+        outputs,
+        *geometry.numbers(),
+        Owned("primitive_desc", *_forward(geometry)),
+        library().attributes,
+    )
+    return Convolution(kernel, shapes, geometry.weights)
+
+
+def _forward(geometry, bias=False):
+    """What creates a forward kernel; the gradients' kernels want it as a hint."""
+    images, weights, outputs = _layouts(geometry)
+    return (
+        "convolution_forward_primitive_desc_create",
+        library().engine,
+        FORWARD_TRAINING,
+        DIRECT,
+        images,
+        weights,
+        _layout(geometry.weights[:1], F32) if bias else None,
+        outputs,
+        *geometry.numbers(),
+        library().attributes,
+    )
+
+
+def _layouts(geometry):
+    """Images', weights' and outputs' layouts, left for oneDNN to choose."""
+    shapes = geometry.images, geometry.grouped_weights, geometry.outputs
+    return [_layout(shape, F32, TAG_ANY) for shape in shapes]

@@ -1,0 +1,138 @@
+"""Chainer's 2D convolutions on the CPU, computed by oneDNN where it can."""
+
+import functools
+import logging
+import os
+
+import numpy as np
+
+from utils.stack import dnnl
+
+KEPT = 512  # compiled convolutions, before the least recently used one goes
+
+logger = logging.getLogger(__name__)
+_log_once = functools.cache(logger.log)
+
+
+class Unsuitable(Exception):
+    """Chainer's own code has to do it: a log level, the reason."""
+
+
+def install(chainer):
+    """Let `chainer`'s 2D convolution and deconvolution, with their gradients, use oneDNN.
+
+    Without the library, with CHAINER_ONEDNN=0 and for what oneDNN cannot do they stay with
+    Chainer's own code, and the log says why, once.
+    """
+    connection = chainer.functions.connection
+    convolution, deconvolution = connection.convolution_2d, connection.deconvolution_2d
+    for node, compute in (
+        (convolution.Convolution2DFunction, _convolution),
+        (convolution.Convolution2DGradW, _weight_gradient),
+        (deconvolution.Deconvolution2DFunction, _deconvolution),
+    ):
+        node.forward_cpu = _preferring(compute, node.forward_cpu)
+
+
+def _preferring(compute, own):
+    @functools.wraps(own)
+    def forward_cpu(self, inputs):
+        try:
+            _check_library()
+            result = compute(self, *_check_arrays(self, inputs))
+        except Unsuitable as reason:
+            _log_once(*reason.args)
+            return own(self, inputs)
+        self.retain_inputs((0, 1))
+        return (result,)
+
+    return forward_cpu
+
+
+def _convolution(node, x, W, b=None):
+    if node.cudnn_fast:
+        raise Unsuitable(logging.INFO, "cudnn_fast is for GPUs")
+    outputs = x.shape[0], W.shape[0], *node._get_out_size(x.shape, W.shape)
+    run = _compiled(dnnl.forward, _geometry(node, x.shape, W.shape, outputs), b is not None)
+    return run(x, W) if b is None else run(x, W, b)
+
+
+def _weight_gradient(node, x, gy):
+    geometry = _geometry(node, x.shape, node.W_shape, gy.shape)
+    return _compiled(dnnl.weight_gradient, geometry)(x, gy)
+
+
+def _deconvolution(node, x, W, b=None):
+    # It is the data gradient of the convolution with the same weights.
+    node._calc_out_size(x.shape, W.shape)
+    images = x.shape[0], W.shape[1] * node.groups, node.outh, node.outw
+    y = _compiled(dnnl.data_gradient, _geometry(node, images, W.shape, x.shape))(x, W)
+    if b is not None:
+        y += b[:, None, None]
+    return y
+
+
+def _geometry(node, images, weights, outputs):
+    stride, pad, dilate = (node.sy, node.sx), (node.ph, node.pw), (node.dy, node.dx)
+    return dnnl.Geometry(images, weights, outputs, stride, pad, dilate, node.groups)
+
+
+def _check_arrays(node, inputs):
+    """The inputs, C-contiguous; raises Unsuitable unless oneDNN can take them."""
+    dtypes = {array.dtype for array in inputs}
+    if dtypes != {np.dtype(np.float32)}:
+        names = ", ".join(sorted(dtype.name for dtype in dtypes))
+        raise Unsuitable(logging.INFO, f"oneDNN's are for float32, not {names}")
+    if not all(array.size for array in inputs):
+        raise Unsuitable(logging.INFO, "an array is empty")
+    if any(node.input_layouts):
+        raise Unsuitable(logging.INFO, "a memory layout is for GPUs")
+    return [np.ascontiguousarray(array) for array in inputs]
+
+
+def _compiled(direction, *key):
+    convolution = _compile(direction, *key)
+    if isinstance(convolution, str):
+        raise Unsuitable(logging.INFO, convolution)
+    return convolution
+
+
+@functools.lru_cache(KEPT)
+def _compile(direction, geometry, *bias):
+    """A dnnl.Convolution, or why there is none."""
+    try:
+        convolution = direction(geometry, *bias)
+    except dnnl.Error as error:
+        return f"{error} for the {direction.__name__} of {geometry}"
+    if convolution.implementation.startswith("ref"):
+        return f"oneDNN has no fast {direction.__name__} for {geometry}"
+    return convolution
+
+
+def _check_library():
+    """Raise Unsuitable unless oneDNN is there for this process."""
+    global _obstacle
+    if _obstacle is None:
+        _obstacle = _load() or ()
+    if _obstacle:
+        raise Unsuitable(*_obstacle)
+
+
+_obstacle = None  # (log level, reason); () where there is none; None until it is looked for
+
+
+def _load():
+    """Load oneDNN, or return a log level and why it is not to be had."""
+    if os.environ.get("CHAINER_ONEDNN") == "0":
+        return logging.INFO, "CHAINER_ONEDNN is 0"
+    try:
+        dnnl.library()
+    except (OSError, dnnl.Error) as error:
+        return logging.WARNING, f"no oneDNN ({error}); pip install {dnnl.WHEEL} makes them faster"
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork():
+    # The library's threads stayed in the parent: the first call would wait for them for ever.
+    global _obstacle
+    _obstacle = logging.INFO, "this process was forked from one that had started oneDNN"
