@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 
 import constants
-from utils.errors import UserError, one_line
+from utils.errors import one_line
 from utils.workers import cores, workers
 
 
@@ -21,25 +21,25 @@ def whole(least):
     return integer
 
 
+def number(text):
+    """An argument type: a finite number from 0 up."""
+    if not 0 <= float(text) < float("inf"):
+        raise ValueError
+    return float(text)
+
+
 def parse(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("-n", "--clips", type=whole(1), default=constants.CLIPS)
-    parser.add_argument(
-        "--split", choices=["train", "test"], default="train", help="sets --images and --out"
-    )
-    parser.add_argument(
-        "--images", default=argparse.SUPPRESS, help="folder with a folder of frames per video"
-    )
-    parser.add_argument("-o", "--out", default=argparse.SUPPRESS, help="where the clips go")
-    parser.add_argument(
-        "--history", type=whole(1), default=constants.HISTORY, help="past frames of a clip"
-    )
-    parser.add_argument(
-        "--horizon", type=whole(1), default=constants.HORIZON, help="future frames of a clip"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("-n", "--clips", type=whole(1), default=constants.CLIPS, help="how many to make")
+    add("--split", choices=["train", "test"], default="train", help="sets --images and --out")
+    add("--images", help=f"folder of videos ({constants.TRAIN_DIR} or {constants.TEST_DIR})")
+    add("-o", "--out", help=f"({constants.TRAIN_CLIPS_DIR} or {constants.TEST_CLIPS_DIR})")
+    add("--history", type=whole(1), default=constants.HISTORY, help="past frames of a clip")
+    add("--horizon", type=whole(1), default=constants.HORIZON, help="future frames of a clip")
+    add(
         "--size",
         type=whole(1),
         nargs="+",
@@ -47,33 +47,24 @@ def parse(argv=None):
         metavar="PIXELS",
         help="height and width of a clip, or one number for both",
     )
-    parser.add_argument(
-        "--min-movement",
-        type=float,
-        default=constants.MIN_MOVEMENT,
-        help="sum of squared differences between successive frames in [-1, 1] to exceed",
-    )
-    parser.add_argument(
-        "--exempt", type=float, default=constants.EXEMPT, help="share that need not move"
-    )
-    parser.add_argument("--seed", type=whole(0), default=constants.SEED)
-    parser.add_argument("--workers", type=whole(1), default=cores(), help="processes")
+    movement = "sum of squared differences between successive frames in [-1, 1] to exceed"
+    add("--min-movement", type=number, default=constants.MIN_MOVEMENT, help=movement)
+    add("--exempt", type=number, default=constants.EXEMPT, help="share that need not move")
+    add("--seed", type=whole(0), default=constants.SEED, help="same seed, same clips")
+    add("--workers", type=whole(1), default=cores(), help="processes")
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--append", action="store_true", help="add to the clips at --out")
-    existing.add_argument("--overwrite", action="store_true", help="replace the clips at --out")
+    for choice, does in (("append", "add to"), ("overwrite", "replace")):
+        flag = {"action": "store_const", "const": choice, "dest": "existing"}
+        existing.add_argument(f"--{choice}", **flag, help=f"{does} the clips at --out")
     args = parser.parse_args(argv)
-    train = args.split == "train"
-    args.images = getattr(args, "images", constants.TRAIN_DIR if train else constants.TEST_DIR)
-    args.out = getattr(
-        args, "out", constants.TRAIN_CLIPS_DIR if train else constants.TEST_CLIPS_DIR
-    )
     if len(args.size) > 2:
-        parser.error("argument --size: give one number, or height and width")
+        parser.error(f"argument --size: {len(args.size)} numbers; give one, or height and width")
+    if args.exempt > 1:
+        parser.error(f"argument --exempt: {args.exempt:g} is not a share from 0 to 1")
+    train = args.split == "train"
+    args.images = args.images or (constants.TRAIN_DIR if train else constants.TEST_DIR)
+    args.out = args.out or (constants.TRAIN_CLIPS_DIR if train else constants.TEST_CLIPS_DIR)
     args.size = args.size[0], args.size[-1]
-    if not 0 <= args.exempt <= 1:
-        parser.error(f"argument --exempt: {args.exempt} is not a share between 0 and 1")
-    if not 0 <= args.min_movement < float("inf"):
-        parser.error(f"argument --min-movement: {args.min_movement} is not a number from 0 up")
     return args
 
 
@@ -86,7 +77,7 @@ def main(argv=None):
     from utils.frames import find_videos
     from utils.store import ClipStore
 
-    skipped, frames, exempt = {}, 0, 0
+    skipped, decoded, exempt = {}, 0, 0
 
     def skip(path, reason):
         if path not in skipped:
@@ -94,62 +85,37 @@ def main(argv=None):
             tqdm.write(f"warning: {path}: {reason}; left out", file=sys.stderr)
 
     def report(outcome):
-        nonlocal frames, exempt
+        nonlocal decoded, exempt
         for path, reason in outcome.skipped.items():
             skip(path, reason)
-        frames += outcome.decoded
+        decoded += outcome.decoded
         exempt += outcome.exempt
         bar.update(outcome.clips)
 
-    store = ClipStore.find(args.out)
-    if store is not None and not args.append and not args.overwrite:
-        raise UserError(
-            f"{args.out} holds {len(store)} clips: give --append, --overwrite or another --out"
-        )
     recipe = Recipe(
         args.history, args.horizon, args.size, args.min_movement, args.exempt, args.seed
     )
-    videos = find_videos(args.images, skip)
-    blocks = find_blocks(videos, recipe, skip)
-    if store is not None and args.overwrite:
-        store.clear()
-        store = None
-    if store is None:
-        store = ClipStore.create(args.out, args.history, args.horizon, args.size)
-    elif (store.history, store.horizon, store.shape[3:]) != (
-        args.history,
-        args.horizon,
-        args.size,
-    ):
-        raise UserError(
-            f"{args.out} holds clips of {store.history}+{store.horizon} frames of "
-            f"{store.shape[3]}x{store.shape[4]}: give --history, --horizon and --size to match"
-        )
     try:
+        videos = find_videos(args.images, skip)
+        blocks = find_blocks(videos, recipe, skip)
+        store = ClipStore.prepare(args.out, args.existing, args.history, args.horizon, args.size)
         with (
             tqdm(total=args.clips, unit=" clips", disable=None) as bar,
             workers(args.workers) as run,
         ):
             make_clips(videos, blocks, args.clips, recipe, store, run, report)
     except KeyboardInterrupt:
-        print(f"stopped: {args.out} is as it was", file=sys.stderr)
+        print(f"stopped: no clips were added to {args.out}", file=sys.stderr)
         sys.exit(130)
-    summarise(args, len(videos), frames, exempt, skipped)
-
-
-def summarise(args, videos, frames, exempt, skipped):
-    from utils.store import ClipStore
 
     store = ClipStore.open(args.out)
-    length, (_, _, height, width) = store.history + store.horizon, store.shape
-    print(f"{args.clips} clips of {length} frames of {height}x{width} pixels in {args.out}")
-    print(f"from {videos} videos, {frames} frames decoded; {exempt} clips exempt from moving")
-    for reason, count in Counter(skipped.values()).most_common():
-        print(f"{count} left out: {reason}")
     size = store.bytes_on_disk()
-    print(
-        f"{len(store)} clips, {size / 2**20:.1f} MiB, {size / len(store):.0f} bytes a clip on disk"
-    )
+    print(f"{args.clips} clips of {recipe.frames} frames, {args.size[0]}x{args.size[1]} pixels")
+    print(f"from {len(videos)} videos, {decoded} frames decoded; {exempt} exempt from moving")
+    for reason, count in Counter(skipped.values()).most_common():
+        print(f"left out: {count} x {reason}")
+    each = size / len(store)
+    print(f"{args.out}: {len(store)} clips, {size / 2**20:.1f} MiB, {each:.0f} bytes a clip")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ memory, blocks in tasks that each fill their own places in the store. A task dep
 its own arguments, so the clips are the same whoever runs it.
 """
 
-import bisect
 import collections
 import dataclasses
 import functools
@@ -15,6 +14,7 @@ from importlib import metadata
 
 import numpy as np
 
+from utils.draws import draw_exempt, draw_moving
 from utils.errors import UserError
 from utils.frames import BadFrame, Video
 from utils.movement import UNIT, count_type, step_movement
@@ -71,7 +71,7 @@ class Task:
 
     @property
     def clips(self):
-        return sum(stop - start for start, stop in self.places)
+        return count_places(self.places)
 
 
 @dataclasses.dataclass
@@ -149,8 +149,9 @@ def cut_clips(blocks, count, recipe, store, run, report):
     """Write `count` clips behind the end of `store`, without declaring them finished."""
     start, total = len(store), len(store) + count
     work = functools.partial(cut_task, recipe=recipe, path=store.path, start=start, total=total)
-    tasks, fresh = first_tasks(blocks, start, total, store.shard, recipe.exempt)
-    visits, most = {}, 0.0
+    chosen, fresh = pick(blocks, count)
+    tasks = deal(chosen, places_between(start, total, store.shard), recipe.exempt)
+    visits, most, reach = {}, 0.0, 1
     while tasks:
         missing = []
         for outcome in run(work, tasks):
@@ -158,17 +159,17 @@ def cut_clips(blocks, count, recipe, store, run, report):
             visits.update((visit.block.number, visit) for visit in outcome.visits)
             missing += outcome.missing
             most = max(most, outcome.most_movement)
-        short = sum(stop - begin for begin, stop in missing)
+        short = count_places(missing)
         if not short:
             return
-        fresh += [
-            visits.pop(visit.block.number).block
-            for visit in list(visits.values())
-            if visit.more is None
-        ]
+        spared = [visit.block for visit in visits.values() if visit.more is None]
+        for block in spared:
+            del visits[block.number]
+        fresh += spared
         if fresh:
-            chosen, fresh = pick(fresh, short)
-            tasks = deal([Visit(block) for block in chosen], [[place] for place in missing], 0)
+            reach *= 2  # look further each time, lest almost still videos take many rounds
+            chosen, fresh = pick(fresh, short * reach)
+            tasks = deal(chosen, missing, 0)
         else:
             tasks = refill(list(visits.values()), missing, recipe.seed)
     left = sum(visit.more for visit in visits.values())
@@ -179,14 +180,10 @@ def cut_clips(blocks, count, recipe, store, run, report):
     )
 
 
-def first_tasks(blocks, start, total, shard, exempt):
-    """Tasks for the clips from `start` to `total`, with the blocks they leave alone."""
+def places_between(start, total, shard):
+    """The clips from `start` to `total` as (start, stop) ranges of single shards."""
     bounds = [start, *range((start // shard + 1) * shard, total, shard), total]
-    places = list(zip(bounds[:-1], bounds[1:], strict=True))
-    chosen, fresh = pick(blocks, total - start)
-    together = -(-len(places) // len(chosen))  # shards that share a block
-    groups = [places[i : i + together] for i in range(0, len(places), together)]
-    return deal([Visit(block) for block in chosen], groups, exempt), fresh
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
 def pick(blocks, clips):
@@ -198,21 +195,28 @@ def pick(blocks, clips):
     return [blocks[i] for i in sorted(chosen)], rest
 
 
-def deal(visits, groups, exempt):
-    """One task for each group of places, neighbouring visits together, in proportion."""
-    sizes = [sum(stop - start for start, stop in group) for group in groups]
-    ends = np.cumsum([0, *sizes])
-    tasks = []
-    for group, size, begin, end in zip(groups, sizes, ends[:-1], ends[1:], strict=True):
-        first, last = (int(len(visits) * clips // ends[-1]) for clips in (begin, end))
-        mine = visits[first : max(last, first + 1)]
-        tasks.append(Task(tuple(mine), tuple(group), round(exempt * size)))
+def deal(blocks, places, exempt):
+    """Tasks that share out the places, with neighbouring blocks for each in proportion."""
+    together = math.ceil(len(places) / len(blocks))
+    groups = [tuple(places[i : i + together]) for i in range(0, len(places), together)]
+    total, dealt, first, tasks = count_places(places), 0, 0, []
+    for number, group in enumerate(groups, 1):
+        dealt += count_places(group)
+        spare = len(blocks) - (len(groups) - number)  # each later task needs a block, too
+        last = min(max(len(blocks) * dealt // total, first + 1), spare)
+        visits = tuple(Visit(block) for block in blocks[first:last])
+        tasks.append(Task(visits, group, round(exempt * count_places(group))))
+        first = last
     return tasks
+
+
+def count_places(places):
+    return sum(stop - start for start, stop in places)
 
 
 def refill(visits, missing, seed):
     """Tasks that fill the missing places exactly, from blocks known to have more; [] if short."""
-    short = sum(stop - start for start, stop in missing)
+    short = count_places(missing)
     able = [visit for visit in visits if visit.more]
     if sum(visit.more for visit in able) < short:
         return []
@@ -243,7 +247,7 @@ def cut_task(task, recipe, path, start, total):
     outcome, store = Outcome(), open_once(path)
     crops = draw_crops(task, recipe, start, outcome)
     height, width = recipe.size
-    rng = np.random.default_rng((recipe.seed, start, task.places[0][0]))
+    rng = np.random.default_rng((recipe.seed, start, 0, task.places[0][0]))
     for begin, stop in task.places:
         clips = np.empty((stop - begin, *store.shape), np.uint8)
         count = 0
@@ -285,7 +289,7 @@ def draw_crops(task, recipe, start, outcome):
         held = load(block, recipe.frames, held, outcome)
         frames = list(held.values())
         passing = find_moving(frames, recipe, outcome)
-        seed = recipe.seed, start, block.number
+        seed = recipe.seed, start, 1, block.number
         free_crops = draw_exempt(passing, visit.exempt + free, seed)
         after, left = draw_moving(passing, visit.moving, wanted, seed)
         outcome.visits.append(Visit(block, len(free_crops), visit.moving + len(after), more=left))
@@ -339,63 +343,3 @@ def find_moving(frames, recipe, outcome):
         outcome.most_movement = max(outcome.most_movement, float(movement.max()) / UNIT)
         passing.append(movement > recipe.min_movement * UNIT)
     return passing
-
-
-def draw_exempt(passing, count, seed):
-    """Draw `count` distinct crops as (window, y, x), moving or not: they leave `passing`."""
-    usable = [window for window, crops in enumerate(passing) if crops is not None]
-    if not usable:
-        return []
-    shape = passing[usable[0]].shape
-    places = len(usable) * shape[0] * shape[1]
-    drawn = []
-    for pick in distinct(np.random.default_rng(seed), places, min(count, places)):
-        window, y, x = np.unravel_index(pick, (len(usable), *shape))
-        passing[usable[window]][y, x] = False
-        drawn.append((usable[window], int(y), int(x)))
-    return drawn
-
-
-def draw_moving(passing, before, more, seed):
-    """Draw `more` distinct passing crops beyond the `before` drawn first, evenly over windows.
-
-    Returns them as a list of (window, y, x), with the number of those still left.
-    """
-    capacity = np.array([0 if crops is None else np.count_nonzero(crops) for crops in passing])
-    order = np.random.default_rng((*seed, 0)).permutation(len(capacity))
-    had = even_shares(capacity, before, order)
-    have = even_shares(capacity, before + more, order)
-    drawn = []
-    for window in np.flatnonzero(have > had):
-        crops = passing[window]
-        flat = np.flatnonzero(crops)
-        rng = np.random.default_rng((*seed, 1, window))
-        for pick in distinct(rng, len(flat), have[window])[had[window] :]:
-            y, x = divmod(int(flat[pick]), crops.shape[1])
-            drawn.append((int(window), y, x))
-    return drawn, int(capacity.sum() - have.sum())
-
-
-def even_shares(capacity, total, order):
-    """Spread `total` as evenly as capacities allow; growing `total` never lowers a share."""
-    if total >= capacity.sum():
-        return capacity.copy()
-    level = (
-        bisect.bisect_right(
-            range(capacity.max() + 1), total, key=lambda level: np.minimum(capacity, level).sum()
-        )
-        - 1
-    )
-    shares = np.minimum(capacity, level)
-    roomy = order[capacity[order] > level]
-    shares[roomy[: total - shares.sum()]] += 1
-    return shares
-
-
-def distinct(rng, size, count):
-    """The first `count` of a random permutation of range(size), without making all of it."""
-    moved, drawn = {}, []
-    for i, pick in enumerate(rng.integers(np.arange(count), size).tolist()):
-        drawn.append(moved.get(pick, pick))
-        moved[pick] = moved.get(i, i)
-    return drawn

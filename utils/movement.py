@@ -21,12 +21,23 @@ def step_movement(before, after, size, dtype):
     """
     change = np.maximum(before, after)
     change -= np.minimum(before, after)
-    energy = np.multiply(change, change, dtype=np.uint16).sum(axis=2, dtype=dtype)
-    height, width = size
-    # Summed-area table. It may wrap around, but differences of unsigned integers are exact
-    # as long as the sum over one crop fits, which count_type sees to.
-    table = np.zeros((energy.shape[0] + 1, energy.shape[1] + 1), dtype)
-    np.cumsum(energy, axis=0, out=table[1:, 1:])
-    np.cumsum(table, axis=1, out=table)
-    rows = table[height:] - table[:-height]
-    return rows[:, width:] - rows[:, :-width]
+    energy = np.zeros(change.shape[:2], dtype)
+    busy = np.flatnonzero(change.reshape(len(change), -1).any(axis=1))  # few rows, as a rule
+    squares = np.square(change[busy], dtype=np.uint16)
+    for channel in range(change.shape[2]):  # 7 times as fast as sum(axis=2)
+        energy[busy] += squares[..., channel]
+    return run_sums(run_sums(energy, size[0]).T, size[1]).T
+
+
+def run_sums(values, length):
+    """Sums of `length` successive rows, one for each row they can begin at.
+
+    A run of twice the length is two runs: log2(length) additions of whole arrays, here twice as
+    fast as differences in a summed-area table.
+    """
+    if length == 1:
+        return values
+    half = length // 2
+    halves = run_sums(values, half)
+    sums = halves[: len(halves) - half] + halves[half:]
+    return sums[:-1] + values[length - 1 :] if length % 2 else sums

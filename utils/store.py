@@ -24,6 +24,13 @@ def locate(path):
     return {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
 
 
+def vacant(path):
+    """Whether a store can be made at `path`: a URL, nothing at all or an empty folder."""
+    if "://" in str(path) or not os.path.lexists(path):
+        return True
+    return os.path.isdir(path) and not os.listdir(path)
+
+
 class ClipStore:
     """uint8 clips (N, T, C, H, W), T = history + horizon.
 
@@ -43,7 +50,9 @@ class ClipStore:
     @classmethod
     def open(cls, path):
         """Open a finished store; UserError where there is none."""
-        store = cls._open(path)
+        store = cls.find(path)
+        if store is None:
+            raise UserError(f"no clips at {path}: make them with `python process_data.py`")
         if not len(store):
             raise UserError(
                 f"{path} has no finished clips: make them with `python process_data.py --overwrite`"
@@ -80,34 +89,49 @@ class ClipStore:
         return store
 
     @classmethod
+    def prepare(cls, path, existing, history, horizon, size):
+        """The store to write to: a new one, or the one at `path`.
+
+        `existing` says what becomes of one that is there: "append", "overwrite", or None, which
+        makes it a UserError, as are clips of another kind to append to.
+        """
+        store = cls.find(path)
+        if store is not None and existing is None:
+            raise UserError(
+                f"{path} holds {len(store)} clips: give --append, --overwrite or another --out"
+            )
+        if store is not None and existing == "overwrite":
+            store.clear()
+        if store is None or existing == "overwrite":
+            return cls.create(path, history, horizon, size)
+        if (store.history, store.horizon, store.shape[2:]) != (history, horizon, tuple(size)):
+            raise UserError(
+                f"{path} holds clips of {store.history}+{store.horizon} frames of "
+                f"{store.shape[2]}x{store.shape[3]}: give --history, --horizon, --size to match"
+            )
+        return store
+
+    @classmethod
     def find(cls, path):
-        """The store at `path`, finished or not; None where there is nothing.
+        """The store at `path`, finished or not; None where nothing is.
 
         UserError if something else is there.
         """
-        if "://" not in str(path) and not os.path.lexists(path):
-            return None
-        if "://" not in str(path) and Path(path).is_dir() and not any(Path(path).iterdir()):
-            return None
-        return cls._open(path)
-
-    @classmethod
-    def _open(cls, path):
         try:
             found = tensorstore.KvStore.open(locate(path)).result().read("zarr.json").result()
-        except ValueError as error:
-            raise UserError(f"cannot read {path}: {error}") from None
-        if found.state != "value":
-            if "://" not in str(path) and os.path.lexists(path):
-                raise UserError(f"{path} is not a clip store: give another path")
-            raise UserError(f"no clips at {path}: make them with `python process_data.py`")
-        try:
+            if found.state != "value":
+                if vacant(path):
+                    return None
+                raise ValueError("it has no zarr.json")
             metadata = json.loads(found.value)
             if metadata["attributes"]["kind"] != KIND:
-                raise ValueError
+                raise ValueError("a Zarr array of another kind")
             return cls(path, metadata)
-        except (ValueError, KeyError, TypeError, LookupError):
-            raise UserError(f"{path} is not a clip store: give another path") from None
+        except (ValueError, LookupError, TypeError) as error:
+            reason = " ".join(f"{error}".split())
+            raise UserError(
+                f"{path} is not a store of clips ({reason}): give another path"
+            ) from None
 
     def __len__(self):
         return self.metadata["shape"][0]

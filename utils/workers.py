@@ -24,6 +24,10 @@ def workers(count):
     # spawn: forking a process with running threads (tensorstore's) may deadlock
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=follow_parent)
+    # Processes inherit the parent's deafness: Ctrl-C is for the parent alone.
+    hearing = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pool.submit(int)  # starts them
+    signal.signal(signal.SIGINT, hearing)
     try:
         yield pool.map
     except BaseException as error:
@@ -46,7 +50,6 @@ def cores():
 
 
 def follow_parent():
-    """Leave Ctrl-C to the parent process, but do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End this process as soon as its parent has ended, however that came."""
     parent = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: wait([parent]) and os._exit(1), daemon=True).start()
