@@ -1,0 +1,62 @@
+# `make demo` shows the project at work, `make test` its tests: both set up .venv themselves.
+# Needs git, make, pip, Python 3.10 to 3.13; another than python3: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+DEMO := demo
+
+# Chainer's build needs an old setuptools: pip obeys the first name up to 25.2, the second after.
+export PIP_CONSTRAINT := build-constraints.txt
+export PIP_BUILD_CONSTRAINT := build-constraints.txt
+export PIP_USE_PEP517 := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check format lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED)  ## record Ms. Pac-Man, cut clips, train a small network, test it
+	rm -rf $(DEMO)
+	$(PY) data/record_ms_pacman.py --train 6 --test 2 --frames 300 --out $(DEMO)/images
+	$(PY) process_data.py -n 20000 --images $(DEMO)/images/train -o $(DEMO)/trainclips
+	$(PY) process_data.py -n 500 --split test --images $(DEMO)/images/test -o $(DEMO)/testclips
+	$(PY) train.py --width small -n 1000 -d $(DEMO)/trainclips --test-data $(DEMO)/testclips \
+	  -o $(DEMO)/result
+	$(PY) test.py --load $(DEMO)/result --images $(DEMO)/images/test
+	@echo "Look at the pictures, the numbers in $(DEMO)/result/test"
+
+test: $(INSTALLED)  ## run the tests, print their coverage
+	$(PY) -m pytest --cov
+
+check: $(INSTALLED)  ## lint, look for unformatted code
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(INSTALLED)  ## format the code
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lock: $(INSTALLED)  ## write requirements.lock anew with the newest versions
+	$(PY) -m pip install --quiet uv
+	$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-annotate \
+	  --constraints build-constraints.txt --build-constraints build-constraints.txt \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  requirements.txt requirements-dev.txt requirements-pacman.txt -o requirements.lock
+
+clean:  ## remove what make made
+	rm -rf $(VENV) $(DEMO)
+
+# Where Debian keeps ensurepip in a package of its own, the system's pip installs the first pip.
+$(INSTALLED): requirements.lock build-constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "error: $(PYTHON) is not Python 3.10 to 3.13; name one: make PYTHON=python3.12" >&2; \
+	  exit 2; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { $(PYTHON) -m venv --without-pip $(VENV) && \
+	  $(PYTHON) -m pip install --quiet pip --target \
+	    "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; } || { \
+	  echo "error: $(PYTHON) has no ensurepip, no pip: apt install python3-venv" >&2; exit 2; }
+	$(PY) -m pip install -r requirements.lock
+	@touch $@
