@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils.movement import UNIT, count_type, run_sums, step_movement
+from utils.pixels import normalise
+
+
+def brute_force(before, after, size):
+    height, width = size
+    change = (normalise(after).astype(np.float64) - normalise(before)) ** 2
+    return np.array(
+        [
+            [
+                change[y : y + height, x : x + width].sum()
+                for x in range(before.shape[1] - width + 1)
+            ]
+            for y in range(before.shape[0] - height + 1)
+        ]
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 99),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3])),
+    data=st.data(),
+)
+def test_against_a_loop(seed, shape, data):
+    size = tuple(data.draw(st.integers(1, n)) for n in shape[:2])
+    before, after = np.random.default_rng(seed).integers(0, 256, (2, *shape), dtype=np.uint8)
+    after[:: 2 + seed % 3] = before[:: 2 + seed % 3]  # rows without any change
+    found = step_movement(before, after, size, count_type(size, shape[2], 1))
+    np.testing.assert_allclose(found / UNIT, brute_force(before, after, size), rtol=1e-5, atol=1e-5)
+
+
+def test_largest_movement_is_exact():
+    for side in (32, 160):  # 32 fits in 32 bits, 160 does not
+        black = np.zeros((side + 1, side, 3), np.uint8)
+        dtype = count_type((side, side), 3, 1)
+        found = step_movement(black, ~black, (side, side), dtype)
+        assert found.tolist() == [[side * side * 3 * 255**2]] * 2
+    assert (count_type((32, 32), 3, 4), dtype) == (np.uint32, np.uint64)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 11, 12])
+def test_run_sums(length):
+    values = np.random.default_rng(0).integers(0, 9, (12, 3))
+    expected = [values[i : i + length].sum(0) for i in range(12 - length + 1)]
+    assert np.array_equal(run_sums(values, length), expected)
