@@ -197,8 +197,9 @@ def pick(blocks, clips):
 
 def deal(blocks, places, exempt):
     """Tasks that share out the places, with neighbouring blocks for each in proportion."""
-    together = math.ceil(len(places) / len(blocks))
-    groups = [tuple(places[i : i + together]) for i in range(0, len(places), together)]
+    count = min(len(places), len(blocks))
+    cuts = [len(places) * i // count for i in range(count + 1)]
+    groups = [tuple(places[a:b]) for a, b in itertools.pairwise(cuts)]
     total, dealt, first, tasks = count_places(places), 0, 0, []
     for number, group in enumerate(groups, 1):
         dealt += count_places(group)

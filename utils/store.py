@@ -80,7 +80,7 @@ class ClipStore:
             "fill_value": 0,
             "dimension_names": ["clip", "time", "channel", "height", "width"],
             "chunk_grid": {"name": "regular", "configuration": grid},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
             "codecs": [{"name": "sharding_indexed", "configuration": shard}],
             "attributes": {"kind": KIND, "history": history, "horizon": horizon, "runs": []},
         }
@@ -144,8 +144,11 @@ class ClipStore:
 
     def read(self, indices):
         """Clips `indices`, any order, repeats allowed -> uint8 (n, T, C, H, W)."""
+        indices = np.asarray(indices, np.int64)
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"clips {indices.min()} to {indices.max()} of {len(self)}")
         try:
-            return self._array[np.asarray(indices, np.int64)].read().result()
+            return self._array[indices].read().result()
         except ValueError as error:
             raise UserError(f"{self.path} is damaged: {error}; make it anew") from None
 
@@ -177,9 +180,9 @@ class ClipStore:
         """Delete the shards behind the last finished clip, which an interrupted writer left."""
         files = self._files()
         for key in files.list().result():
-            name, *numbers = key.decode().split("/")
+            name, *numbers = key.decode().split(".")
             if name == "c" and int(numbers[0]) * self.shard >= len(self):
-                files.delete_range(tensorstore.KvStore.KeyRange(key, key + b"\0")).result()
+                files.delete_range(tensorstore.KvStore.KeyRange(key, key + b"/")).result()
 
     def _write_metadata(self, metadata):
         text = json.dumps(metadata, indent=1).encode()

@@ -1,0 +1,226 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.clips import Block, Recipe, find_blocks, make_clips, pick, places_between
+from utils.errors import UserError
+from utils.frames import find_videos
+from utils.pixels import normalise
+from utils.store import ClipStore
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+PACMAN = SHARED / "pacman"
+pacman = pytest.mark.skipif(not PACMAN.is_dir(), reason="no ../shared/data/pacman")
+
+SIDE = 16  # of the generated frames
+
+
+def recipe(**changes):
+    usual = Recipe(history=2, horizon=1, size=(8, 8), min_movement=1.0, exempt=0.0, seed=0)
+    return dataclasses.replace(usual, **changes)
+
+
+def film(folder, frames, moving=range(1000), seed=0, side=SIDE):
+    """Frames of noise where `moving`, repeated elsewhere; pixel [0, 0] holds the number."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    frame = np.zeros((side, side, 3), np.uint8)
+    for number in range(frames):
+        if number in moving:
+            frame = rng.integers(0, 256, frame.shape, dtype=np.uint8)
+        Image.fromarray(frame).save(folder / f"frame{number}.png")
+
+
+class Made:
+    """Clips made from `images` under `out`, with what was reported."""
+
+    def __init__(self, images, out, count, recipe, existing=None):
+        self.skipped, self.outcomes = {}, []
+        videos = find_videos(images, self.skipped.__setitem__)
+        blocks = find_blocks(videos, recipe, self.skipped.__setitem__)
+        size = recipe.history, recipe.horizon, recipe.size
+        store = ClipStore.prepare(out, existing, *size)
+        make_clips(videos, blocks, count, recipe, store, map, self.report)
+        self.store = ClipStore.open(out)
+        self.clips = self.store.read(np.arange(len(self.store)))
+
+    def report(self, outcome):
+        self.outcomes.append(outcome)
+        self.skipped.update(outcome.skipped)
+
+    def total(self, name):
+        return sum(getattr(outcome, name) for outcome in self.outcomes)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Shards of 64 clips and blocks of 8 windows, so that few frames make many of each."""
+    monkeypatch.setattr("utils.store.SHARD_BYTES", 64 * 3 * 3 * 8 * 8)
+    monkeypatch.setattr("utils.clips.BLOCK_WINDOWS", 8)
+
+
+def movement(clips):
+    return (np.diff(normalise(clips).astype(np.float64), axis=1) ** 2).sum((1, 2, 3, 4))
+
+
+@pacman
+def test_real_clips_are_successive_moving_crops(tmp_path):
+    wanted = recipe(history=4, size=(32, 32), min_movement=100.0, exempt=0.05)
+    made = Made(PACMAN, tmp_path / "clips", 300, wanted)
+    assert made.clips.shape == (300, 5, 3, 32, 32)
+    still = int((movement(made.clips) <= 100).sum())
+    exempt = made.total("exempt")
+    assert 12 <= exempt <= 18 and 0 < still <= exempt
+    assert len(np.unique(made.clips.reshape(300, -1), axis=0)) > 290
+    videos = [np.stack(list(video)).transpose(0, 3, 1, 2) for video in find_videos(PACMAN)]
+    for clip in made.clips[:9]:
+        assert any(is_within(clip, video) for video in videos)
+
+
+def is_within(clip, video):
+    """Whether `clip` is a crop of successive frames of `video`, both (T, C, H, W)."""
+    starts, rows, columns = (video.shape[axis] - clip.shape[axis] + 1 for axis in (0, 2, 3))
+    found = np.ones((starts, rows, columns), bool)
+    for t, c, y, x in np.random.default_rng(0).integers(0, clip.shape, (60, 4)):
+        found &= video[t : t + starts, c, y : y + rows, x : x + columns] == clip[t, c, y, x]
+    length, _, height, width = clip.shape
+    return any(
+        np.array_equal(video[t : t + length, :, y : y + height, x : x + width], clip)
+        for t, y, x in np.argwhere(found)
+    )
+
+
+def test_every_clip_once_when_all_are_asked_for(tmp_path):
+    film(tmp_path / "in" / "a", 6)
+    every = 4 * 9 * 9
+    made = Made(tmp_path / "in", tmp_path / "out", every, recipe())
+    assert len(np.unique(made.clips.reshape(every, -1), axis=0)) == every
+    with pytest.raises(UserError, match=f"only {every} of {every + 1} clips can be cut"):
+        Made(tmp_path / "in", tmp_path / "more", every + 1, recipe())
+    assert not (tmp_path / "more").exists()
+
+
+@pytest.mark.parametrize("moving", [range(3), range(40, 60), range(0, 60, 20)])
+def test_still_windows_hand_their_share_on(tmp_path, moving):
+    film(tmp_path / "in" / "a", 60, moving)
+    made = Made(tmp_path / "in", tmp_path / "out", 150, recipe())
+    assert (movement(made.clips) > 1).all()
+    assert len(np.unique(made.clips.reshape(150, -1), axis=0)) >= 140
+
+
+def test_few_clips_from_much_video_where_little_moves(tmp_path):
+    film(tmp_path / "in" / "a", 200, range(150, 156))
+    made = Made(tmp_path / "in", tmp_path / "out", 5, recipe())
+    assert (movement(made.clips) > 1).all()
+    assert made.total("decoded") <= 202 + 25 * 2 + 10  # each block once, the good one again
+
+
+def test_nothing_moves(tmp_path):
+    film(tmp_path / "in" / "a", 30, range(1))
+    with pytest.raises(UserError, match=r"only 5 of 100 .* most seen is 0\); lower --min-movement"):
+        Made(tmp_path / "in", tmp_path / "out", 100, recipe(exempt=0.05))
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_needed_frame_is_decoded_once(tmp_path, monkeypatch):
+    for name in "abc":
+        film(tmp_path / "in" / name, 40, seed=ord(name))
+    made = Made(tmp_path / "in", tmp_path / "out", 1000, recipe())
+    seams = (len(made.outcomes) - 1) * 2  # a window that spans two tasks
+    assert len(made.outcomes) == 15 and made.total("decoded") <= 3 * 40 + seams
+    few = Made(tmp_path / "in", tmp_path / "few", 8, recipe())
+    assert few.total("decoded") == 8 + 2
+
+
+def test_bad_frames_are_named_once_and_never_bridged(tmp_path):
+    film(tmp_path / "in" / "a", 30)
+    folder = tmp_path / "in" / "a"
+    whole = (folder / "frame9.png").read_bytes()
+    (folder / "frame9.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("RGB", (SIDE, SIDE + 1)).save(folder / "frame20.png")
+    (folder / "frame15.txt").write_text("no gap")
+    made = Made(tmp_path / "in", tmp_path / "out", 900, recipe(exempt=0.1))
+    assert {path.name for path in made.skipped} == {"frame9.png", "frame20.png", "frame15.txt"}
+    good = [i for i in range(30) if i not in {9, 20}]
+    video = find_videos(tmp_path / "in")[0]
+    frames = {i: video.read(i) for i in good}
+    heads = {
+        frames[i][y : y + 8, x : x + 8].transpose(2, 0, 1).tobytes(): (i, y, x)
+        for i in good
+        for y in range(9)
+        for x in range(9)
+    }
+    firsts = set()
+    for clip in made.clips:
+        places = [heads[frame.tobytes()] for frame in clip]
+        first, y, x = places[0]
+        assert places == [(first + t, y, x) for t in range(3)]
+        firsts.add(first)
+    assert firsts == set(range(28)) - {7, 8, 9, 18, 19, 20}
+
+
+def test_same_seed_same_bytes(tmp_path):
+    film(tmp_path / "in" / "a", 40)
+    stores = [
+        Made(tmp_path / "in", tmp_path / str(i), 200, recipe(seed=seed)).clips
+        for i, seed in enumerate((3, 3, 4))
+    ]
+    assert np.array_equal(stores[0], stores[1]) and not np.array_equal(stores[0], stores[2])
+
+
+def test_append_keeps_the_prefix_and_draws_anew(tmp_path):
+    film(tmp_path / "in" / "a", 40)
+    first = Made(tmp_path / "in", tmp_path / "out", 100, recipe())
+    both = Made(tmp_path / "in", tmp_path / "out", 100, recipe(), "append")
+    assert len(both.clips) == 200 and np.array_equal(both.clips[:100], first.clips)
+    assert len(np.unique(both.clips.reshape(200, -1), axis=0)) > 180
+    assert [run["clips"] for run in both.store.attributes["runs"]] == [100, 100]
+
+
+def test_a_failed_append_leaves_the_store_as_it_was(tmp_path):
+    film(tmp_path / "in" / "a", 6)
+    first = Made(tmp_path / "in", tmp_path / "out", 100, recipe())
+    with pytest.raises(UserError, match="only 324 of 500 clips"):
+        Made(tmp_path / "in", tmp_path / "out", 500, recipe(), "append")
+    store = ClipStore.open(tmp_path / "out")
+    assert store.fingerprint == first.store.fingerprint
+    assert np.array_equal(store.read(np.arange(100)), first.clips)
+
+
+def test_useless_videos_are_named(tmp_path):
+    film(tmp_path / "in" / "single", 1)
+    film(tmp_path / "in" / "tiny", 9, side=7)
+    with pytest.raises(UserError, match="no video has 3 frames of at least 8x8 pixels"):
+        Made(tmp_path / "in", tmp_path / "out", 10, recipe())
+    film(tmp_path / "in" / "good", 9)
+    made = Made(tmp_path / "in", tmp_path / "out", 10, recipe())
+    assert {path.name: reason for path, reason in made.skipped.items()} == {
+        "single": "1 frames, a clip needs 3",
+        "tiny": "frames of 7x7, smaller than a clip of 8x8",
+    }
+
+
+def test_the_store_describes_itself(tmp_path):
+    film(tmp_path / "in" / "a", 9)
+    made = Made(tmp_path / "in", tmp_path / "out", 10, recipe(seed=5))
+    (run,) = made.store.attributes["runs"]
+    assert (run["seed"], run["size"], run["min_movement"]) == (5, [8, 8], 1.0)
+    assert [(s["name"], s["frames"], s["size"]) for s in run["sources"]] == [("a", 9, [16, 16])]
+    assert set(run["versions"]) == {"numpy", "pillow", "tensorstore"}
+
+
+@pytest.mark.parametrize("start, total", [(0, 1), (0, 64), (0, 65), (60, 64), (60, 200), (64, 65)])
+def test_places(start, total):
+    places = places_between(start, total, 64)
+    assert [i for a, b in places for i in range(a, b)] == list(range(start, total))
+    assert all(a // 64 == (b - 1) // 64 for a, b in places)
+
+
+def test_pick_takes_no_more_than_needed():
+    blocks = [Block(i, None, 0, 8) for i in range(100)]
+    for clips, count in ((1, 1), (8, 1), (80, 10), (799, 99), (800, 100), (10**6, 100)):
+        chosen, rest = pick(blocks, clips)
+        assert len(chosen) == count and sorted(b.number for b in chosen + rest) == list(range(100))

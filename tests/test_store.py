@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+import tensorstore
+
+from utils.errors import UserError
+from utils.store import ClipStore
+
+RUN = {"seed": 1}
+
+
+def some_clips(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (count, 3, 3, 4, 6), dtype=np.uint8)
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr("utils.store.SHARD_BYTES", 8 * some_clips(1).size)
+
+
+@pytest.fixture
+def store(tmp_path, small_shards):
+    """20 clips in shards of 8, the clip in the middle black."""
+    store = ClipStore.prepare(tmp_path / "clips", None, 2, 1, (4, 6))
+    clips = some_clips(20)
+    clips[10] = 0
+    for start in range(0, 20, 8):
+        store.write(start, clips[start : start + 8], 20)
+    store.commit(20, RUN)
+    return ClipStore.open(tmp_path / "clips")
+
+
+def test_round_trip(store):
+    clips = some_clips(20)
+    clips[10] = 0
+    assert (len(store), store.history, store.horizon, store.shape) == (20, 2, 1, (3, 3, 4, 6))
+    indices = [19, 0, 10, 10, 7, 8]
+    found = store.read(indices)
+    assert found.dtype == np.uint8 and np.array_equal(found, clips[indices])
+    assert store.read([]).shape == (0, 3, 3, 4, 6)
+    for outside in (20, -1):
+        with pytest.raises(IndexError):
+            store.read([outside])
+
+
+def test_public_libraries_open_it(store):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.open_array(store.path, mode="r")
+    assert array.shape == (20, 3, 3, 4, 6) and array.attrs["history"] == 2
+    assert np.array_equal(array[:], store.read(np.arange(20)))
+    found = tensorstore.open({"driver": "auto", "kvstore": f"file://{store.path}/"}).result()
+    assert np.array_equal(found[8:12].read().result(), store.read(range(8, 12)))
+
+
+def test_unfinished_is_no_store(tmp_path, small_shards):
+    store = ClipStore.prepare(tmp_path, None, 2, 1, (4, 6))
+    store.write(0, some_clips(8), 8)
+    with pytest.raises(UserError, match="no finished clips"):
+        ClipStore.open(tmp_path)
+    zarr = pytest.importorskip("zarr")
+    assert zarr.open_array(tmp_path, mode="r").shape[0] == 0
+
+
+def test_append_keeps_what_is_there(store):
+    before, old = store.read(np.arange(20)), store.fingerprint
+    store.write(20, some_clips(4, 1), 30)
+    store.write(24, some_clips(6, 2), 30)
+    assert len(ClipStore.open(store.path)) == 20
+    store.commit(30, RUN)
+    longer = ClipStore.open(store.path)
+    assert np.array_equal(longer.read(np.arange(20)), before)
+    assert np.array_equal(longer.read(np.arange(20, 24)), some_clips(4, 1))
+    assert longer.fingerprint != old and len(longer.attributes["runs"]) == 2
+
+
+def test_drop_unfinished(store):
+    files = sorted(p.relative_to(store.path) for p in store.path.rglob("*") if p.is_file())
+    store.write(24, some_clips(16), 40)
+    (store.path / "c.4.0.0.0.0.__lock").write_bytes(b"cut off while it was written")
+    store.drop_unfinished()
+    assert files == sorted(p.relative_to(store.path) for p in store.path.rglob("*") if p.is_file())
+    assert len(store.read(np.arange(20))) == 20
+
+
+def test_fingerprint_tells_contents_apart(store, tmp_path):
+    assert ClipStore.open(store.path).fingerprint == store.fingerprint
+    other = ClipStore.prepare(tmp_path / "other", None, 2, 1, (4, 6))
+    other.write(0, some_clips(8), 8)
+    other.commit(8, {"seed": 2})
+    assert ClipStore.open(tmp_path / "other").fingerprint != store.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["lost", "flipped", "cut"])
+def test_damage_is_never_silent(store, damage):
+    shard = store.path / "c.1.0.0.0.0"
+    if damage == "lost":
+        shard.unlink()
+    elif damage == "cut":
+        shard.write_bytes(shard.read_bytes()[:-40])
+    else:
+        content = bytearray(shard.read_bytes())
+        content[150] ^= 4
+        shard.write_bytes(content)
+    fresh = ClipStore.open(store.path)
+    assert len(fresh.read([0, 19])) == 2
+    with pytest.raises(UserError, match="clips is damaged: .*; make it anew"):
+        fresh.read(np.arange(8, 16))
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "foreign", "file", "array", "json"])
+def test_not_a_store(tmp_path, what):
+    path = tmp_path / "clips"
+    if what == "file":
+        path.write_text("hello")
+    elif what != "missing":
+        path.mkdir()
+    if what == "foreign":
+        (path / "thesis.tex").write_text("years of work")
+    if what == "json":
+        (path / "zarr.json").write_text("{")
+    if what == "array":
+        (path / "zarr.json").write_text(json.dumps({"shape": [3], "attributes": {}}))
+    with pytest.raises(UserError, match="clips"):
+        ClipStore.open(path)
+    if what in {"missing", "empty"}:
+        return
+    with pytest.raises(UserError, match="not a store of clips"):
+        ClipStore.prepare(path, "overwrite", 2, 1, (4, 6))
+    assert path.exists() and (what != "foreign" or (path / "thesis.tex").exists())
+
+
+def test_prepare(store):
+    with pytest.raises(UserError, match="holds 20 clips: give --append, --overwrite"):
+        ClipStore.prepare(store.path, None, 2, 1, (4, 6))
+    with pytest.raises(UserError, match=r"holds clips of 2\+1 frames of 4x6"):
+        ClipStore.prepare(store.path, "append", 2, 1, (6, 4))
+    assert len(ClipStore.prepare(store.path, "append", 2, 1, (4, 6))) == 20
+    assert len(ClipStore.prepare(store.path, "overwrite", 4, 1, (6, 4))) == 0
+    assert [p.name for p in store.path.iterdir()] == ["zarr.json"]
+
+
+def test_cannot_write(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="file/clips"):
+        ClipStore.prepare(tmp_path / "file" / "clips", None, 2, 1, (4, 6))
