@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import math
+import os
 import threading
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from typing import NamedTuple
@@ -69,6 +70,8 @@ class Library:
     """
 
     def __init__(self):
+        # By default idle threads spin for a while, on the cores that NumPy's BLAS wants next.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._lib = lib = ctypes.CDLL(_path())
         lib.dnnl_status2str.restype = c_char_p
         lib.dnnl_memory_desc_get_size.restype = c_size_t
