@@ -46,7 +46,7 @@ def test_round_trip(store):
 
 
 def test_public_libraries_open_it(store):
-    zarr = pytest.importorskip("zarr")
+    zarr = pytest.importorskip("zarr", minversion="3")
     array = zarr.open_array(store.path, mode="r")
     assert array.shape == (20, 3, 3, 4, 6) and array.attrs["history"] == 2
     assert np.array_equal(array[:], store.read(np.arange(20)))
@@ -59,7 +59,7 @@ def test_unfinished_is_no_store(tmp_path, small_shards):
     store.write(0, some_clips(8), 8)
     with pytest.raises(UserError, match="no finished clips"):
         ClipStore.open(tmp_path)
-    zarr = pytest.importorskip("zarr")
+    zarr = pytest.importorskip("zarr", minversion="3")
     assert zarr.open_array(tmp_path, mode="r").shape[0] == 0
 
 
