@@ -15,3 +15,25 @@ PATCH = 32  # height and width of a clip, pixels
 MIN_MOVEMENT = 100.0  # sum of squared frame differences over the crop, frames in [-1, 1]
 EXEMPT = 0.05  # share of clips that need not move
 SEED = 0
+
+# Training.  Batch size, loss weights and exponents are the paper's; it used SGD, these rates are
+# for Adam.
+ARCH = "multiscale"
+PYRAMIDS = {32: "4-8-16-32", 64: "4-8-16-32-64"}  # by clip size
+ITERATIONS = 500_000
+BATCH_SIZE = 8
+LR_GEN = 2e-4
+LR_DIS = 2e-5
+WEIGHT_LP = 1.0
+WEIGHT_GDL = 1.0
+WEIGHT_ADV = 0.05
+LP = 2.0  # exponent of the Lp loss
+ALPHA = 1.0  # exponent of the gradient difference loss
+SNAPSHOT_EVERY = 2000  # iterations
+SNAPSHOTS_KEPT = 3
+REPORT_EVERY = 100
+VALIDATE_EVERY = 500
+
+# Testing.
+FRAMES = 8  # predicted recursively
+WINDOWS = 4  # places in each video to predict from

@@ -67,7 +67,7 @@ class ClipIterator(chainer.dataset.Iterator):
         self.ahead = None  # what was read ahead belongs to the old position
 
     def finalize(self):
-        self.reader.shutdown(cancel_futures=True)
+        self.reader.shutdown()
 
 
 def to_past_and_future(history):

@@ -24,7 +24,7 @@ def load_weights(path, chain):
     parameters than the chain's; the message names the first of them.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             prefix = IN_SNAPSHOT if any(name.startswith(IN_SNAPSHOT) for name in arrays) else ""
             check_fit(path, chain, arrays, prefix)
             chainer.serializers.NpzDeserializer(arrays, prefix, strict=True).load(chain)
@@ -44,7 +44,7 @@ def check_fit(path, chain, arrays, prefix):
         there = f"is {found[name]}" if name in found else "is missing"
         raise UserError(
             f"{path}: of another architecture or width: {len(wrong)} of {len(needed)} parameters "
-            f"differ, the first, {name}, {there} and should be {needed[name]}"
+            f"differ, the first: {name} {there} and should be {needed[name]}"
         )
 
 

@@ -1,0 +1,189 @@
+"""The commands a user types, one after the other, in processes of their own on real frames."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["--width", "small", "--report-every", "2", "--validate-every", "2"]
+
+
+def run(*command, cwd=ROOT):
+    """Run a script of the project -> (exit status, stdout, stderr)."""
+    script, *arguments = map(str, command)
+    done = subprocess.run(
+        [sys.executable, ROOT / script, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def succeed(*command):
+    status, out, err = run(*command)
+    assert status == 0, err
+    assert "Warning" not in err, err
+    return out + err
+
+
+def fail(*command):
+    """The one line that a refusal prints."""
+    status, out, err = run(*command)
+    assert status == 2, (out, err)
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if not line.startswith("warning:")]
+    assert len(lines) == 1 and lines[0].startswith("error: "), err
+    return lines[0]
+
+
+def pictures_in(path):
+    with Image.open(path) as animation:
+        return animation.n_frames
+
+
+def weights(run_dir):
+    with np.load(run_dir / "TRAINED_ADVERSARIAL.model") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A directory with images, clips and a short run, made by the real commands."""
+    pytest.importorskip("ale_py")
+    place = tmp_path_factory.mktemp("work")
+    images = place / "images"
+    succeed(
+        *("data/record_ms_pacman.py", "--train", 2, "--test", 1, "--frames", 40, "--out", images)
+    )
+    for split, count in (("train", 200), ("test", 20)):
+        clips = ("--images", images / split, "-o", place / f"{split}clips")
+        out = succeed("process_data.py", "-n", count, "--split", split, *clips)
+        assert f"{count} clips" in out
+    succeed("train.py", *training(place), "-n", 6, "--snapshot-every", 4)
+    return place
+
+
+def training(place, out="result"):
+    data = ("-d", place / "trainclips", "--test-data", place / "testclips")
+    return (*data, "-o", place / out, *SMALL)
+
+
+def test_training_leaves_what_it_promises(work):
+    result = work / "result"
+    names = {path.name for path in result.iterdir()}
+    assert {"options.json", "log", "TRAINED_ADVERSARIAL.model", "loss.png", "samples.gif"} <= names
+    assert {"snapshot_iter_4", "snapshot_iter_6"} <= names
+    entries = json.loads((result / "log").read_text())
+    assert [entry["iteration"] for entry in entries] == [2, 4, 6]
+    for name in ("gen/lp", "gen/gdl", "gen/adv", "dis/loss", "val/psnr", "copy/psnr", "val/ssim"):
+        assert np.isfinite(entries[-1][name]), name
+    assert pictures_in(result / "samples.gif") == 3
+
+
+def test_resuming_goes_on_from_the_newest_good_snapshot_with_the_options_of_the_run(work):
+    run_dir = work / "resumed"
+    succeed("train.py", *training(work, "resumed"), "-n", 6, "--snapshot-every", 2)
+    newest = run_dir / "snapshot_iter_6"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    said = succeed("train.py", "-r", "-o", run_dir, "-n", 8)
+    assert "snapshot_iter_6: damaged" in said
+    assert "resumed from" in said and "snapshot_iter_4" in said
+    entries = json.loads((run_dir / "log").read_text())
+    assert [entry["iteration"] for entry in entries] == [2, 4, 6, 8]
+
+
+def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(work):
+    for out, stops in (("whole", (6,)), ("halves", (4, 6))):
+        for stop in stops:
+            succeed("train.py", "-r", *training(work, out), "-n", stop)
+    whole, halves = (weights(work / out) for out in ("whole", "halves"))
+    for name in whole:
+        assert np.array_equal(whole[name], halves[name]), name
+
+
+def test_resuming_where_nothing_is_starts_afresh_and_says_so(work):
+    said = succeed("train.py", "-r", *training(work, "fresh"), "-n", 1, "--no-adversarial")
+    assert "no snapshot to resume from" in said
+    assert "dis/loss" not in (work / "fresh" / "log").read_text()
+
+
+def test_the_generator_of_another_run_is_a_start(work):
+    for source in ("TRAINED_ADVERSARIAL.model", "snapshot_iter_4"):
+        out = f"from_{source}"
+        given = ("-l", work / "result" / source, "-n", 1, "--lr-gen", 0)
+        succeed("train.py", *training(work, out), *given)
+    start, end = weights(work / "result"), weights(work / "from_TRAINED_ADVERSARIAL.model")
+    assert np.array_equal(start["refiners/3/0/W"], end["refiners/3/0/W"])
+
+
+def test_testing_writes_numbers_and_pictures(work):
+    out = succeed("test.py", "--load", work / "result", "--images", work / "images/test", "-f", 10)
+    report = work / "result" / "test"
+    names = {path.name for path in report.iterdir()}
+    assert names == {"metrics.csv", "metrics.json", "episode_0001.gif", "contact_sheet.png"}
+    assert pictures_in(report / "episode_0001.gif") == 4 + 10
+    with open(report / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 2 * 2 * 10  # windows, predictors, areas, frames
+    found = json.loads((report / "metrics.json").read_text())
+    psnr = found["mean"]["model"]["whole"]["psnr"]
+    assert len(psnr) == 10
+    of_model = [r for r in rows if (r["predictor"], r["area"]) == ("model", "whole")]
+    first = [float(row["psnr"]) for row in of_model if row["frame"] == "1"]
+    assert psnr[0] == pytest.approx(np.mean(first))
+    assert f"{psnr[0]:.2f}" in out
+    assert "copy last" in out and "difference" in out
+
+
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        (("train.py", "-d", "nowhere"), "nowhere"),
+        (("train.py", "--arch", "convlsd"), "choose from"),
+        (("train.py", "--pyramid", "4-8"), "--pyramid 4-8"),
+        (("train.py", "--batch-size", "0"), "--batch-size 0"),
+        (("train.py", "--alpha", "0.5"), "--alpha 0.5"),
+        (("train.py", "--lr-gen", "nan"), "--lr-gen nan"),
+        (("train.py", "-l", "nothing.model"), "nothing.model"),
+        (("train.py", "-l", __file__), "not readable as weights"),
+        (("train.py", "-g", "0"), "-g 0"),
+        (("train.py", "-o", "result"), "holds a run already"),
+        (("train.py", "-r", "-o", "result", "--width", "paper"), "snapshot_iter_6"),
+        (("test.py", "--load", "nowhere"), "nowhere"),
+        (("test.py", "--load", "result", "--images", "nowhere"), "nowhere"),
+        (("test.py", "--load", "result", "-f", "0"), "--frames 0"),
+        (("test.py", "--load", "result", "-f", "40"), "has the 44 frames"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(work, command, told):
+    script, *arguments = command
+    if script == "train.py" and "-d" not in arguments:
+        arguments += ["-d", work / "trainclips"]
+    if script == "test.py" and "--images" not in arguments:
+        arguments += ["--images", work / "images/test"]
+    if script == "train.py" and "-o" not in arguments:
+        arguments += ["-o", work / "mistakes", *SMALL]
+    arguments = [work / a if a in ("result", "nowhere") else a for a in arguments]
+    if told == "-g 0":
+        pytest.importorskip("utils.stack")
+        from utils.stack import chainer
+
+        if chainer.backends.cuda.available:
+            pytest.skip("there is a GPU here")
+    line = fail(script, *arguments)
+    assert told in line
+
+
+@pytest.mark.parametrize("script", ["train.py", "test.py", "process_data.py"])
+def test_help_tells_every_option(script):
+    assert "--" in succeed(script, "--help")

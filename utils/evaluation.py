@@ -1,0 +1,63 @@
+"""Numbers for predicted frames, each beside those of repeating the last frame seen."""
+
+import numpy as np
+
+from utils import metrics
+from utils.frames import BadFrame, warn
+from utils.pixels import normalise
+from utils.rollout import rollout
+from utils.stack import chainer
+
+PREDICTORS = ("model", "copy")  # copy: every future frame is guessed to be the last past one
+AREAS = ("whole", "moving")
+
+
+def windows(video, length, count):
+    """Yield (number of the first frame, clip) for `count` places spread evenly over a video.
+
+    A clip is uint8 (length, C, H, W).  A video that is too short, or a place with a frame that
+    cannot be used, is named on stderr and left out.
+    """
+    last = len(video) - length
+    if last < 0:
+        warn(video.folder, f"{len(video)} frames, {length} are needed")
+        return
+    for start in np.unique(np.linspace(0, last, count).round().astype(int)):
+        try:
+            clip = [video.read(index) for index in range(start, start + length)]
+        except BadFrame as bad:
+            warn(bad.path, bad.reason)
+            continue
+        yield int(start), np.stack(clip).transpose(0, 3, 1, 2)
+
+
+def predict(model, device, clip, frames):
+    """Predict the last `frames` frames of a clip, uint8 (T, C, H, W), from those before them.
+
+    Returns float32 (frames, C, H, W) in [-1, 1], a NumPy array.
+    """
+    past = normalise(device.send(clip[None, :-frames]))
+    return chainer.get_device("@numpy").send(rollout(model, past, frames))[0]
+
+
+def judge(predicted, clip):
+    """Compare predicted, float (F, C, H, W) in [-1, 1], with the last F frames of the clip.
+
+    clip: uint8 (T, C, H, W).  Returns {(predictor, area): {metric: values of each frame, (F,)}};
+    every metric has the whole frame and the moving area, "moving" is that area's share of it.
+    """
+    frames = len(predicted)
+    known = metrics.to_unit(normalise(clip[-frames - 1 :]))
+    true = known[1:]
+    guesses = {
+        "model": metrics.to_unit(predicted),
+        "copy": np.broadcast_to(known[:1], true.shape),
+    }
+    mask = metrics.moving(known)
+    share = mask.mean(axis=(-2, -1))
+    found = {}
+    for predictor in PREDICTORS:
+        for area, counted in zip(AREAS, (None, mask), strict=True):
+            values = {n: f(guesses[predictor], true, counted) for n, f in metrics.METRICS.items()}
+            found[predictor, area] = {**values, "moving": share}
+    return found

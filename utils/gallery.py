@@ -1,0 +1,50 @@
+"""The predictions of a test to look at: an animation a video, one sheet of them all."""
+
+import numpy as np
+
+from utils import pictures
+from utils.pixels import denormalise
+
+COLUMNS = 8  # predicted frames of the contact sheet, spread over those there are
+VIDEOS = 8  # videos on it
+
+
+def animate(path, clip, predicted):
+    """Write a GIF that plays past, truth, prediction and error side by side.
+
+    clip: uint8 (T, C, H, W), its last F frames the truth of predicted, float (F, C, H, W) in
+    [-1, 1].  While the past plays, all panels show it; then the first keeps its last frame.
+    """
+    history = len(clip) - len(predicted)
+    guesses = np.concatenate([clip[:history], denormalise(predicted)])
+    shots = []
+    for t, (true, guess) in enumerate(zip(clip, guesses, strict=True)):
+        ahead = t - history + 1
+        captions = ("past", f"truth +{ahead}", f"predicted +{ahead}", "error")
+        if ahead <= 0:
+            captions = (f"past {ahead - 1}",) * 3 + ("error",)
+        frames = (clip[min(t, history - 1)], true, guess, pictures.error(guess, true))
+        shots.append(
+            pictures.row([pictures.panel(f, c) for f, c in zip(frames, captions, strict=True)])
+        )
+    pictures.save_animation(path, shots)
+
+
+def contact_sheet(path, examples):
+    """Write a PNG with rows of truth, prediction and error for each (name, clip, predicted).
+
+    Clips and predictions as `animate` takes them; the first column is the last frame seen.
+    """
+    rows = []
+    for name, clip, predicted in examples[:VIDEOS]:
+        frames = len(predicted)
+        past, true, guess = clip[-frames - 1], clip[-frames:], denormalise(predicted)
+        steps = np.unique(np.linspace(0, frames - 1, min(COLUMNS, frames)).round().astype(int))
+        blank = np.zeros_like(past)
+        rows += [
+            [(past, name)] + [(true[k], f"truth +{k + 1}") for k in steps],
+            [(past, "last frame")] + [(guess[k], f"predicted +{k + 1}") for k in steps],
+            [(blank, "")] + [(pictures.error(guess[k], true[k]), "error") for k in steps],
+        ]
+    panels = [pictures.row([pictures.panel(*titled) for titled in row]) for row in rows]
+    pictures.save_picture(path, pictures.column(panels))

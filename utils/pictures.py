@@ -1,0 +1,61 @@
+"""Predictions to look at: panels side by side, animations, contact sheets."""
+
+import imageio.v3 as iio
+import numpy as np
+from PIL import Image, ImageDraw
+
+MARGIN = 4  # pixels between panels
+CAPTION = 14  # height of the line above a panel, pixels
+SMALLEST = 96  # frames below this height are enlarged, or nobody could see them
+BACKGROUND = (24, 24, 24)
+INK = (220, 220, 220)
+SECONDS = 0.25  # each picture of an animation
+
+
+def panel(frame, caption=""):
+    """uint8 (C, H, W), grey or RGB -> uint8 (CAPTION + H, W, 3) with the caption above it."""
+    pixels = np.broadcast_to(frame, (3, *frame.shape[1:])).transpose(1, 2, 0)
+    zoom = -(-SMALLEST // pixels.shape[0]) if pixels.shape[0] < SMALLEST else 1
+    pixels = pixels.repeat(zoom, 0).repeat(zoom, 1)
+    sheet = Image.new("RGB", (pixels.shape[1], pixels.shape[0] + CAPTION), BACKGROUND)
+    sheet.paste(Image.fromarray(pixels), (0, CAPTION))
+    ImageDraw.Draw(sheet).text((1, 1), caption, fill=INK)
+    return np.asarray(sheet)
+
+
+def row(panels):
+    """Put panels of one height side by side."""
+    return join(panels, axis=1)
+
+
+def column(rows):
+    """Put rows of one width below each other."""
+    return join(rows, axis=0)
+
+
+def join(tiles, axis):
+    shape = list(tiles[0].shape)
+    shape[axis] = MARGIN
+    gap = np.full(shape, BACKGROUND, np.uint8)
+    spaced = [tile for pair in zip([gap] * len(tiles), tiles, strict=True) for tile in pair][1:]
+    return np.concatenate(spaced, axis=axis)
+
+
+def error(predicted, true):
+    """How far two uint8 frames are apart, bright where they differ."""
+    return np.abs(predicted.astype(np.int16) - true).astype(np.uint8)
+
+
+def save_animation(path, pictures):
+    """Write pictures, uint8 (H, W, 3) of one size, as a GIF that plays for ever."""
+    iio.imwrite(path, np.stack(pictures), extension=".gif", duration=1000 * SECONDS, loop=0)
+
+
+def save_picture(path, picture):
+    """Write one picture, uint8 (H, W, 3), as a PNG."""
+    iio.imwrite(path, picture, extension=".png")
+
+
+def load_picture(path):
+    """Read back a picture of `save_picture`."""
+    return iio.imread(path)

@@ -1,0 +1,39 @@
+"""A GIF of the same few predictions through the whole training, one picture a look."""
+
+from pathlib import Path
+
+import numpy as np
+
+from utils import pictures
+from utils.pixels import denormalise
+from utils.rollout import rollout
+from utils.stack import chainer
+
+CLIPS = 6
+PATTERN = "preview_*.png"
+
+
+class Preview(chainer.training.Extension):
+    """Write samples/preview_N.png of fixed clips and join all there are into samples.gif."""
+
+    name = "preview"
+
+    def __init__(self, store, gen, converter, device):
+        self.gen, self.converter, self.device = gen, converter, device
+        self.clips = store.read(np.linspace(0, len(store) - 1, CLIPS).astype(int))
+
+    def __call__(self, trainer):
+        past, future = self.converter(self.clips, self.device)
+        predicted = rollout(self.gen, past, future.shape[1])
+        predicted = denormalise(chainer.get_device("@numpy").send(predicted))[:, 0]
+        last, true = self.clips[:, self.gen.history - 1], self.clips[:, self.gen.history]
+        iteration = trainer.updater.iteration
+        rows = [("last frame", last), ("truth", true), (f"iteration {iteration}", predicted)]
+        picture = pictures.column(
+            [pictures.row([pictures.panel(f, name) for f in frames]) for name, frames in rows]
+        )
+        folder = Path(trainer.out) / "samples"
+        folder.mkdir(exist_ok=True)
+        pictures.save_picture(folder / PATTERN.replace("*", f"{iteration:08d}"), picture)
+        shots = [pictures.load_picture(p) for p in sorted(folder.glob(PATTERN))]
+        pictures.save_animation(folder.parent / "samples.gif", shots)
