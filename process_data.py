@@ -1,6 +1,7 @@
 """Cut training or test clips out of folders of video frames."""
 
 import argparse
+import math
 import sys
 from collections import Counter
 
@@ -68,9 +69,7 @@ def parse(argv=None):
     return args
 
 
-@one_line
-def main(argv=None):
-    args = parse(argv)
+def run(args):
     from tqdm import tqdm
 
     from utils.clips import Recipe, find_blocks, make_clips
@@ -92,30 +91,35 @@ def main(argv=None):
         exempt += outcome.exempt
         bar.update(outcome.clips)
 
+    length, (height, width) = args.history + args.horizon, args.size
     recipe = Recipe(
         args.history, args.horizon, args.size, args.min_movement, args.exempt, args.seed
     )
-    try:
-        videos = find_videos(args.images, skip)
-        blocks = find_blocks(videos, recipe, skip)
-        store = ClipStore.prepare(args.out, args.existing, args.history, args.horizon, args.size)
-        with (
-            tqdm(total=args.clips, unit=" clips", disable=None) as bar,
-            workers(args.workers) as run,
-        ):
-            make_clips(videos, blocks, args.clips, recipe, store, run, report)
-    except KeyboardInterrupt:
-        print(f"stopped: no clips were added to {args.out}", file=sys.stderr)
-        sys.exit(130)
+    videos = find_videos(args.images, skip)
+    blocks = find_blocks(videos, recipe, skip)
+    store = ClipStore.prepare(args.out, args.existing, args.history, args.horizon, args.size)
+    hands = min(args.workers, math.ceil(args.clips / store.shard))  # each fills a shard at a time
+    with tqdm(total=args.clips, unit=" clips", disable=None) as bar, workers(hands) as spread:
+        make_clips(videos, blocks, args.clips, recipe, store, spread, report)
 
     store = ClipStore.open(args.out)
     size = store.bytes_on_disk()
-    print(f"{args.clips} clips of {recipe.frames} frames, {args.size[0]}x{args.size[1]} pixels")
+    print(f"{args.clips} clips of {length} frames, {height}x{width} pixels")
     print(f"from {len(videos)} videos, {decoded} frames decoded; {exempt} exempt from moving")
     for reason, count in Counter(skipped.values()).most_common():
         print(f"left out: {count} x {reason}")
     each = size / len(store)
     print(f"{args.out}: {len(store)} clips, {size / 2**20:.1f} MiB, {each:.0f} bytes a clip")
+
+
+@one_line
+def main(argv=None):
+    args = parse(argv)
+    try:
+        run(args)
+    except KeyboardInterrupt:
+        print(f"stopped: no clips were added to {args.out}", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -224,3 +224,11 @@ def test_pick_takes_no_more_than_needed():
     for clips, count in ((1, 1), (8, 1), (80, 10), (799, 99), (800, 100), (10**6, 100)):
         chosen, rest = pick(blocks, clips)
         assert len(chosen) == count and sorted(b.number for b in chosen + rest) == list(range(100))
+
+
+def test_nothing_can_be_read(tmp_path):
+    film(tmp_path / "in" / "a", 4)
+    for path in (tmp_path / "in" / "a").iterdir():
+        path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match="nowhere can 3 successive frames be read"):
+        Made(tmp_path / "in", tmp_path / "out", 10, recipe())

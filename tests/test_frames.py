@@ -131,7 +131,26 @@ def test_rotation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn 90 degrees clockwise to show
     pixels = paint(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(read_frame(tmp_path / "a.png"), np.rot90(pixels, -1))
+    (video,) = find_videos(tmp_path)
+    assert video.size == (16, 12)
+    assert np.array_equal(video.read(0), np.rot90(pixels, -1))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.tif", "a.webp", "a.bmp"])
+def test_flipped_bytes_are_read_or_named(tmp_path, name):
+    rng = np.random.default_rng(0)
+    path = tmp_path / name
+    paint(path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(60):
+        broken = whole.copy()
+        broken[rng.integers(len(whole), size=3)] ^= rng.integers(1, 256, 3, dtype=np.uint8)
+        path.write_bytes(broken)
+        try:
+            frame = read_frame(path)
+            assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+        except BadFrame as bad:
+            assert str(path) in str(bad) and "\n" not in str(bad)
 
 
 @shared

@@ -81,7 +81,7 @@ class Outcome:
     clips: int = 0
     exempt: int = 0
     decoded: int = 0
-    most_movement: float = 0.0
+    most_movement: float = -math.inf
     missing: list = dataclasses.field(default_factory=list)  # places left empty
     visits: list = dataclasses.field(default_factory=list)  # as they stand; more: crops left
     skipped: dict = dataclasses.field(default_factory=dict)  # path -> reason
@@ -151,7 +151,7 @@ def cut_clips(blocks, count, recipe, store, run, report):
     work = functools.partial(cut_task, recipe=recipe, path=store.path, start=start, total=total)
     chosen, fresh = pick(blocks, count)
     tasks = deal(chosen, places_between(start, total, store.shard), recipe.exempt)
-    visits, most, reach = {}, 0.0, 1
+    visits, most, reach = {}, -math.inf, 1
     while tasks:
         missing = []
         for outcome in run(work, tasks):
@@ -172,6 +172,10 @@ def cut_clips(blocks, count, recipe, store, run, report):
             tasks = deal(chosen, missing, 0)
         else:
             tasks = refill(list(visits.values()), missing, recipe.seed)
+    if most < 0:
+        raise UserError(
+            f"nowhere can {recipe.frames} successive frames be read: mend the files named above"
+        )
     left = sum(visit.more for visit in visits.values())
     raise UserError(
         f"only {count - short + left} of {count} clips can be cut: no other crop moves by more "

@@ -1,6 +1,7 @@
 """Videos on disk as numbered uint8 RGB frames."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -27,6 +28,7 @@ FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
     ".ppm": "PPM",
     ".pgm": "PPM",
 }
+ORIENTATION = 0x0112  # the EXIF tag; from 5 on it swaps height and width
 HEADERS = 9  # looked at, evenly spaced, to learn what size the frames of a video have
 
 
@@ -102,7 +104,7 @@ def find_videos(folder, skip=warn):
             "or record some with `python data/record_ms_pacman.py`"
         )
     videos = []
-    for parent, below, _ in os.walk(root):
+    for parent, below, _ in os.walk(root, onerror=lambda e: skip(Path(e.filename), e.strerror)):
         below[:] = sorted((name for name in below if not name.startswith(".")), key=natural)
         for name in [name for name in below if os.path.islink(os.path.join(parent, name))]:
             skip(Path(parent, name), "a link to a folder")
@@ -113,7 +115,7 @@ def find_videos(folder, skip=warn):
             continue
         size = usual_size(Path(parent, name) for name in spread(listing.names, HEADERS))
         if size is None:
-            skip(Path(parent), "no frame of it can be read")
+            skip(Path(parent), "none of its frames can be read")
             continue
         name = Path(parent).relative_to(root).as_posix()
         count = len(listing.names)
@@ -165,11 +167,13 @@ def spread(items, count):
 
 
 def usual_size(paths):
-    """The most frequent (height, width) among the readable images of `paths`, or None."""
+    """The most frequent (height, width) that the headers of images tell, or None."""
     sizes = collections.Counter()
     for path in paths:
         try:
-            sizes[read_frame(path).shape[:2]] += 1
+            with open_image(path) as image:
+                turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
+                sizes[image.size if turned else image.size[::-1]] += 1
         except BadFrame:
             continue  # named when its turn comes
     return sizes.most_common(1)[0][0] if sizes else None
@@ -181,16 +185,23 @@ def read_frame(path):
     16-bit grey is scaled by its full range, palettes are applied, alpha is dropped, the EXIF
     rotation is obeyed. BadFrame for a file that is damaged, cut short, animated or too large.
     """
+    with open_image(path) as image:
+        if getattr(image, "n_frames", 1) > 1:
+            raise BadFrame(path, f"{image.n_frames} images in one file, not a frame")
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_rgb(image)
+
+
+@contextlib.contextmanager
+def open_image(path):
+    """The image behind a path, not decoded yet; all that goes wrong with it is a BadFrame."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=[FORMATS[path.suffix.lower()]]) as image:
-                if getattr(image, "n_frames", 1) > 1:
-                    raise BadFrame(path, f"{image.n_frames} images in one file, not a frame")
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return to_rgb(image)
+                yield image
     except BadFrame:
         raise
     except Image.UnidentifiedImageError:

@@ -1,0 +1,31 @@
+import os
+
+import pytest
+
+from utils.errors import UserError
+from utils.workers import cores, workers
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_results_in_order(count):
+    with workers(count) as spread:
+        assert list(spread(abs, range(-5, 0))) == [5, 4, 3, 2, 1]
+
+
+def test_the_work_is_elsewhere():
+    with workers(2) as spread:
+        assert os.getpid() not in spread(eval, ["__import__('os').getpid()"] * 4)
+
+
+def test_a_worker_that_dies_is_told():
+    with pytest.raises(UserError, match="try --workers 1"), workers(2) as spread:
+        list(spread(os._exit, [1]))
+
+
+def test_a_mistake_comes_back():
+    with pytest.raises(ZeroDivisionError), workers(2) as spread:
+        list(spread(divmod, [1], [0]))
+
+
+def test_cores():
+    assert 1 <= cores() <= os.cpu_count()
