@@ -122,7 +122,7 @@ def main(argv=None):
     told = {name: value for name, value in vars(options).items() if name != "resume"}
     data = {"path": options.data, "clips": len(clips), "fingerprint": clips.fingerprint}
     rundir.write_options(options.out, {"options": told, "model": model, "data": data})
-    trainer.run()
+    trainer.run(show_loop_exception_msg=False)  # what is the user's to mend is told in one line
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")
 
 

@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 def one_line(main):
-    """Decorate a script's `main` so that a `UserError` is printed as one line and exits 2."""
+    """Decorate a script's `main`: a `UserError` is printed as one line and exits 2, Ctrl-C 130."""
 
     @functools.wraps(main)
     def run(*args, **kwargs):
@@ -18,5 +18,8 @@ def one_line(main):
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            sys.exit(130)
 
     return run
