@@ -73,7 +73,6 @@ def main(argv=None):
     from utils.updater import AdversarialUpdater, PredictionUpdater, Weights
     from utils.weights import load_weights
 
-    rundir.claim(options.out, options.resume)
     device = open_device(options.gpu)
     clips = ClipStore.open(options.data)
     _, channels, *size = clips.shape
@@ -108,6 +107,7 @@ def main(argv=None):
             batches, gen_optimizer, dis_optimizer, weights, converter, device
         )
 
+    rundir.claim(options.out, options.resume)
     trainer = build_trainer(
         updater,
         options.out,
@@ -136,10 +136,13 @@ def watch(trainer, options, gen, converter, device):
     try:
         clips = ClipStore.open(options.test_data)
     except UserError as error:
-        print(f"no validation: {error}", file=sys.stderr)
+        print(f"no validation: {error} --split test", file=sys.stderr)
         return
-    if clips.shape[1] != gen.channels or clips.history != gen.history or clips.horizon < 1:
-        raise UserError("test clips unfit")
+    if (clips.history, clips.shape[1]) != (gen.history, gen.channels):
+        raise UserError(
+            f"--test-data {options.test_data}: {clips.history} past frames of {clips.shape[1]} "
+            f"channels, the training clips have {gen.history} of {gen.channels}; make them alike"
+        )
     trigger = every(options.validate_every, options.iterations)
     trainer.extend(Validation(clips, gen, converter, device), trigger=trigger)
     trainer.extend(Preview(clips, gen, converter, device), trigger=trigger)

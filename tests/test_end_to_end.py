@@ -69,6 +69,8 @@ def work(tmp_path_factory):
         clips = ("--images", images / split, "-o", place / f"{split}clips")
         out = succeed("process_data.py", "-n", count, "--split", split, *clips)
         assert f"{count} clips" in out
+    short = ("--history", 3, "--images", images / "test", "-o", place / "short")
+    succeed("process_data.py", "-n", 5, *short)
     succeed("train.py", *training(place), "-n", 6, "--snapshot-every", 4)
     return place
 
@@ -156,6 +158,7 @@ def test_testing_writes_numbers_and_pictures(work):
         (("train.py", "--lr-gen", "nan"), "--lr-gen nan"),
         (("train.py", "-l", "nothing.model"), "nothing.model"),
         (("train.py", "-l", __file__), "not readable as weights"),
+        (("train.py", "--test-data", "short"), "3 past frames"),
         (("train.py", "-g", "0"), "-g 0"),
         (("train.py", "-o", "result"), "holds a run already"),
         (("train.py", "-r", "-o", "result", "--width", "paper"), "snapshot_iter_6"),
@@ -172,8 +175,8 @@ def test_a_mistake_is_told_in_one_line(work, command, told):
     if script == "test.py" and "--images" not in arguments:
         arguments += ["--images", work / "images/test"]
     if script == "train.py" and "-o" not in arguments:
-        arguments += ["-o", work / "mistakes", *SMALL]
-    arguments = [work / a if a in ("result", "nowhere") else a for a in arguments]
+        arguments = ["-o", work / "mistakes", *SMALL, *arguments]
+    arguments = [work / a if a in ("result", "nowhere", "short") else a for a in arguments]
     if told == "-g 0":
         pytest.importorskip("utils.stack")
         from utils.stack import chainer
