@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from utils.stack import F, chainer, dnnl, onednn
 
 try:
-    dnnl.library()
+    onednn._check_library()
     MISSING = ""
-except OSError as error:
-    MISSING = str(error)
+except onednn.Unsuitable as obstacle:
+    MISSING = obstacle.args[1]
 
-needs_library = pytest.mark.skipif(bool(MISSING), reason=f"no oneDNN 3: {MISSING}")
+needs_library = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 ROOT = Path(__file__).parents[1]
 
@@ -177,6 +177,24 @@ def test_arrays_off_the_cache_lines(taken, made):
         assert np.array_equal(F.convolution_2d(*map(shifted, arrays), pad=1).array, truth)
 
 
+@needs_library
+def test_first_calls_from_two_threads_at_once():
+    program = (
+        "import threading\n"
+        "import numpy as np\n"
+        "from utils.stack import F\n"
+        "start = threading.Barrier(4)\n"
+        "def work():\n"
+        "    start.wait()\n"
+        "    for size in range(3, 9):\n"
+        "        x, w = np.ones((1, 2, size, size), 'f'), np.ones((2, 2, 3, 3), 'f')\n"
+        "        assert (F.convolution_2d(x, w).array == 18).all()\n"
+        "    print('right\\n', end='')\n"
+        "for _ in range(4): threading.Thread(target=work).start()\n"
+    )
+    assert in_new_process(program).stdout.split() == 4 * ["right"]
+
+
 def test_empty_batch_is_chainers_own():
     x, w = np.zeros((0, 3, 8, 8), np.float32), random((4, 3, 3, 3))
     assert F.convolution_2d(x, w, pad=1).shape == (0, 4, 8, 8)
@@ -318,6 +336,7 @@ def test_case_that_onednn_refuses_is_chainers_own_said_once(forward, said, caplo
 
 
 def test_missing_library_is_said_once_with_its_cure(caplog, monkeypatch):
+    monkeypatch.delenv("CHAINER_ONEDNN", raising=False)
     monkeypatch.setattr(dnnl, "_path", lambda: "libdnnl-that-is-not.so.3")
     monkeypatch.setattr(dnnl, "library", functools.cache(dnnl.Library))
     monkeypatch.setattr(onednn, "_obstacle", None)
@@ -328,20 +347,91 @@ def test_missing_library_is_said_once_with_its_cure(caplog, monkeypatch):
     assert "libdnnl-that-is-not.so.3" in line and f"pip install {dnnl.WHEEL}" in line
 
 
+def in_new_process(program, **environment):
+    """What `python -c program` says, under additional environment variables."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
 def test_switched_off():
-    program = (
+    done = in_new_process(
         "import logging; logging.basicConfig(level='INFO')\n"
         "import numpy as np\n"
         "from utils.stack import F, dnnl\n"
         "print(F.convolution_2d(*2 * [np.ones((1, 1, 3, 3), 'f')]).array.item())\n"
-        "assert dnnl.library.cache_info().currsize == 0\n"
+        "assert dnnl.library.cache_info().currsize == 0\n",
+        CHAINER_ONEDNN="0",
     )
-    environment = {**os.environ, "CHAINER_ONEDNN": "0"}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "9.0\n"
     assert done.stderr.count("CHAINER_ONEDNN is 0") == 1
+
+
+needs_bfloat16 = pytest.mark.skipif(
+    bool(MISSING) or not dnnl.library().has_fast_bfloat16,
+    reason=MISSING or "neither AVX512_BF16 nor AMX",
+)
+
+
+def rounded(array):
+    """float32 to the nearest bfloat16, ties to even, as float32."""
+    bits = array.view(np.uint32).astype(np.uint64)
+    bits = bits + 0x7FFF + (bits >> 16 & 1) >> 16 << 16
+    return bits.astype(np.uint32).view(np.float32)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("channels", [(3, 5), (15, 128), (128, 3), (64, 64)])
+def test_bfloat16_rounds_what_it_multiplies_and_nothing_else(channels):
+    taken, made = channels
+    x, w, b = random((2, taken, 9, 9)), random((made, taken, 5, 5), 1), random(made, 2)
+    gy = random((2, made, 9, 9), 3)
+
+    def results(x, w, gy, dtype):
+        x, w, gy, offset = (chainer.Variable(array.astype(dtype)) for array in (x, w, gy, b))
+        y = F.convolution_2d(x, w, offset, pad=2)
+        y.grad = gy.array
+        y.backward()
+        return y.array, x.grad, w.grad
+
+    with onednn.using_dtype("bfloat16"), only_onednn():
+        ours = results(x, w, gy, np.float32)
+    truth = results(*map(rounded, (x, w, gy)), np.float64)
+    for a, exact in zip(ours, truth, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, exact, rtol=0, atol=2e-6 * np.abs(exact).max())
+    assert not np.array_equal(results(x, w, gy, np.float32)[0], ours[0])  # float32 again
+
+
+@needs_bfloat16
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(cases())
+def test_bfloat16_of_any_case_is_near(case):
+    *arrays, how = case
+    with onednn.using_dtype("bfloat16"), only_onednn():
+        ours = every_result(*arrays, **how)
+    for a, truth in zip(ours, every_result(*arrays, "f8", **how), strict=True):
+        np.testing.assert_allclose(a, truth, rtol=0, atol=0.02 * max(1, np.abs(truth).max()))
+
+
+@pytest.mark.parametrize(
+    "environment, reason",
+    [
+        pytest.param({"ONEDNN_MAX_CPU_ISA": "AVX2"}, "AVX512_BF16", marks=needs_library),
+        ({"CHAINER_ONEDNN": "0"}, "CHAINER_ONEDNN is 0"),
+    ],
+)
+def test_bfloat16_is_refused_where_it_would_be_slow(environment, reason):
+    program = "from utils.stack import onednn\nwith onednn.using_dtype('bfloat16'): pass"
+    done = in_new_process(program, **environment)
+    *_, line = done.stderr.splitlines()
+    assert line.startswith("utils.errors.UserError: bfloat16 needs") and reason in line
 
 
 @needs_library

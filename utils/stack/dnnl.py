@@ -17,6 +17,7 @@ CACHE_LINE = 64  # bytes; oneDNN's vector kernels want buffers that start on one
 CPU = IN_ORDER = TAG_ANY = SCRATCHPAD_USER = DIRECT = 1
 FORWARD_TRAINING = 64
 BF16, F32 = 2, 3
+AVX512_BF16 = 0xE7  # the instruction sets that end in it, as bits; AMX has these, too
 QUERY_IMPLEMENTATION, QUERY_ARGUMENT_LAYOUT = 8, 255
 SRC, DST, WEIGHTS, BIAS, SCRATCHPAD = 1, 17, 33, 41, 80
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS = 129, 145, 161
@@ -29,7 +30,7 @@ class Argument(ctypes.Structure):
     _fields_ = [("role", c_int), ("memory", c_void_p)]
 
 
-New, Object, Dims = POINTER(c_void_p), c_void_p, POINTER(c_int64)
+New, Object, Dims = POINTER(c_void_p), c_void_p, c_int64 * 12
 FUNCTIONS = {  # all return a status
     "engine_create": [New, c_int, c_size_t],
     "stream_create": [New, Object, c_int],
@@ -89,6 +90,11 @@ class Library:
         self.primitive_attr_create(byref(self.attributes))
         self.primitive_attr_set_scratchpad_mode(self.attributes, SCRATCHPAD_USER)
 
+    @property
+    def has_fast_bfloat16(self):
+        """Whether the processor multiplies bfloat16 numbers in vectors, adding in float32."""
+        return self._lib.dnnl_get_effective_cpu_isa() & AVX512_BF16 == AVX512_BF16
+
     def _check(self, status, function, _):
         if status:
             reason = self._lib.dnnl_status2str(status).decode()
@@ -125,8 +131,7 @@ class Owned:
 def _layout(shape, dtype, tag=None):
     """A memory descriptor: rows after rows as in NumPy, or TAG_ANY, what oneDNN likes best."""
     plain = len(shape) + 1  # the tags a, ab, abc, abcd, abcde are 2 to 6
-    dims = (c_int64 * 12)(*shape)
-    create = "memory_desc_create_with_tag"
+    create, dims = "memory_desc_create_with_tag", Dims(*shape)
     return Owned("memory_desc", create, len(shape), dims, dtype, tag or plain)
 
 
@@ -180,7 +185,7 @@ class Primitive:
 
     @property
     def implementation(self):
-        """oneDNN's name for the kernel; those that begin with "ref" are slow loops."""
+        """oneDNN's name for the kernel."""
         name = c_char_p()
         library().primitive_desc_query(self._descriptor, QUERY_IMPLEMENTATION, 0, byref(name))
         return name.value.decode()
@@ -204,6 +209,7 @@ class Geometry(NamedTuple):
     pad: tuple  # before the first row, before the first column
     dilate: tuple
     groups: int
+    dtype: int = F32  # or BF16: of the numbers multiplied; arrays and sums are always float32
 
     @property
     def grouped_weights(self):
@@ -216,7 +222,7 @@ class Geometry(NamedTuple):
         """Strides, gaps of dilation, padding before, padding after as oneDNN takes them."""
         gaps = [dilate - 1 for dilate in self.dilate]
         after = [self._pad_after(axis) for axis in (0, 1)]
-        return [(c_int64 * 12)(*pair) for pair in (self.stride, gaps, self.pad, after)]
+        return [Dims(*pair) for pair in (self.stride, gaps, self.pad, after)]
 
     def _pad_after(self, axis):
         """As much as before if that gives these outputs, else just what they need, maybe < 0."""
@@ -306,7 +312,7 @@ def data_gradient(geometry):
         "convolution_backward_data_primitive_desc_create",
         library().engine,
         DIRECT,
-        *_layouts(geometry),
+        *_layouts(geometry, result="images"),
         *geometry.numbers(),
         Owned("primitive_desc", *_forward(geometry)),
         library().attributes,
@@ -321,7 +327,7 @@ def weight_gradient(geometry):
         DIFF_DST: geometry.outputs,
         DIFF_WEIGHTS: geometry.grouped_weights,
     }
-    images, weights, outputs = _layouts(geometry)
+    images, weights, outputs = _layouts(geometry, result="weights")
     kernel = Primitive(
         "convolution_backward_weights_primitive_desc_create",
         library().engine,
@@ -339,7 +345,7 @@ def weight_gradient(geometry):
 
 def _forward(geometry, bias=False):
     """What creates a forward kernel; the gradients' kernels want it as a hint."""
-    images, weights, outputs = _layouts(geometry)
+    images, weights, outputs = _layouts(geometry, result="outputs")
     return (
         "convolution_forward_primitive_desc_create",
         library().engine,
@@ -354,7 +360,14 @@ def _forward(geometry, bias=False):
     )
 
 
-def _layouts(geometry):
-    """Images', weights' and outputs' layouts, left for oneDNN to choose."""
-    shapes = geometry.images, geometry.grouped_weights, geometry.outputs
-    return [_layout(shape, F32, TAG_ANY) for shape in shapes]
+def _layouts(geometry, result):
+    """Images', weights' and outputs' layouts, left for oneDNN to choose; results are float32."""
+    shapes = {
+        "images": geometry.images,
+        "weights": geometry.grouped_weights,
+        "outputs": geometry.outputs,
+    }
+    return [
+        _layout(shape, F32 if name == result else geometry.dtype, TAG_ANY)
+        for name, shape in shapes.items()
+    ]
