@@ -1,6 +1,5 @@
 """Where things lie, and what a run does unless told otherwise: literals only."""
 
-DATA_DIR = "data"
 TRAIN_DIR = "data/images/train"
 TEST_DIR = "data/images/test"
 TRAIN_CLIPS_DIR = "data/trainclips"
@@ -19,7 +18,6 @@ SEED = 0
 # Training.  Batch size, loss weights and exponents are the paper's; it used SGD, these rates are
 # for Adam.
 ARCH = "multiscale"
-PYRAMIDS = {32: "4-8-16-32", 64: "4-8-16-32-64"}  # by clip size
 ITERATIONS = 500_000
 BATCH_SIZE = 8
 LR_GEN = 2e-4

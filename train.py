@@ -27,7 +27,7 @@ def parse(argv):
     add("-n", "--iterations", type=int, default=constants.ITERATIONS, help="when to stop")
     add("-b", "--batch-size", type=int, default=constants.BATCH_SIZE, help="clips in a batch")
     add("--arch", default=constants.ARCH, help="architecture: a file of models/")
-    add("--pyramid", help="sizes of the scales, such as 4-16-32-64; None: by clip size")
+    add("--pyramid", help="sizes of the scales, such as 4-16-32-64 (None: by clip size)")
     add("--width", choices=("paper", "small"), help="the paper's feature maps or an eighth of them")
     add("--no-adversarial", action="store_true", help="train the generator alone")
     add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
