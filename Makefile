@@ -51,12 +51,11 @@ clean:  ## remove what make made
 
 # Where Debian keeps ensurepip in a package of its own, the system's pip installs the first pip.
 $(INSTALLED): requirements.lock build-constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
-	  echo "error: $(PYTHON) is not Python 3.10 to 3.13; name one: make PYTHON=python3.12" >&2; \
-	  exit 2; }
+	@$(PYTHON) -c 'import sys; have = sys.version_info[:2]; sys.exit(0 if (3, 10) <= have <= (3, 13) \
+	  else "error: Python %d.%d; 3.10 to 3.13 is needed: make PYTHON=python3.12" % have)'
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { $(PYTHON) -m venv --without-pip $(VENV) && \
 	  $(PYTHON) -m pip install --quiet pip --target \
 	    "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; } || { \
-	  echo "error: $(PYTHON) has no ensurepip, no pip: apt install python3-venv" >&2; exit 2; }
+	  echo "error: $(PYTHON) has no ensurepip, no pip; try: apt install python3-venv" >&2; exit 2; }
 	$(PY) -m pip install -r requirements.lock
 	@touch $@
