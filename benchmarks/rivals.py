@@ -1,0 +1,77 @@
+"""Rivals that do the same work in processes of their own, timed in turns."""
+
+import importlib.metadata
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import time
+
+WARM_UPS = 2
+PACKAGES = "chainer", "numpy", "onednn-cpu-gomp", "torch"
+THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
+
+
+def compete(rivals, arguments, repeats, threads):
+    """Time rivals in turns, so that what else the machine does falls on all of them.
+
+    rivals: {name: function of a module, which takes the arguments, returns what is to be timed}.
+    Each lives in a new process: peak memory is its own, nobody else's threads spin on its cores.
+    Returns {name: {"median_s", "fastest_s", "cpu_s", "peak_rss_mib"}}; cpu_s is the median of the
+    processor time of all threads, which waits for nobody, but counts the time that threads spin.
+    """
+    os.environ |= dict.fromkeys(THREADS, str(threads))
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for name, prepare in rivals.items():
+        pipes[name], theirs = context.Pipe()
+        context.Process(target=serve, args=(theirs, prepare, arguments), daemon=True).start()
+        theirs.close()  # so that the pipe breaks if the process does
+        pipes[name].recv()  # one is ready before the next begins to prepare
+    times = {name: [] for name in rivals}  # (on the wall's clock, of the processor)
+    for _ in range(repeats):
+        for name, pipe in pipes.items():
+            pipe.send("again")
+            times[name].append(pipe.recv())
+    report = {}
+    for name, pipe in pipes.items():
+        pipe.send("peak")
+        wall, cpu = zip(*times[name], strict=True)
+        report[name] = {
+            "median_s": round(statistics.median(wall), 4),
+            "fastest_s": round(min(wall), 4),
+            "cpu_s": round(statistics.median(cpu), 4),
+            "peak_rss_mib": round(pipe.recv() / 2**20),
+        }
+    return report
+
+
+def serve(pipe, prepare, arguments):
+    """In the rival's process: do the work each time the pipe says so."""
+    work = prepare(*arguments)
+    for _ in range(WARM_UPS):
+        work()
+    pipe.send("ready")
+    while pipe.recv() == "again":
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        pipe.send((time.perf_counter() - wall, time.process_time() - cpu))
+    unit = 1 if sys.platform == "darwin" else 1024
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def ratio(report, quantity):
+    """Ours over PyTorch's: below 1, ours needs less."""
+    return round(report["ours"][quantity] / report["pytorch"][quantity], 3)
+
+
+def versions():
+    """{package: its version, None where it is not installed}."""
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
