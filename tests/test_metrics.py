@@ -104,6 +104,7 @@ def test_moving_marks_what_changed_and_its_neighbourhood():
 
 def test_mean_counts_equal_frames_as_100_db_and_leaves_out_what_has_no_value():
     assert metrics.mean([np.inf, 20.0, np.nan]) == 60
+    assert metrics.mean([5000.0, 20.0]) == 2510
     assert np.isnan(metrics.mean([np.nan]))
     assert metrics.mean(np.array([[1.0, np.nan], [3.0, np.nan]]), axis=0)[0] == 2
 

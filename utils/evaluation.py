@@ -3,7 +3,9 @@
 import numpy as np
 
 from utils import metrics
+from utils.conventions import CONVENTIONS
 from utils.frames import BadFrame, warn
+from utils.metrics import METRICS
 from utils.pixels import normalise
 from utils.rollout import rollout
 from utils.stack import chainer
@@ -43,8 +45,10 @@ def predict(model, device, clip, frames):
 def judge(predicted, clip):
     """Compare predicted, float (F, C, H, W) in [-1, 1], with the last F frames of the clip.
 
-    clip: uint8 (T, C, H, W).  Returns {(predictor, area): {metric: values of each frame, (F,)}};
-    every metric has the whole frame and the moving area, "moving" is that area's share of it.
+    clip: uint8 (T, C, H, W).  Returns {(predictor, area): {metric: values of each frame, (F,)}}.
+    Over the moving area our own metrics are means of its pixels; those of others are worked out
+    as Mathieu et al. do, on frames whose still pixels are black in both, with all pixels counted.
+    "moving" is the area's share of the frame.
     """
     frames = len(predicted)
     known = metrics.to_unit(normalise(clip[-frames - 1 :]))
@@ -56,8 +60,12 @@ def judge(predicted, clip):
     mask = metrics.moving(known)
     share = mask.mean(axis=(-2, -1))
     found = {}
-    for predictor in PREDICTORS:
+    for predictor, guess in guesses.items():
         for area, counted in zip(AREAS, (None, mask), strict=True):
-            values = {n: f(guesses[predictor], true, counted) for n, f in metrics.METRICS.items()}
-            found[predictor, area] = {**values, "moving": share}
+            seen = 1 if counted is None else mask[:, None]
+            found[predictor, area] = {
+                **{name: metric(guess, true, counted) for name, metric in METRICS.items()},
+                **{name: metric(guess * seen, true * seen) for name, metric in CONVENTIONS.items()},
+                "moving": share,
+            }
     return found

@@ -38,14 +38,7 @@ def ssim(predicted, true, mask=None):
     inside = (..., slice(SSIM_RADIUS, -SSIM_RADIUS), slice(SSIM_RADIUS, -SSIM_RADIUS))
     if min(true.shape[-2:]) <= 2 * SSIM_RADIUS:
         return np.full(true.shape[:-3], np.nan)
-    mean_p, mean_t = blur(predicted), blur(true)
-    var_p = blur(predicted * predicted) - mean_p * mean_p
-    var_t = blur(true * true) - mean_t * mean_t
-    covariance = blur(predicted * true) - mean_p * mean_t
-    c1, c2 = 0.01**2, 0.03**2
-    likeness = ((2 * mean_p * mean_t + c1) * (2 * covariance + c2)) / (
-        (mean_p**2 + mean_t**2 + c1) * (var_p + var_t + c2)
-    )
+    likeness = similarity(predicted, true, blur, 0.01**2, 0.03**2)
     return pixel_mean(likeness[inside], None if mask is None else mask[inside])
 
 
@@ -85,7 +78,7 @@ def mean(values, axis=None):
     """
     values = np.asarray(values)
     known = ~np.isnan(values)
-    total = np.where(known, np.minimum(values, BEST_DECIBELS), 0).sum(axis)
+    total = np.where(known, np.where(np.isposinf(values), BEST_DECIBELS, values), 0).sum(axis)
     count = known.sum(axis)
     return np.divide(total, count, out=np.full(np.shape(count), np.nan), where=count > 0)[()]
 
@@ -112,6 +105,17 @@ def decibels(error):
     """10 log10(1 / error); infinite where the error is 0."""
     with np.errstate(divide="ignore"):
         return -10 * np.log10(error)
+
+
+def similarity(predicted, true, window_mean, c1, c2, unbias=1):
+    """Map of structural similarity; `unbias` turns a window's mean square into its variance."""
+    mean_p, mean_t = window_mean(predicted), window_mean(true)
+    var_p = unbias * (window_mean(predicted * predicted) - mean_p * mean_p)
+    var_t = unbias * (window_mean(true * true) - mean_t * mean_t)
+    covariance = unbias * (window_mean(predicted * true) - mean_p * mean_t)
+    return ((2 * mean_p * mean_t + c1) * (2 * covariance + c2)) / (
+        (mean_p**2 + mean_t**2 + c1) * (var_p + var_t + c2)
+    )
 
 
 def blur(frames):

@@ -11,7 +11,7 @@ from utils.evaluation import AREAS, PREDICTORS
 
 DECIMALS = {"psnr": 2, "ssim": 4, "sharpness": 2, "mse": 5, "gdl": 4}
 WIDTH = 10  # of a column of the table
-SHOWN = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)  # frames in the table; the CSV has them all
+SHOWN = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)  # frames in the table; the files have them all
 
 
 def average(judged):
@@ -56,7 +56,8 @@ def save_csv(path, judged):
     """
     with open(path, "w", newline="") as file:
         out = csv.writer(file)
-        out.writerow(["video", "start", "predictor", "area", "frame", *DECIMALS, "moving"])
+        names = next(iter(next(iter(judged.values())).values()))
+        out.writerow(["video", "start", "predictor", "area", "frame", *names])
         for (video, start), found in judged.items():
             for (predictor, area), values in found.items():
                 for k, numbers in enumerate(zip(*values.values(), strict=True)):

@@ -1,0 +1,113 @@
+"""What test.py works out from a clip with a prediction of its end."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import metrics, report
+from utils.evaluation import judge, windows
+from utils.frames import find_videos
+from utils.gallery import animate, contact_sheet
+from utils.pixels import normalise
+
+PACMAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "pacman"
+
+
+@pytest.fixture
+def clip():
+    """Eight frames of a bright square that moves a pixel a frame, after four of it."""
+    frames = np.zeros((12, 3, 40, 40), np.uint8)
+    for t in range(12):
+        frames[t, :, 10:20, 5 + t : 15 + t] = 200
+    return frames
+
+
+def test_the_truth_beats_copying_and_copying_equals_the_last_frame(clip):
+    perfect = normalise(clip[4:])
+    found = judge(perfect, clip)
+    assert (found["model", "whole"]["psnr"] > 140).all()
+    copied = judge(np.repeat(perfect[:1] * 0 + normalise(clip[3:4]), 8, axis=0), clip)
+    for area in ("whole", "moving"):
+        for name, values in copied["model", area].items():
+            assert values == pytest.approx(found["copy", area][name], nan_ok=True), name
+    assert (np.diff(found["copy", "whole"]["psnr"]) < 0).all()  # it falls behind
+
+
+def test_the_moving_area_is_judged_by_its_own_pixels(clip):
+    found = judge(normalise(clip[4:]) * 0, clip)
+    share = found["model", "moving"]["moving"]
+    assert share == pytest.approx([18 * 18 / 1600] * 8)
+    mse = found["copy", "moving"]["mse"] * share
+    assert mse[0] == pytest.approx(found["copy", "whole"]["mse"][0])  # all its error is in there
+
+
+def test_a_report_holds_the_means_and_every_number(clip, tmp_path):
+    judged = {("a", 0): judge(normalise(clip[4:]) * 0.5, clip)}
+    judged["a", 3] = judge(normalise(clip[4:]) * 0.9, clip)
+    means = report.average(list(judged.values()))
+    whole = [found["model", "whole"]["mse"] for found in judged.values()]
+    assert means["model", "whole"]["mse"] == pytest.approx(np.mean(whole, axis=0))
+
+    text = report.table(means)
+    row = next(line for line in text.splitlines() if line.startswith("8 "))
+    assert f"{means['model', 'whole']['psnr'][7]:.2f}" in row
+    assert f"{means['model', 'moving']['ssim'][7]:.4f}" in row
+
+    report.save_csv(tmp_path / "m.csv", judged)
+    with open(tmp_path / "m.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 2 * 8
+    assert float(rows[0]["mse"]) == judged["a", 0]["model", "whole"]["mse"][0]
+    assert "psnr_dyelax" in rows[0] and "ssim_openstl" in rows[0]
+
+    report.save_json(tmp_path / "m.json", {"frames": 8}, means)
+    read = json.loads((tmp_path / "m.json").read_text())
+    assert read["conditions"] == {"frames": 8}
+    assert read["mean"]["copy"]["whole"]["psnr"] == pytest.approx(means["copy", "whole"]["psnr"])
+
+
+def test_a_still_video_has_no_moving_area_and_no_number_for_it(clip, tmp_path):
+    still = np.repeat(clip[:1], 12, axis=0)
+    means = report.average([judge(normalise(still[4:]), still)])
+    assert np.isnan(means["model", "moving"]["psnr"]).all()
+    assert means["model", "whole"]["psnr"] == pytest.approx([metrics.BEST_DECIBELS] * 8)
+    report.save_json(tmp_path / "m.json", {}, means)
+    assert "NaN" not in (tmp_path / "m.json").read_text()
+    assert "nan" in report.table(means)
+
+
+@pytest.mark.skipif(not PACMAN.is_dir(), reason="no ../shared/data beside the checkout")
+def test_windows_are_spread_over_a_real_video():
+    video = find_videos(PACMAN)[0]
+    found = list(windows(video, 12, 3))
+    assert [start for start, _ in found] == [0, 28, 56]
+    for start, clip in found:
+        assert clip.shape == (12, 3, 210, 160) and clip.dtype == np.uint8
+        assert np.array_equal(clip[0].transpose(1, 2, 0), video.read(start))
+    assert len(list(windows(video, 68, 4))) == 1
+
+
+@pytest.mark.skipif(not PACMAN.is_dir(), reason="no ../shared/data beside the checkout")
+def test_a_video_too_short_is_named(capsys):
+    assert list(windows(find_videos(PACMAN)[0], 69, 4)) == []
+    assert "68 frames, 69 are needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_show_past_truth_prediction_and_error(clip, channels, tmp_path):
+    clip = clip[:, :channels]
+    predicted = normalise(clip[4:])
+    animate(tmp_path / "a.gif", clip, predicted)
+    with Image.open(tmp_path / "a.gif") as shots:
+        assert shots.n_frames == 12
+        shots.seek(6)
+        past, truth, guess, error = np.array_split(np.asarray(shots.convert("RGB"))[14:], 4, axis=1)
+        assert np.abs(truth[:, 10:110].astype(int) - guess[:, 10:110]).mean() < 8
+        assert error[:, 10:110].max() == 0 and past.max() > 150
+    contact_sheet(tmp_path / "sheet.png", [("a", clip, predicted), ("b", clip, predicted)])
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (9 * 120 + 8 * 4, 6 * (120 + 14) + 5 * 4)
