@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from utils.stack import F, chainer
+from utils.stack import F, chainer, onednn
 
 # Per level, coarse to fine: its maps' channels, its kernels (Mathieu et al. 2016, table 1).
 GENERATOR = [
@@ -54,16 +54,17 @@ def ours(x, w, b, gy):
     )
 
 
-def theirs(x, w, b, gy):
-    """One function for each direction, through PyTorch."""
+def theirs(x, w, b, gy, dtype):
+    """One function for each direction, through PyTorch; weights are float32, as in autocast."""
     pad = w.shape[-1] // 2
     x, w, b, gy = map(torch.from_numpy, (x, w, b, gy))
-    places = None, [1, 1], [pad, pad], [1, 1], False, [0, 0], 1
+    x, gy = x.to(dtype), gy.to(dtype)
+    how = None, [1, 1], [pad, pad], [1, 1], False, [0, 0], 1
     backward = torch.ops.aten.convolution_backward
     return (
-        lambda: torch.nn.functional.conv2d(x, w, b, padding=pad).numpy(),
-        lambda: backward(gy, x, w, *places, [True, False, False])[0].numpy(),
-        lambda: backward(gy, x, w, *places, [False, True, False])[1].numpy(),
+        lambda: torch.nn.functional.conv2d(x, w.to(dtype), b.to(dtype), padding=pad),
+        lambda: backward(gy, x, w.to(dtype), *how, [True, False, False])[0],
+        lambda: backward(gy, x, w.to(dtype), *how, [False, True, False])[1].float(),
     )
 
 
@@ -77,20 +78,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=32, help="height and width, pixels")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--repeats", type=int, default=10, help="the fastest one counts")
     args = parser.parse_args()
 
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     total = np.zeros((2, 3))  # seconds: ours, theirs; by direction
-    for layer in layers(args.batch, args.patch):
-        for direction, pair in enumerate(zip(ours(*layer), theirs(*layer), strict=True)):
-            a, b = (function() for function in pair)
-            assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
-            # Both sides in turns, so that what else the machine does falls on both.
-            times = [[seconds(function) for function in pair] for _ in range(args.repeats)]
-            total[:, direction] += np.min(times, axis=0)
-    report = {"threads": threads, "batch": args.batch, "patch": args.patch}
+    dtype, near = getattr(torch, args.dtype), {"float32": 1e-4, "bfloat16": 1e-2}[args.dtype]
+    with onednn.using_dtype(args.dtype):
+        for layer in layers(args.batch, args.patch):
+            for direction, pair in enumerate(zip(ours(*layer), theirs(*layer, dtype), strict=True)):
+                a, b = pair[0](), pair[1]().float().numpy()
+                assert np.abs(a - b).max() <= near * np.abs(b).max()
+                # Both sides in turns, so that what else the machine does falls on both.
+                times = [[seconds(function) for function in pair] for _ in range(args.repeats)]
+                total[:, direction] += np.min(times, axis=0)
+    report = {"threads": threads, **vars(args)}
     for direction, (a, b) in zip(DIRECTIONS, total.T, strict=True):
         report[direction] = {
             "ours_s": round(a, 4),

@@ -435,6 +435,22 @@ def test_bfloat16_is_refused_where_it_would_be_slow(environment, reason):
 
 
 @needs_library
+def test_array_of_another_size_is_refused():
+    x, w, b = random((1, 3, 5, 5)), random((4, 3, 3, 3), 1), random(1, 2)
+    with chainer.using_config("type_check", False), pytest.raises(ValueError, match="16 bytes"):
+        F.convolution_2d(x, w, b)
+
+
+@needs_library
+def test_numbers_of_numpy_are_numbers():
+    x, w, one = random((1, 3, 5, 5)), random((4, 3, 3, 3), 1), np.int64(1)
+    truth = F.convolution_2d(x, w, pad=1, stride=2)
+    with only_onednn():
+        again = F.convolution_2d(x, w, pad=(one, one), stride=(2 * one, 2 * one))
+    assert np.array_equal(again.array, truth.array)
+
+
+@needs_library
 def test_status_other_than_success_is_an_error_with_its_name():
     with pytest.raises(dnnl.Error, match="memory_desc_create_with_tag: invalid_arguments"):
         dnnl._layout((-1, 2), dnnl.F32)

@@ -131,7 +131,7 @@ class Owned:
 def _layout(shape, dtype, tag=None):
     """A memory descriptor: rows after rows as in NumPy, or TAG_ANY, what oneDNN likes best."""
     plain = len(shape) + 1  # the tags a, ab, abc, abcd, abcde are 2 to 6
-    create, dims = "memory_desc_create_with_tag", Dims(*shape)
+    create, dims = "memory_desc_create_with_tag", Dims(*map(int, shape))
     return Owned("memory_desc", create, len(shape), dims, dtype, tag or plain)
 
 
@@ -222,7 +222,7 @@ class Geometry(NamedTuple):
         """Strides, gaps of dilation, padding before, padding after as oneDNN takes them."""
         gaps = [dilate - 1 for dilate in self.dilate]
         after = [self._pad_after(axis) for axis in (0, 1)]
-        return [Dims(*pair) for pair in (self.stride, gaps, self.pad, after)]
+        return [Dims(*map(int, pair)) for pair in (self.stride, gaps, self.pad, after)]
 
     def _pad_after(self, axis):
         """As much as before if that gives these outputs, else just what they need, maybe < 0."""
@@ -240,7 +240,7 @@ class Operand:
     def __init__(self, kernel, role, shape, offset):
         self._plain, self._packed = _layout(shape, F32), kernel.layout(role)
         self._is_packed = library().equal(self._plain, self._packed)
-        self.role, self._offset = role, offset
+        self.role, self._offset, self._bytes = role, offset, library().size(self._plain)
         self.end = offset + _round_up(library().size(self._packed))
         ends = self._plain, self._packed
         if role in (DST, DIFF_SRC, DIFF_WEIGHTS):
@@ -251,6 +251,8 @@ class Operand:
 
     def memories(self, array, room):
         """The array's memory, and the kernel's: the same one where that can be, else in `room`."""
+        if array.nbytes != self._bytes or not array.flags.c_contiguous:
+            raise ValueError(f"not {self._bytes} bytes in a row: {array.dtype} {array.shape}")
         address = array.ctypes.data
         plain = _memory(self._plain, address)
         if self._is_packed and address % CACHE_LINE == 0:
