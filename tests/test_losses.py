@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils import losses
+from utils import losses, metrics
 from utils.stack import F, chainer
 
 SHAPE = (2, 1, 3, 5, 6)
@@ -76,6 +76,26 @@ def test_bce_stays_finite_for_a_discriminator_that_is_sure():
     assert np.isfinite(logits.grad).all()
 
 
+def test_pixel_bce_is_the_cross_entropy_of_chances(frames):
+    predicted, true = ((f + 1) / 2 for f in frames)
+    expected = -np.mean(true * np.log(predicted) + (1 - true) * np.log(1 - predicted))
+    assert losses.pixel_bce(*frames).array == pytest.approx(expected, rel=1e-9)
+    assert np.isfinite(losses.pixel_bce(frames[0] * 0 + 1, frames[1] * 0 - 1).array)
+
+
+@pytest.mark.parametrize("size", [(24, 20), (4, 4), (16, 5)])
+def test_ssim_is_one_less_the_metric(size):
+    random = np.random.default_rng(0)
+    true = random.uniform(-1, 1, (2, 1, 3, *size))
+    predicted = np.clip(true + random.normal(0, 0.2, true.shape), -1, 1)
+    loss = losses.ssim(predicted, true).array
+    assert 0 < loss < 1
+    assert losses.ssim(true, true).array == pytest.approx(0, abs=1e-12)
+    if min(size) > 10:
+        expected = metrics.ssim((predicted + 1) / 2, (true + 1) / 2).mean()
+        assert 1 - loss == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     "loss",
     [
@@ -84,10 +104,12 @@ def test_bce_stays_finite_for_a_discriminator_that_is_sure():
         lambda p, t: losses.lp(p, t, 1.5),
         lambda p, t: losses.gdl(p, t, 1),
         lambda p, t: losses.gdl(p, t, 2),
+        losses.pixel_bce,
+        losses.ssim,
         lambda p, t: losses.bce(F.sum(p, axis=(1, 2, 3, 4)), 1),
         lambda p, t: losses.bce(F.sum(p, axis=(1, 2, 3, 4)), 0),
     ],
-    ids=["l1", "l2", "l1.5", "gdl1", "gdl2", "real", "fake"],
+    ids=["l1", "l2", "l1.5", "gdl1", "gdl2", "pixel bce", "ssim", "real", "fake"],
 )
 def test_gradients_are_the_numerical_ones(frames, loss):
     from chainer import gradient_check  # only after utils.stack has mended Chainer

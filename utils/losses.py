@@ -8,6 +8,9 @@ import numpy as np
 
 from utils.stack import F, chainer
 
+EPSILON = 1e-6  # the least chance that pixel_bce gives a pixel
+SHAPES = (1, 1, -1, 1), (1, 1, 1, -1)  # of a column, of a row, as weights of a convolution
+
 
 def lp(predicted, true, p):
     """Mean of |predicted - true| ** p (equation 5); p is 1 or 2, or any number not below 1."""
@@ -33,6 +36,46 @@ def bce(logits, target):
     """
     targets = chainer.backend.get_array_module(logits).full(logits.shape, target, np.int32)
     return F.sigmoid_cross_entropy(logits, targets)
+
+
+def pixel_bce(predicted, true):
+    """Mean binary cross-entropy of pixels taken as chances, [-1, 1] standing for [0, 1].
+
+    The loss of the seeds' VPN.  A pixel that is surely wrong costs no more than log(1 / EPSILON).
+    """
+    chance = F.clip((predicted + 1) / 2, EPSILON, 1 - EPSILON)
+    target = (true + 1) / 2
+    return -F.mean(target * F.log(chance) + (1 - target) * F.log(1 - chance))
+
+
+def ssim(predicted, true):
+    """1 - structural similarity (Wang et al. 2004), mean over channels and windows inside.
+
+    The window is the 11 x 11 Gaussian of utils/metrics.py, cut to the frame where that is smaller.
+    """
+    frames = [F.reshape((x + 1) / 2, (-1, 1, *x.shape[-2:])) for x in (predicted, true)]
+    p, t = frames
+    xp = chainer.backend.get_array_module(p)
+    bells = [bell(min(11, n - 1 + n % 2), p.dtype) for n in p.shape[-2:]]
+    down, right = (xp.asarray(b).reshape(s) for b, s in zip(bells, SHAPES, strict=True))
+
+    def mean(x):
+        return F.convolution_2d(F.convolution_2d(x, down), right)
+
+    mean_p, mean_t = mean(p), mean(t)
+    var_p, var_t = mean(p * p) - mean_p * mean_p, mean(t * t) - mean_t * mean_t
+    covariance = mean(p * t) - mean_p * mean_t
+    c1, c2 = 0.01**2, 0.03**2
+    likeness = (2 * mean_p * mean_t + c1) * (2 * covariance + c2)
+    likeness /= (mean_p * mean_p + mean_t * mean_t + c1) * (var_p + var_t + c2)
+    return 1 - F.mean(likeness)
+
+
+def bell(length, dtype):
+    """A Gaussian of sigma 1.5 over `length` pixels that sums to 1."""
+    x = np.arange(length) - length // 2
+    heights = np.exp(-(x**2) / (2 * 1.5**2))
+    return (heights / heights.sum()).astype(dtype)
 
 
 def power(x, exponent):
