@@ -4,6 +4,8 @@ import importlib
 import inspect
 import pkgutil
 
+WIDTHS = ("paper", "small")  # an architecture's feature maps as published, or an eighth of them
+
 
 def builders():
     """Return {architecture name: its build function}, one for each file here that has a `build`."""
@@ -28,4 +30,12 @@ def create(arch, history, horizon, channels, size, **options):
     for name in given:
         if name not in inspect.signature(known[arch]).parameters:
             raise ValueError(f"--{name} {given[name]}: {arch} has no such option; leave it out")
-    return known[arch](history, horizon, channels, size, **given)
+    if given.get("width", WIDTHS[0]) not in WIDTHS:
+        raise ValueError(f"--width {given['width']}: choose from {', '.join(WIDTHS)}")
+    model = known[arch](history, horizon, channels, size, **given)
+    if any(length % model.multiple for length in size):
+        raise ValueError(
+            f"--arch {arch}: learns from clips whose height and width are multiples of "
+            f"{model.multiple}; these are {size[0]}x{size[1]}"
+        )
+    return model

@@ -1,6 +1,6 @@
 """The multi-scale generator of Mathieu, Couprie and LeCun (ICLR 2016), section 3.2, table 1."""
 
-from models.predictor import Predictor, enlarge
+from models.predictor import Predictor, enlarge, stacked, unstacked
 from utils.stack import F, L, chainer
 
 # Kernels and feature maps of each scale, coarse to fine.  A pyramid of more scales repeats the
@@ -11,8 +11,11 @@ MAPS = {
     "small": ((16, 32, 16),) * 2 + ((16, 32, 64, 32, 16),) * 2,
 }
 
-
-PYRAMIDS = {32: "4-8-16-32", 64: "4-8-16-32-64"}  # unless told otherwise, by clip size
+PYRAMIDS = {
+    16: "4-8-16",
+    32: "4-8-16-32",
+    64: "4-8-16-32-64",
+}  # unless told otherwise, by clip size
 
 
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
@@ -20,10 +23,14 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
 
     pyramid: sizes from coarse to fine such as "4-16-32-64", the last one the clips' own.
     """
-    finest = size[0]
-    pyramid = pyramid or PYRAMIDS.get(finest)
+    pyramid = pyramid or PYRAMIDS.get(size[0])
     if not pyramid:
         raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
+    return MultiScale(history, horizon, channels, factors(pyramid, size), MAPS[width], KERNELS)
+
+
+def factors(pyramid, size):
+    """How much smaller than clips of `size` each scale of `pyramid` is: "4-8-16" -> [4, 2, 1]."""
     try:
         scales = [int(scale) for scale in pyramid.split("-")]
     except ValueError:
@@ -34,7 +41,7 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
             f"--pyramid {pyramid}: list sizes from coarse to fine, each a multiple of the one "
             f"before, up to the clips' {size[0]}x{size[1]}; for example {PYRAMIDS[32]}"
         )
-    return MultiScale(history, horizon, channels, [finest // scale for scale in scales], width)
+    return [scales[-1] // scale for scale in scales]
 
 
 class MultiScale(Predictor):
@@ -45,7 +52,7 @@ class MultiScale(Predictor):
     Fully convolutional: trained on 32x32 clips, it predicts frames of any size.
     """
 
-    def __init__(self, history, horizon, channels, factors, width):
+    def __init__(self, history, horizon, channels, factors, maps, kernels):
         super().__init__(history, horizon, channels)
         self.factors = tuple(factors)
         self.multiple = self.factors[0]
@@ -53,27 +60,22 @@ class MultiScale(Predictor):
         with self.init_scope():
             self.refiners = chainer.ChainList()
             for level in range(len(factors)):
-                spec = min(level, len(KERNELS) - 1)
+                spec = min(level, len(kernels) - 1)
                 inputs = seen + made if level else seen
-                maps = (*MAPS[width][spec], made)
-                self.refiners.append(Refiner(inputs, maps, KERNELS[spec]))
+                self.refiners.append(Refiner(inputs, (*maps[spec], made), kernels[spec]))
 
     def pyramid(self, past):
         """past (B, history, C, H, W) -> [(B, horizon, C, H/f, W/f) for f in factors]."""
         guess, guesses = None, []
         for seen, refine in zip(self.scales(past), self.refiners, strict=True):
-            batch, _, _, height, width = seen.shape
-            seen = F.reshape(seen, (batch, -1, height, width))  # (B, history*C, h, w)
+            seen = stacked(seen)
             if guess is None:
                 guess = F.tanh(refine(seen))
             else:
-                guess = enlarge(guess, height // guess.shape[-2])
+                guess = enlarge(guess, seen.shape[-2] // guess.shape[-2])
                 guess = F.tanh(guess + refine(F.concat([seen, guess])))
             guesses.append(guess)
-        return [
-            F.reshape(guess, (len(guess), self.horizon, self.channels, *guess.shape[-2:]))
-            for guess in guesses
-        ]
+        return [unstacked(guess, self.channels) for guess in guesses]
 
 
 class Refiner(chainer.ChainList):

@@ -18,6 +18,11 @@ class Predictor(chainer.Chain):
         super().__init__()
         self.history, self.horizon, self.channels = history, horizon, channels
 
+    def lesson(self, past, future):
+        """What `pyramid` predicts, made as training wants it: future, (B, horizon, C, H, W), is at
+        hand for an architecture that learns by being shown true frames on its way."""
+        return self.pyramid(past)
+
     def forward(self, past):
         """Predict the frames after past, (B, history, C, H, W) in [-1, 1], any H and W.
 
@@ -38,6 +43,25 @@ class Predictor(chainer.Chain):
         Each coarse pixel is the mean of the f x f pixels it stands for.
         """
         return [shrink(frames, factor) for factor in self.factors]
+
+
+def stacked(frames):
+    """(B, T, C, H, W) -> (B, T*C, H, W): a clip's frames as the channels of one image."""
+    batch, _, _, height, width = frames.shape
+    return F.reshape(frames, (batch, -1, height, width))
+
+
+def unstacked(maps, channels):
+    """(B, T*C, H, W) -> (B, T, C, H, W): the channels of one image as frames again."""
+    batch, _, height, width = maps.shape
+    return F.reshape(maps, (batch, -1, channels, height, width))
+
+
+def per_frame(function, frames):
+    """(B, T, C, H, W) -> (B, T, ...): what function makes of images (N, C, H, W), all at once."""
+    batch, time, *image = frames.shape
+    made = function(F.reshape(frames, (batch * time, *image)))
+    return F.reshape(made, (batch, time, *made.shape[1:]))
 
 
 def continue_edge(frames, axis, count):
