@@ -1,0 +1,90 @@
+"""The convolutional LSTM of Shi et al. (NIPS 2015): layers that remember over a clip's frames.
+
+Each layer here is called as layer(frames, memory): frames (B, T, inputs, H, W), of any H, W and T
+above 0, with the memory that an earlier call returned, None for a blank one -> what the layer makes
+of each frame, (B, T, outputs, H, W), and its memory after the last.
+"""
+
+import numpy as np
+
+from models.predictor import per_frame
+from utils.stack import F, L, chainer
+
+
+class ConvLSTM(chainer.Chain):
+    """An LSTM whose matrix products are convolutions (equation 3 of the paper).
+
+    peepholes: the gates see the cell as well.  The paper weighs it by a number for each pixel,
+    which ties the layer to one frame size; here it is one for each map.
+    normalised: each gate's input is normalised over maps and pixels of a clip (Ba, Kiros and
+    Hinton, 2016), with a gain and a bias for each map.
+    bias: without it, or `normalised`, the gates have no biases.
+    """
+
+    def __init__(self, inputs, outputs, kernel=3, peepholes=False, normalised=False, bias=True):
+        super().__init__()
+        self.outputs = outputs
+        pad = kernel // 2
+        # Gates lie in this order.  An open forget gate lets gradients through from the start.
+        start = np.repeat(np.float32([0, 1, 0, 0]), outputs)  # input, forget, output, candidate
+        with self.init_scope():
+            self.look = L.Convolution2D(
+                inputs, 4 * outputs, kernel, 1, pad, normalised or not bias, initial_bias=start
+            )
+            self.recall = L.Convolution2D(outputs, 4 * outputs, kernel, 1, pad, nobias=True)
+            self.norm = (
+                L.GroupNormalization(4, 4 * outputs, initial_beta=start) if normalised else None
+            )
+            self.peepholes = chainer.Parameter(0, (3, 1, outputs, 1, 1)) if peepholes else None
+
+    def forward(self, frames, memory=None):
+        """memory is (h, c), each (B, outputs, H, W)."""
+        looks = per_frame(self.look, frames)
+        if memory is None:
+            batch, _, _, height, width = looks.shape
+            blank = self.xp.zeros((batch, self.outputs, height, width), looks.dtype)
+            memory = blank, blank
+        made = []
+        for look in F.separate(looks, axis=1):
+            memory = self.step(look, *memory)
+            made.append(memory[0])
+        return F.stack(made, axis=1), memory
+
+    def step(self, look, h, c):
+        """The memory after one more frame; look is (B, 4 * outputs, H, W)."""
+        gates = look + self.recall(h)
+        if self.norm is not None:
+            gates = self.norm(gates)
+        i, f, o, g = F.split_axis(gates, 4, axis=1)
+        if self.peepholes is not None:
+            i += self.peepholes[0] * c
+            f += self.peepholes[1] * c
+        c = F.sigmoid(f) * c + F.sigmoid(i) * F.tanh(g)
+        if self.peepholes is not None:
+            o += self.peepholes[2] * c
+        return F.sigmoid(o) * F.tanh(c), c
+
+
+class NormalisedConvLSTM(chainer.Chain):
+    """A ConvLSTM with batch normalisation of what it makes, not of what it remembers."""
+
+    def __init__(self, inputs, outputs, kernel=3):
+        super().__init__()
+        with self.init_scope():
+            self.cell = ConvLSTM(inputs, outputs, kernel)
+            self.norm = L.BatchNormalization(outputs)
+
+    def forward(self, frames, memory=None):
+        frames, memory = self.cell(frames, memory)
+        return per_frame(self.norm, frames), memory
+
+
+class Stack(chainer.ChainList):
+    """Layers on top of each other; the memory is a list of theirs."""
+
+    def forward(self, frames, memory=None):
+        memories = []
+        for layer, its_own in zip(self, memory or [None] * len(self), strict=True):
+            frames, its_own = layer(frames, its_own)
+            memories.append(its_own)
+        return frames, memories
