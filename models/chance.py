@@ -1,0 +1,64 @@
+"""Random draws that a network makes while it learns, in a series that its saved weights go on."""
+
+import numpy as np
+
+from utils.stack import F, chainer
+
+
+class Chance(chainer.Link):
+    """Gives NumPy generators, each the next of a series.
+
+    Its place in the series is saved with the weights, so a resumed run draws what it would have.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.add_persistent("seed", int(np.random.randint(2**31)))  # from train.py's --seed
+        self.add_persistent("draws", 0)
+
+    def generator(self):
+        self.draws += 1
+        return np.random.default_rng((self.seed, self.draws))
+
+
+class GaussianNoise(Chance):
+    """Adds noise to frames in [-1, 1], in training only: its standard deviation is the share
+    `scale` of their range."""
+
+    def __init__(self, scale):
+        super().__init__()
+        if scale < 0:
+            raise ValueError(f"--model-option noise={scale}: must not be below 0")
+        self.scale = scale
+
+    def forward(self, frames):
+        if not self.scale or not chainer.config.train:
+            return frames
+        noise = self.generator().normal(0, 2 * self.scale, frames.shape)
+        return frames + self.device.send(noise.astype(frames.dtype))
+
+
+class Teacher(Chance):
+    """Shows true frames instead of predicted ones, now and then, to a network that learns.
+
+    The n-th lesson shows a true frame with the probability first - n * decay, drawn for each frame
+    of each clip.  Without decay that is teacher forcing, with it the scheduled sampling of Bengio
+    et al. (NIPS 2015).
+    """
+
+    def __init__(self, first, decay=0.0):
+        super().__init__()
+        if not 0 <= first <= 1:
+            raise ValueError(f"--model-option teacher_forcing={first}: must be from 0 to 1")
+        self.first, self.decay = first, decay
+
+    def forward(self, future):
+        """True frames (B, T, C, H, W) -> show(t, frame t as predicted), a (B, 1, C, H, W)."""
+        generator = self.generator()
+        probability = self.first - (self.draws - 1) * self.decay
+        true = self.device.send(generator.random((*future.shape[:2], 1, 1, 1)) < probability)
+
+        def show(t, predicted):
+            return F.where(true[:, t : t + 1], future[:, t : t + 1], predicted)
+
+        return show
