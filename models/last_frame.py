@@ -1,0 +1,16 @@
+"""The last frame, repeated: no parameters, and what every other architecture has to beat."""
+
+from models.predictor import Predictor
+from utils.stack import F
+
+
+def build(history, horizon, channels, size):
+    """The baseline that the seeds' video shows beating a plain convolution."""
+    return LastFrame(history, horizon, channels)
+
+
+class LastFrame(Predictor):
+    """Predicts that nothing moves."""
+
+    def pyramid(self, past):
+        return [F.repeat(past[:, -1:], self.horizon, axis=1)]
