@@ -1,0 +1,31 @@
+"""Convolutional layers that several architectures are made of."""
+
+from utils.stack import F, L, chainer
+
+
+def convolution(inputs, outputs, kernel=3, stride=1, normalised=False):
+    """Convolution to size / stride, batch normalisation if asked for, ReLU."""
+    layer = L.Convolution2D(inputs, outputs, kernel, stride, (kernel - 1) // 2, normalised)
+    return activated(layer, outputs, normalised)
+
+
+def deconvolution(inputs, outputs, stride=1, normalised=False):
+    """Transposed convolution to size * stride, batch normalisation if asked for, ReLU."""
+    return activated(enlarging(inputs, outputs, stride, normalised), outputs, normalised)
+
+
+def enlarging(inputs, outputs, stride, nobias=False):
+    """Transposed convolution, stride 1 or 2, its kernel laying as many weights on each pixel."""
+    kernel = 2 + stride  # 4 for a stride of 2, where the 3 of the sources leaves a chequerboard
+    return L.Deconvolution2D(inputs, outputs, kernel, stride, 1, nobias)
+
+
+def activated(layer, outputs, normalised):
+    if normalised:
+        return chainer.Sequential(layer, L.BatchNormalization(outputs), F.relu)
+    return chainer.Sequential(layer, F.relu)
+
+
+def to_frames(x):
+    """Sigmoid, its (0, 1) mapped to the frames' (-1, 1)."""
+    return 2 * F.sigmoid(x) - 1

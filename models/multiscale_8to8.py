@@ -1,0 +1,19 @@
+"""The multi-scale generator of team-pragmatic-chaos (2017) for 8 frames from 8, model_GAN_8."""
+
+from models.multiscale import PYRAMIDS, MultiScale, factors
+
+# Kernels and feature maps of each scale, coarse to fine, but for the frames themselves.
+KERNELS = ((3, 3, 3, 3), (5, 3, 3, 3), (5, 5, 5, 5), (7, 5, 5, 5, 5))
+MAPS = ((16, 32, 64), (16, 32, 64), (32, 64, 128), (32, 64, 128, 128))
+
+
+def build(history, horizon, channels, size, pyramid=None):
+    """Any history with any horizon, all of it predicted at once; 8 of each is what it was made for.
+
+    pyramid: sizes from coarse to fine, the last one the clips' own; theirs is 8-16-32-64.
+    """
+    usual = PYRAMIDS | {64: "8-16-32-64"}
+    pyramid = pyramid or usual.get(size[0])
+    if not pyramid:
+        raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
+    return MultiScale(history, horizon, channels, factors(pyramid, size), MAPS, KERNELS)

@@ -1,0 +1,41 @@
+"""The autoencoder with skip connections of team-pragmatic-chaos (2017), model_skip_autoencoder."""
+
+from models.blocks import convolution, deconvolution, enlarging
+from models.predictor import Predictor, stacked, unstacked
+from utils.stack import F, chainer
+
+MAPS = {"paper": (32, 64, 128, 256, 512), "small": (4, 8, 16, 32, 64)}
+
+
+def build(history, horizon, channels, size, width="paper"):
+    """width: "paper" for the feature maps as published, "small" for an eighth of them."""
+    return SkipAutoencoder(history, horizon, channels, MAPS[width])
+
+
+class SkipAutoencoder(Predictor):
+    """Halves the frame four times, then doubles it, seeing each size's maps again on the way up."""
+
+    def __init__(self, history, horizon, channels, maps):
+        super().__init__(history, horizon, channels)
+        self.multiple = 2 ** (len(maps) - 1)
+        *upper, bottom = maps
+        with self.init_scope():
+            self.first = convolution(history * channels, maps[0])
+            self.down = chainer.ChainList(
+                *(convolution(a, b, stride=2) for a, b in zip(maps, maps[1:], strict=False))
+            )
+            self.up = chainer.ChainList(deconvolution(bottom, upper[-1], stride=2))
+            for above, below in zip(upper[-2::-1], upper[:0:-1], strict=True):
+                self.up.append(deconvolution(2 * below, above, stride=2))
+            self.last = enlarging(2 * maps[0], horizon * channels, stride=1)
+
+    def pyramid(self, past):
+        """past (B, history, C, H, W), H and W multiples of 16 -> [(B, horizon, C, H, W)]."""
+        x = self.first(stacked(past))
+        skips = []
+        for down in self.down:
+            skips.append(x)
+            x = down(x)
+        for up in self.up:
+            x = F.concat([up(x), skips.pop()], axis=1)
+        return [unstacked(F.tanh(self.last(x)), self.channels)]
