@@ -1,0 +1,31 @@
+"""The encoding-forecasting ConvLSTM of Shi et al. (NIPS 2015), section 3.3."""
+
+from functools import partial
+
+from models.chance import Teacher
+from models.convlstm import ConvLSTM, Stack
+from models.encoder_decoder import EncoderDecoder
+from utils.stack import F, L, chainer
+
+MAPS = {"paper": (128, 64, 64), "small": (16, 8, 8)}  # the paper's best on Moving MNIST
+
+
+def build(history, horizon, channels, size, width="paper", patch=4, sampling_decay=2e-5):
+    """Three ConvLSTMs that encode, three that forecast, on frames cut into patches; tanh.
+
+    width: "paper" for the feature maps as published, "small" for an eighth of them.
+    patch: height and width of the patches that become one pixel of many channels.
+    sampling_decay: the forecaster is shown true frames in training, this much less often with each
+    iteration, until after 1 / sampling_decay iterations it sees its own alone.
+    """
+    *_, last = maps = MAPS[width]
+    inputs = channels * patch**2, *maps
+    draw = chainer.Sequential(
+        L.Convolution2D(last, inputs[0], 1), partial(F.depth2space, r=patch), F.tanh
+    )
+    encoder, forecaster = (
+        Stack(*(ConvLSTM(a, b, 5) for a, b in zip(inputs, maps, strict=False))) for _ in range(2)
+    )
+    shape, teacher = (history, horizon, channels), Teacher(1, sampling_decay)
+    look = partial(F.space2depth, r=patch)
+    return EncoderDecoder(shape, patch, look, encoder, draw, forecaster, teacher)

@@ -1,0 +1,33 @@
+"""ConvLSTM-S of OpenSTL, the configuration behind its published Moving MNIST numbers."""
+
+from functools import partial
+
+from models.chance import Teacher
+from models.convlstm import ConvLSTM, Stack
+from models.encoder_decoder import EncoderDecoder
+from utils.stack import F, L, chainer
+
+MAPS = {"paper": (128,) * 4, "small": (16,) * 4}
+
+
+def build(history, horizon, channels, size, width="paper", patch=4, sampling_decay=2e-5):
+    """Four ConvLSTMs without biases that read the past, then go on with their own frames.
+
+    OpenSTL counts 15.08 million weights for Moving MNIST; 3.41 million of them, two convolutions in
+    each cell that its forward pass never calls, are left out here.  Its loss counts how well the
+    past frames are predicted too; ours is that of the future alone.  The output is linear and may
+    leave [-1, 1] slightly.
+
+    width: "paper" for the feature maps as published, "small" for an eighth of them.
+    patch: height and width of the patches that become one pixel of many channels; 2 for KTH.
+    sampling_decay: true frames are shown in training, this much less often with each iteration.
+    """
+    *_, last = maps = MAPS[width]
+    inputs = channels * patch**2, *maps
+    cells = Stack(*(ConvLSTM(a, b, 5, bias=False) for a, b in zip(inputs, maps, strict=False)))
+    draw = chainer.Sequential(
+        L.Convolution2D(last, inputs[0], 1, nobias=True), partial(F.depth2space, r=patch)
+    )
+    look = partial(F.space2depth, r=patch)
+    shape, teacher = (history, horizon, channels), Teacher(1, sampling_decay)
+    return EncoderDecoder(shape, patch, look, cells, draw, teacher=teacher)

@@ -1,0 +1,43 @@
+"""The plan of the recurrent architectures: frames go in one by one, then come out one by one."""
+
+from models.predictor import Predictor, per_frame
+from utils.stack import F
+
+
+class EncoderDecoder(Predictor):
+    """Reads all past frames but the last, then makes each next frame from the one before.
+
+    look: images (N, C, H, W) -> features (N, K, h, w).
+    encoder, decoder: recurrent layers as in models/convlstm.py, the decoder going on from the
+    encoder's memory; without a decoder the encoder itself goes on.
+    draw: what the decoder makes (N, M, h, w) -> images (N, C, H, W).
+    teacher: a Teacher, for an architecture that is shown true frames in training.
+    """
+
+    def __init__(self, shape, multiple, look, encoder, draw, decoder=None, teacher=None):
+        super().__init__(*shape)  # history, horizon, channels
+        self.multiple = multiple
+        with self.init_scope():
+            self.look, self.draw = look, draw
+            self.encoder, self.decoder, self.teacher = encoder, decoder, teacher
+
+    def pyramid(self, past):
+        return [self.recur(past, lambda t, predicted: predicted)]
+
+    def lesson(self, past, future):
+        if self.teacher is None:
+            return self.pyramid(past)
+        return [self.recur(past, self.teacher(future))]
+
+    def recur(self, past, show):
+        """past -> (B, horizon, C, H, W), each frame after the first made from show(t, frame t)."""
+        memory = None
+        if self.history > 1:
+            _, memory = self.encoder(per_frame(self.look, past[:, :-1]))
+        decoder = self.decoder or self.encoder
+        frame, future = past[:, -1:], []
+        for t in range(self.horizon):
+            made, memory = decoder(per_frame(self.look, frame), memory)
+            future.append(per_frame(self.draw, made))
+            frame = show(t, future[-1])
+        return F.concat(future, axis=1)

@@ -1,0 +1,36 @@
+"""The sequence-to-sequence ConvLSTM of team-pragmatic-chaos (2017), with its two later changes."""
+
+from models.blocks import convolution, deconvolution, enlarging
+from models.chance import Teacher
+from models.convlstm import ConvLSTM
+from models.encoder_decoder import EncoderDecoder
+from utils.stack import F, chainer
+
+MAPS = {"paper": (32, 64, 128, 256), "small": (4, 8, 16, 32)}
+
+
+def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, batch_norm=True):
+    """Convolutions, a ConvLSTM that encodes, another that decodes, transposed convolutions, tanh.
+
+    width: "paper" for the feature maps as published, "small" for an eighth of them.
+    teacher_forcing: how often the decoder is shown the true frame in training, 0 for never.
+    batch_norm: after each convolution but the last; the team added it later.
+    """
+    a, b, c, d = MAPS[width]
+    look = chainer.Sequential(
+        convolution(channels, a, normalised=batch_norm),
+        convolution(a, b, normalised=batch_norm),
+        convolution(b, c, stride=2, normalised=batch_norm),
+        convolution(c, d, stride=2, normalised=batch_norm),
+    )
+    draw = chainer.Sequential(
+        deconvolution(d, d, normalised=batch_norm),
+        deconvolution(d, c, stride=2, normalised=batch_norm),
+        deconvolution(c, b, stride=2, normalised=batch_norm),
+        deconvolution(b, a, normalised=batch_norm),
+        enlarging(a, channels, stride=1),
+        F.tanh,
+    )
+    encoder, decoder = (ConvLSTM(d, d, peepholes=True, normalised=True) for _ in range(2))
+    shape = history, horizon, channels
+    return EncoderDecoder(shape, 4, look, encoder, draw, decoder, Teacher(teacher_forcing))

@@ -1,0 +1,37 @@
+"""The video prediction network of the seeds, its second implementation: an LSTM between frames."""
+
+from models.blocks import convolution, deconvolution, enlarging, to_frames
+from models.convlstm import ConvLSTM
+from models.encoder_decoder import EncoderDecoder
+from utils.stack import chainer
+
+MAPS = {"paper": (64, 128, 256, 512), "small": (8, 16, 32, 64)}
+UNITS = {"paper": 256, "small": 32}
+
+
+def build(history, horizon, channels, size, width="paper"):
+    """Convolutions on each frame, an LSTM that encodes, another that decodes, back up, sigmoid.
+
+    The seeds flatten the last maps for the LSTM, which ties it to one frame size, then apply the
+    decoding one after the transposed convolutions, which cannot run.  Here an LSTM of as many units
+    stands at each place of the last maps, sharing its weights, before the transposed convolutions.
+
+    width: "paper" for the feature maps of the seeds, "small" for an eighth of them.
+    """
+    a, b, c, d = MAPS[width]
+    units = UNITS[width]
+    look = chainer.Sequential(
+        convolution(channels, a, kernel=4, stride=2),
+        convolution(a, b, kernel=4, stride=2),
+        convolution(b, c, kernel=4, stride=2),
+        convolution(c, d, kernel=4, stride=2),
+    )
+    draw = chainer.Sequential(
+        deconvolution(units, c, stride=2),
+        deconvolution(c, b, stride=2),
+        deconvolution(b, a, stride=2),
+        enlarging(a, channels, stride=2),
+        to_frames,
+    )
+    encoder, decoder = ConvLSTM(d, units, kernel=1), ConvLSTM(d, units, kernel=1)
+    return EncoderDecoder((history, horizon, channels), 16, look, encoder, draw, decoder)
