@@ -1,0 +1,80 @@
+"""Frames made of existing pixels: reading between pixels, following a motion."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+import models
+from models.voxel_flow import sample
+from utils.stack import F, chainer
+
+SIZE = (16, 16)
+
+
+def images(seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (2, 3, *SIZE)).astype(np.float32)
+
+
+def test_sample_reads_between_pixels_and_beyond_edges_as_scipy_does():
+    flow = np.random.default_rng(1).uniform(-9, 9, (2, 2, *SIZE)).astype(np.float32)
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    expected = [
+        [
+            map_coordinates(image, (rows + down, columns + across), order=1, mode="nearest")
+            for image in frame
+        ]
+        for frame, (across, down) in zip(images(), flow, strict=True)
+    ]
+    assert sample(images(), chainer.Variable(flow)).array == pytest.approx(
+        np.array(expected), abs=1e-4
+    )
+
+
+def test_sample_has_the_gradient_of_its_values():
+    flow = np.random.default_rng(1).uniform(-3, 3, (2, 2, *SIZE))
+    way = np.random.default_rng(2).normal(size=flow.shape)
+    frames = images().astype(np.float64)
+    moved = chainer.Variable(flow)
+    F.sum(sample(frames, moved) ** 2).backward()
+    ahead, behind = (
+        (sample(frames, chainer.Variable(flow + s * way)).array ** 2).sum() for s in (1e-7, -1e-7)
+    )
+    assert (moved.grad * way).sum() == pytest.approx((ahead - behind) / 2e-7, rel=1e-5)
+
+
+def test_steady_motion_is_continued_from_both_frames():
+    """A picture moves right, a pixel a frame: each pixel was k pixels to the left k frames ago."""
+    picture = np.tile(np.sin(np.arange(40) / 3), (SIZE[0], 1)).astype(np.float32)
+    video = np.stack([picture[:, 20 - t : 36 - t] for t in range(5)])[None, :, None]
+    model = models.create("voxel-flow", 2, 3, 1, SIZE)
+    steps = np.arange(1, 4)[:, None, None]
+    for trust in -20, 20:  # the last frame but one alone, the last alone
+        maps = np.zeros((1, 3, 3, *SIZE), np.float32)
+        maps[0, :, 0] = np.arctanh(-steps / model.reach)
+        maps[0, :, 2] = trust
+        motion = chainer.Variable(maps.reshape(1, 9, *SIZE))
+        future = model.follow(video[:, :2], motion, factor=1).array
+        for k in range(3):
+            inside = slice(k + 2, None)  # what was in sight two frames before
+            there, true = future[0, k, 0, :, inside], video[0, 2 + k, 0, :, inside]
+            assert there == pytest.approx(true, abs=1e-4)
+
+
+def test_no_pixel_is_invented():
+    model = models.create("voxel-flow", 3, 2, 3, SIZE, width="small")
+    past = np.random.default_rng(0).uniform(-0.3, 0.7, (2, 3, 3, *SIZE)).astype(np.float32)
+    future = model(past).array
+    assert future.min() >= past.min() - 1e-6 and future.max() <= past.max() + 1e-6
+
+
+def test_a_pyramid_predicts_at_each_size_and_any_frame():
+    model = models.create("voxel-flow", 2, 1, 3, (32, 32), pyramid="8-16-32", width="small")
+    assert model.factors == (4, 2, 1) and model.multiple == 32
+    past = np.random.default_rng(0).uniform(-1, 1, (1, 2, 3, 32, 32)).astype(np.float32)
+    assert [p.shape[-1] for p in model.pyramid(past)] == [8, 16, 32]
+    assert model(past[..., :21, :30]).shape == (1, 1, 3, 21, 30)
+    future = past[:, :1]
+    pairs = zip(model.pyramid(past), model.scales(future), strict=True)
+    model.cleargrads()
+    sum(F.mean_squared_error(p, t) for p, t in pairs).backward()
+    assert all(np.abs(param.grad).max() > 0 for param in model.params())
