@@ -1,46 +1,76 @@
 """What every architecture must do; each file of models/ with a `build` is tried, none is named."""
 
+import inspect
+
 import numpy as np
 import pytest
 
 import models
 from utils.rollout import rollout
-from utils.stack import chainer
+from utils.stack import F, chainer
 from utils.weights import load_weights, save_weights
 
-HISTORY, HORIZON, SIZE = 4, 1, (32, 32)
+HISTORY, HORIZON, SIZE = 3, 2, (16, 16)
+BUILDERS = models.builders()
 
 
-@pytest.fixture(params=sorted(models.builders()))
+@pytest.fixture(params=sorted(BUILDERS))
 def arch(request):
     return request.param
 
 
-def create(arch, channels=3):
-    np.random.seed(0)
-    return models.create(arch, HISTORY, HORIZON, channels, SIZE)
+def options(arch):
+    return inspect.signature(BUILDERS[arch]).parameters
 
 
-def past(channels=3, batch=2, size=SIZE, seed=0):
-    shape = (batch, HISTORY, channels, *size)
+def create(arch, history=HISTORY, horizon=HORIZON, channels=3, seed=0):
+    """The architecture, narrow where it can be."""
+    np.random.seed(seed)
+    width = "small" if "width" in options(arch) else None
+    return models.create(arch, history, horizon, channels, SIZE, width=width)
+
+
+def clips(time=HISTORY, channels=3, batch=2, size=SIZE, seed=0):
+    shape = (batch, time, channels, *size)
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def moving_clips():
+    """Four clips of smooth patterns that move right, one pixel a frame."""
+    waves = np.random.default_rng(0).integers(1, 4, (4, 1, 3, 1, 1))
+    x = np.arange(SIZE[1]) - np.arange(HISTORY + 1)[:, None, None, None]
+    y = np.arange(SIZE[0])[:, None]
+    return np.sin(2 * np.pi * waves * (x + y) / SIZE[0]).astype(np.float32)
+
+
+def distance(predicted, model, future):
+    pairs = zip(predicted, model.scales(future), strict=True)
+    return sum(F.mean_squared_error(p, t) for p, t in pairs)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_predicts_at_every_scale(arch, channels):
-    model = create(arch, channels)
-    predicted = model.pyramid(past(channels))
+    model, past = create(arch, channels=channels), clips(channels=channels)
+    predicted = model.pyramid(past)
     sizes = [tuple(n // factor for n in SIZE) for factor in model.factors]
     assert [p.shape for p in predicted] == [(2, HORIZON, channels, *size) for size in sizes]
-    assert [s.shape[-2:] for s in model.scales(past(channels))] == sizes
-    assert model(past(channels)).array.dtype == np.float32
-    assert np.array_equal(model(past(channels)).array, predicted[-1].array)
+    assert [s.shape[-2:] for s in model.scales(past)] == sizes
+    assert model(past).array.dtype == np.float32
+    assert np.array_equal(model(past).array, predicted[-1].array)
 
 
 @pytest.mark.parametrize("size", [(40, 32), (33, 35), (50, 44)])
 def test_takes_any_frame_size(arch, size):
-    future = create(arch)(past(batch=1, size=size))
+    future = create(arch)(clips(batch=1, size=size))
     assert future.shape == (1, HORIZON, 3, *size)
+
+
+@pytest.mark.parametrize("history, horizon", [(1, 1), (1, 3), (2, 1), (6, 4)])
+def test_takes_any_history_and_horizon(arch, history, horizon):
+    model, past = create(arch, history, horizon), clips(history)
+    assert model(past).shape == (2, horizon, 3, *SIZE)
+    lesson = model.lesson(past, clips(horizon, seed=1))
+    assert [p.shape for p in lesson] == [p.shape for p in model.pyramid(past)]
 
 
 def test_states_what_it_needs(arch):
@@ -51,43 +81,97 @@ def test_states_what_it_needs(arch):
     assert list(model.factors) == sorted(model.factors, reverse=True)
 
 
+def test_options_have_defaults_that_a_command_line_can_give(arch):
+    *_, size = names = list(options(arch))[:4]
+    assert names == ["history", "horizon", "channels", "size"] and size == "size"
+    for option in list(options(arch).values())[4:]:
+        assert option.default is None or type(option.default) in (str, int, float, bool)
+
+
+def test_clips_of_an_unfit_size_are_refused_in_one_line(arch):
+    needed = create(arch).multiple
+    if needed == 1:
+        assert models.create(arch, HISTORY, HORIZON, 3, (17, 17)).multiple == 1
+        return
+    with pytest.raises(ValueError, match="17x17") as caught:
+        models.create(arch, HISTORY, HORIZON, 3, (17, 17))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_batch_is_predicted_as_its_clips_one_by_one(arch):
-    model, frames = create(arch), past()
+    model, past = create(arch), clips()
     with chainer.using_config("train", False):
-        together = model(frames).array
-        alone = np.concatenate([model(frames[i : i + 1]).array for i in range(2)])
+        together = model(past).array
+        alone = np.concatenate([model(past[i : i + 1]).array for i in range(2)])
     assert together == pytest.approx(alone, abs=1e-5)
 
 
+def test_the_same_past_has_the_same_future(arch):
+    model, past = create(arch), clips()
+    with chainer.using_config("train", False):
+        assert np.array_equal(model(past).array, model(past).array)
+
+
 def test_rollout_feeds_predictions_back(arch):
-    model, frames = create(arch), past(batch=1)
-    future = rollout(model, frames, 3)
-    assert future.shape == (1, 3, 3, *SIZE)
+    model, past = create(arch), clips(batch=1)
+    future = rollout(model, past, HORIZON + 1)
+    assert future.shape == (1, HORIZON + 1, 3, *SIZE)
     with chainer.using_config("train", False):
-        first = model(frames).array
-        second = model(np.concatenate([frames, first], axis=1)[:, -HISTORY:]).array
-    assert np.array_equal(future[:, :2], np.concatenate([first, second], axis=1)[:, :2])
+        first = model(past).array
+        second = model(np.concatenate([past, first], axis=1)[:, -HISTORY:]).array
+    assert np.array_equal(future, np.concatenate([first, second[:, :1]], axis=1))
 
 
-def test_saved_and_loaded_it_predicts_the_same(arch, tmp_path):
-    model, frames = create(arch), past()
+def test_saved_and_loaded_it_goes_on_the_same(arch, tmp_path):
+    model, past, future = create(arch), clips(), clips(HORIZON, seed=1)
+    model.lesson(past, future)
     save_weights(tmp_path / "weights", model)
-    np.random.seed(1)
-    other = models.create(arch, HISTORY, HORIZON, 3, SIZE)
+    other = create(arch, seed=1)
     load_weights(tmp_path / "weights", other)
+    for first, second in zip(model.lesson(past, future), other.lesson(past, future), strict=True):
+        assert np.array_equal(first.array, second.array)
     with chainer.using_config("train", False):
-        assert np.array_equal(model(frames).array, other(frames).array)
+        assert np.array_equal(model(past).array, other(past).array)
 
 
 def test_a_gradient_reaches_every_parameter(arch):
-    model = create(arch)
-    target = past(seed=1)[:, :HORIZON]
-    pairs = zip(model.pyramid(past()), model.scales(target), strict=True)
-    loss = sum(chainer.functions.mean_squared_error(p, t) for p, t in pairs)
-    model.cleargrads()
-    loss.backward()
-    for name, param in model.namedparams():
-        assert param.grad is not None and np.abs(param.grad).max() > 0, name
+    model, past, future = create(arch), clips(), clips(HORIZON, seed=1)
+    for predicted in model.pyramid(past), model.lesson(past, future):
+        model.cleargrads()
+        distance(predicted, model, future).backward()
+        for name, param in model.namedparams():
+            assert param.grad is not None and np.abs(param.grad).max() > 0, name
+
+
+def test_learns_four_clips_by_heart(arch):
+    model = create(arch, horizon=1)
+    if not model.count_params():
+        pytest.skip("nothing to learn: no parameters")
+    frames = moving_clips()
+    past, future = frames[:, :HISTORY], frames[:, HISTORY:]
+    optimizer = chainer.optimizers.Adam(0.003).setup(model)
+    losses = []
+    for _ in range(50):
+        loss = distance(model.lesson(past, future), model, future)
+        model.cleargrads()
+        loss.backward()
+        optimizer.update()
+        losses.append(float(loss.array))
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+
+
+@pytest.mark.gpu
+def test_cpu_and_gpu_agree(arch):
+    if not chainer.backends.cuda.available:
+        pytest.skip("no CUDA device")
+    model, past = create(arch), clips()
+    device = chainer.get_device("@cupy:0")
+    with chainer.using_config("train", False):
+        on_cpu = model(past).array
+        model.to_device(device)
+        with chainer.using_device(device):
+            on_gpu = model(device.send(past)).array
+    assert on_gpu.get() == pytest.approx(on_cpu, abs=1e-3)
 
 
 def test_unknown_names_and_options_say_what_there_is(arch):
@@ -95,3 +179,6 @@ def test_unknown_names_and_options_say_what_there_is(arch):
         models.create("multiscail", HISTORY, HORIZON, 3, SIZE)
     with pytest.raises(ValueError, match="--spin 3"):
         models.create(arch, HISTORY, HORIZON, 3, SIZE, spin=3)
+    if "width" in options(arch):
+        with pytest.raises(ValueError, match="--width huge: choose from paper, small"):
+            models.create(arch, HISTORY, HORIZON, 3, SIZE, width="huge")
