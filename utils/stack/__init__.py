@@ -1,8 +1,9 @@
 """Chainer on today's stack: `from utils.stack import F, L, chainer`, never `import chainer`."""
 
-from utils.stack import compat, onednn
+from utils.stack import adam, compat, onednn
 
 chainer = compat.mended_chainer()
+adam.install(chainer)
 onednn.install(chainer)
 F, L = chainer.functions, chainer.links
 
