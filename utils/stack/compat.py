@@ -34,8 +34,8 @@ def forget_half_import():
 
 
 def restore_numpy_names():
-    """functions/array/as_strided.py:10 and 252, resize_images.py:179-196: NumPy 2 and 1.24
-    removed `sctypes` and `float`.
+    """functions/array/as_strided.py:10, 252: NumPy 2.0 removed `sctypes`.
+    functions/array/resize_images.py:179-196: NumPy 1.24 removed `float`.
     """
     names = {
         "float": float,
@@ -50,8 +50,8 @@ def restore_numpy_names():
 
 
 def skip_environment_check():
-    """_environment_check.py:6 imports numpy.distutils, which Python 3.12 ended, in order to
-    warn of old Apple libraries, of any CuPy newer than 7.
+    """_environment_check.py:6 imports numpy.distutils, which is gone from Python 3.12 on, only
+    to warn of old Apple libraries or of a CuPy newer than 7.
     """
     check = types.ModuleType("chainer._environment_check")
     check.check = lambda: None
@@ -59,8 +59,8 @@ def skip_environment_check():
 
 
 def stand_in_for_pkg_resources():
-    """testing/helper.py:6, which gradient_check imports: setuptools 82 removed pkg_resources,
-    80 warns of it. Chainer asks it only whether a test's optional packages are there.
+    """testing/helper.py:6, behind chainer.gradient_check: setuptools 80 warns of pkg_resources,
+    82 removed it. Chainer asks it only whether a test's optional packages are there.
     """
     pkg_resources = types.ModuleType("pkg_resources")
     pkg_resources.ResolutionError = type("ResolutionError", (Exception,), {})
@@ -75,7 +75,7 @@ def stand_in_for_pkg_resources():
 
 @contextlib.contextmanager
 def no_cupy_without_driver():
-    """backends/cuda.py:72 imports CuPy, then calls it available, even where no NVIDIA driver is."""
+    """backends/cuda.py:57 imports CuPy, then calls it available, even without an NVIDIA driver."""
 
     def find_spec(name, path=None, target=None):
         if name == "cupy":
@@ -141,7 +141,7 @@ def refuse_pickles(chainer):
 
 
 def mend_categorical(chainer):
-    """distributions/categorical.py:75: since NumPy 2.0 `meshgrid` returns a tuple, not a list."""
+    """distributions/categorical.py:74, 76: since NumPy 2.0 `meshgrid` returns a tuple, no list."""
 
     def log_prob(self, x):
         places = np.indices(self.batch_shape)
@@ -165,8 +165,8 @@ def mend_pad_sequence(chainer):
 
 
 def mend_deconvolution(chainer):
-    """functions/connection/deconvolution_2d.py:340 passes Variables where :362 wants shapes: no
-    gradient of W alone on the CPU, under any NumPy.
+    """functions/connection/deconvolution_2d.py:340 passes Variables where shapes are wanted: no
+    gradient of W alone on the CPU, whatever the NumPy.
     """
     function = chainer.functions.connection.deconvolution_2d.Deconvolution2DFunction
     set_cover_all = function._set_cover_all
