@@ -1,0 +1,65 @@
+"""What a network costs: its parameters, the arithmetic of a prediction."""
+
+import math
+
+from utils.stack import chainer
+
+get_conv_outsize = chainer.utils.conv.get_conv_outsize
+
+
+def parameters(model):
+    """How many numbers the network learns."""
+    return sum(param.size for param in model.params())
+
+
+def flops(model, size):
+    """Floating-point operations of one prediction at (height, width) `size`, batch 1.
+
+    Those of convolutions and matrix products, a multiplication with its addition as two; the rest
+    is little beside them.  Counted on the network's own device, by predicting.
+    """
+    past = model.xp.zeros((1, model.history, model.channels, *size), "float32")
+    with chainer.using_config("train", False), chainer.no_backprop_mode(), Count() as count:
+        model(past)
+    return count.flops
+
+
+class Count(chainer.FunctionHook):
+    """Adds up the operations of the functions that run in its context."""
+
+    name = "Count"
+
+    def __init__(self):
+        self.flops = 0
+
+    def forward_postprocess(self, function, inputs):
+        """inputs: (x, W, ...) of a convolution or a linear layer, (a, b) of a matrix product."""
+        if function.label in PRODUCTS:
+            self.flops += 2 * PRODUCTS[function.label](function, inputs[0].shape, inputs[1].shape)
+
+
+def convolution(function, x, W):
+    """Each output, which the function does not know yet, is a sum over the kernel."""
+    try:
+        geometry = function.stride, function.pad, function.dilate
+    except AttributeError:  # the 2D one names each number by itself
+        geometry = (
+            (function.sy, function.sx),
+            (function.ph, function.pw),
+            (function.dy, function.dx),
+        )
+    sizes = (
+        get_conv_outsize(n, k, stride, pad, function.cover_all, dilate)
+        for n, k, stride, pad, dilate in zip(x[2:], W[2:], *geometry, strict=True)
+    )
+    return x[0] * math.prod(sizes) * math.prod(W)
+
+
+# Multiplications of each kind of function, by the shapes of its inputs.
+PRODUCTS = {
+    "Convolution2DFunction": convolution,
+    "ConvolutionND": convolution,
+    "Deconvolution2DFunction": lambda function, x, W: math.prod(x) * math.prod(W[1:]),
+    "LinearFunction": lambda function, x, W: x[0] * math.prod(W),
+    "MatMul": lambda function, a, b: math.prod(a) * b[-1],
+}
