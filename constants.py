@@ -35,3 +35,4 @@ VALIDATE_EVERY = 500
 # Testing.
 FRAMES = 8  # predicted recursively
 WINDOWS = 4  # places in each video to predict from
+LEADERBOARD_DIR = "leaderboard"

@@ -1,4 +1,4 @@
-"""Predict the frames of test videos with a trained network: numbers, GIFs, a contact sheet."""
+"""Predict test videos with trained networks: numbers, GIFs, a contact sheet, a leaderboard."""
 
 import argparse
 from pathlib import Path
@@ -13,58 +13,77 @@ def parse(argv):
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--load", default=constants.RESULT_DIR, metavar="DIR", help="directory of a training run")
+    runs = {"nargs": "+", "default": [constants.RESULT_DIR], "metavar": "DIR"}
+    add("--load", **runs, help="directories of training runs, or of several such")
     add("--images", default=constants.TEST_DIR, help="videos to predict")
     add("-f", "--frames", type=int, default=constants.FRAMES, help="how many frames to predict")
     add("-w", "--windows", type=int, default=constants.WINDOWS, help="places to start in a video")
     add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
-    add("-o", "--out", metavar="DIR", help="where the results go; None: test/ in the run's own")
+    add("--by", default="psnr", metavar="METRIC", help="what a leaderboard is sorted by")
+    add("--area", choices=("whole", "moving"), default="moving", help="where it is measured")
+    add("-o", "--out", metavar="DIR", help="None: test/ in a single run, leaderboard/ for several")
     options = parser.parse_args(argv)
     for name in ("frames", "windows"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name} {getattr(options, name)}: must not be below 1")
-    options.out = Path(options.out or Path(options.load) / "test")
     return options
 
 
 @one_line
 def main(argv=None):
     options = parse(argv)
-    record = rundir.read_options(options.load)
+    runs = rundir.find_runs(options.load)
+    records = [rundir.read_options(run) for run in runs]
 
     from tqdm import tqdm
 
-    import models
-    from utils import gallery, report
+    from utils import leaderboard
+    from utils.conventions import CONVENTIONS
     from utils.device import open_device
-    from utils.evaluation import judge, predict, windows
     from utils.frames import find_videos
+    from utils.metrics import METRICS
+
+    if options.by not in {**METRICS, **CONVENTIONS}:
+        known = ", ".join({**METRICS, **CONVENTIONS})
+        raise UserError(f"--by {options.by}: no such metric; choose from {known}")
+    device = open_device(options.gpu)
+    videos = find_videos(options.images)
+    # All runs predict the same frames, whatever past each needs.
+    history = max(record["model"]["history"] for record in records)
+    single = len(runs) == 1
+    default = runs[0] / "test" if single else Path(constants.LEADERBOARD_DIR)
+    out = Path(options.out or default)
+
+    entries = []
+    for run, record in zip(tqdm(runs, unit="run", disable=None), records, strict=True):
+        place = out if single else out / run.name
+        entries.append(examine_run(run, record, device, videos, history, options, place))
+    if single:
+        return
+    entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
+    leaderboard.save_csv(out / "leaderboard.csv", entries)
+    leaderboard.save_json(out / "leaderboard.json", vars(options), entries)
+    leaderboard.save_plot(out / "leaderboard.png", entries, options.by)
+    text = leaderboard.table(entries, options.by, options.area)
+    (out / "leaderboard.md").write_text(text + "\n")
+    print(f"{options.by}, {options.area}, of {options.frames} predicted frames:\n\n{text}\n")
+    print(f"more in {out}")
+
+
+def examine_run(run, record, device, videos, history, options, out):
+    """Test one run, leave its numbers with its pictures in `out` -> its leaderboard.Entry."""
+    import models
+    from utils import cost, gallery, report
+    from utils.evaluation import examine
+    from utils.leaderboard import Entry
     from utils.weights import load_weights
 
-    device = open_device(options.gpu)
     model = models.create(**record["model"])
-    load_weights(Path(options.load) / rundir.MODEL, model)
+    load_weights(run / rundir.MODEL, model)
     model.to_device(device)
-
-    videos = find_videos(options.images)
-    options.out.mkdir(parents=True, exist_ok=True)
-    judged, examples = {}, []
-    for video in tqdm(videos, unit="video", disable=None):
-        liveliest = -1.0
-        for start, clip in windows(video, model.history + options.frames, options.windows):
-            predicted = predict(model, device, clip, options.frames)
-            judged[video.name, start] = found = judge(predicted, clip)
-            if (share := found["model", "moving"]["moving"].mean()) > liveliest:
-                liveliest, example = share, (video.name, clip, predicted)
-        if liveliest >= 0:
-            examples.append(example)
-            gallery.animate(options.out / f"{video.name.replace('/', '_')}.gif", *example[1:])
-    if not judged:
-        raise UserError(
-            f"{options.images}: no video has the {model.history + options.frames} frames that "
-            f"--frames {options.frames} needs; ask for fewer or give longer videos"
-        )
-
+    judged, examples, seconds = examine(
+        model, device, videos, history, options.frames, options.windows
+    )
     means = report.average(list(judged.values()))
     conditions = {
         "run": record,
@@ -74,11 +93,22 @@ def main(argv=None):
         "frames": options.frames,
         "versions": rundir.versions(),
     }
-    gallery.contact_sheet(options.out / "contact_sheet.png", examples)
-    report.save_csv(options.out / "metrics.csv", judged)
-    report.save_json(options.out / "metrics.json", conditions, means)
+    out.mkdir(parents=True, exist_ok=True)
+    for video, *example in examples:
+        gallery.animate(out / f"{video.replace('/', '_')}.gif", *example)
+    gallery.contact_sheet(out / "contact_sheet.png", examples)
+    report.save_csv(out / "metrics.csv", judged)
+    report.save_json(out / "metrics.json", conditions, means)
+    print(f"{run}: means over {len(judged)} windows of {len(examples)} videos; more in {out}")
     print(report.table(means))
-    print(f"means over {len(judged)} windows of {len(examples)} videos; more in {options.out}")
+    return Entry(
+        run.name,
+        means,
+        parameters=cost.parameters(model),
+        flops=cost.flops(model, videos[0].size) // model.horizon,
+        seconds=seconds,
+        **rundir.training_cost(run),
+    )
 
 
 if __name__ == "__main__":

@@ -69,10 +69,15 @@ def save_json(path, conditions, means):
 
     Lists are by predicted frame; null is a mean over nothing, such as a moving area never seen.
     """
+    Path(path).write_text(json.dumps({"conditions": conditions, "mean": as_json(means)}, indent=2))
+
+
+def as_json(means):
+    """Means by (predictor, area) -> nested dicts of lists, null for what is not a number."""
     found = {}
     for (predictor, area), values in means.items():
         found.setdefault(predictor, {})[area] = {
             name: [None if np.isnan(x) else float(x) for x in numbers]
             for name, numbers in values.items()
         }
-    Path(path).write_text(json.dumps({"conditions": conditions, "mean": found}, indent=2) + "\n")
+    return found

@@ -12,6 +12,7 @@ from utils.errors import UserError
 OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
 SNAPSHOT = "snapshot_iter_"
+LOG = "log"
 PACKAGES = ("chainer", "numpy", "scipy", "cupy-cuda12x", "cupy-cuda13x", "onednn-cpu-gomp")
 
 
@@ -56,6 +57,24 @@ def snapshots(out):
     """The snapshots of a run, newest first."""
     numbered = {p.name.removeprefix(SNAPSHOT): p for p in Path(out).glob(f"{SNAPSHOT}*")}
     return [numbered[n] for n in sorted(filter(str.isdigit, numbered), key=int, reverse=True)]
+
+
+def find_runs(paths):
+    """The directories of runs among `paths`, and those right below one that is not a run."""
+    runs = []
+    for path in map(Path, paths):
+        below = sorted(p.parent for p in path.glob(f"*/{OPTIONS}"))
+        runs += [path] if exists(path) or not below else below
+    return runs
+
+
+def training_cost(run):
+    """What a run's log says of its training: {"iterations": number, "training": seconds}."""
+    try:
+        last = json.loads((Path(run) / LOG).read_text())[-1]
+        return {"iterations": last["iteration"], "training": last["elapsed_time"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def versions():

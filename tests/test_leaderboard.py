@@ -1,0 +1,62 @@
+"""Several runs in one table."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import leaderboard
+from utils.leaderboard import COPY, Entry
+
+
+def means(psnr, mse):
+    """Of a model and of the copy, two predicted frames."""
+    values = {"psnr": np.array(psnr), "mse": np.array(mse), "moving": np.array([0.1, 0.1])}
+    copy = {"psnr": np.array([20.0, 18.0]), "mse": np.array([0.01, 0.016]), "moving": [0.1, 0.1]}
+    return {
+        (predictor, area): found
+        for predictor, found in (("model", values), ("copy", copy))
+        for area in ("whole", "moving")
+    }
+
+
+@pytest.fixture
+def entries():
+    good = Entry("good", means([25.0, 22.0], [0.003, 0.006]), "model", 2_500_000, 3 * 10**9, 0.02)
+    bad = Entry("bad", means([12.0, np.nan], [0.06, np.nan]), iterations=10, training=5.5)
+    return leaderboard.with_copy([bad, good])
+
+
+@pytest.mark.parametrize("metric", ["psnr", "mse"])
+def test_the_best_comes_first_whichever_way_the_metric_runs(entries, metric):
+    order = leaderboard.ranked(entries, metric, "moving")
+    assert [entry.name for entry in order] == ["good", COPY, "bad"]
+
+
+def test_the_table_is_markdown_with_the_costs(entries):
+    lines = leaderboard.table(entries, "psnr", "whole").splitlines()
+    assert {line.count("|") for line in lines} == {9}
+    assert len({len(line) for line in lines}) == 1
+    good = next(line for line in lines if "good" in line)
+    for cell in ("25", "23.5", "22", "2.50 M", "3.00", "20"):
+        assert f" {cell} |" in good
+    assert "10 it, 6 s" in next(line for line in lines if "bad" in line)
+
+
+def test_files_hold_every_run_and_the_copy(entries, tmp_path):
+    leaderboard.save_csv(tmp_path / "l.csv", entries)
+    with open(tmp_path / "l.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 2 * 2
+    assert rows[0]["run"] == "bad" and float(rows[0]["psnr"]) == 12
+
+    leaderboard.save_json(tmp_path / "l.json", {"frames": 2}, entries)
+    read = json.loads((tmp_path / "l.json").read_text())
+    assert [run["name"] for run in read["runs"]] == ["bad", "good", COPY]
+    assert read["runs"][0]["means"]["model"]["whole"]["psnr"] == [12, None]
+
+    leaderboard.save_plot(tmp_path / "l.png", entries, "psnr")
+    with Image.open(tmp_path / "l.png") as plot:
+        assert plot.size == (1320, 540)

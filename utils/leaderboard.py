@@ -1,0 +1,110 @@
+"""Several runs side by side: one table, one plot, sorted by the metric asked for."""
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.report import as_json
+
+HIGHER = ("psnr", "ssim", "sharpness")  # what these begin with is better the higher it is
+COPY = "copy last"  # the row that every table has
+HEAD = ("run", "frame 1", "mean", "last", "weights", "GFLOP", "ms/frame", "trained")
+
+
+class Entry(NamedTuple):
+    """A run, or the copy of the last frame, which costs nothing."""
+
+    name: str
+    means: dict  # {(predictor, area): {metric: (F,)}}
+    predictor: str = "model"
+    parameters: int = 0
+    flops: int = 0  # of one predicted frame
+    seconds: float = 0.0  # that it took
+    iterations: int = 0
+    training: float = 0.0  # seconds
+
+    def curve(self, metric, area):
+        """The metric of each predicted frame, (F,)."""
+        return self.means[self.predictor, area][metric]
+
+
+def with_copy(entries):
+    """The entries with that of copying the last frame, which all runs were judged beside."""
+    return [*entries, Entry(COPY, entries[0].means, "copy")]
+
+
+def ranked(entries, metric, area):
+    """The entries, the best mean over the predicted frames first."""
+
+    def badness(entry):
+        mean = np.nanmean(entry.curve(metric, area))
+        if metric == "edge_contrast":
+            return abs(mean - 1)
+        return -mean if metric.startswith(HIGHER) else mean
+
+    return sorted(entries, key=badness)
+
+
+def table(entries, metric, area):
+    """The entries, in order, as a Markdown table that also reads well on a screen."""
+    rows = [HEAD]
+    for entry in entries:
+        curve = entry.curve(metric, area)
+        cost = ["", "", "", ""]
+        if entry.predictor == "model":
+            cost = [
+                f"{entry.parameters / 1e6:.2f} M",
+                f"{entry.flops / 1e9:.2f}",
+                f"{1000 * entry.seconds:.0f}",
+                f"{entry.iterations} it, {entry.training:.0f} s",
+            ]
+        numbers = [f"{x:.4g}" for x in (curve[0], np.nanmean(curve), curve[-1])]
+        rows.append((entry.name, *numbers, *cost))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * (w - 1) + ":" if i else "-" * w for i, w in enumerate(widths)])
+    lines = [
+        " | ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(cells))
+        for cells in (zip(row, widths, strict=True) for row in rows)
+    ]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def save_csv(path, entries):
+    """Write a row for each entry, area and predicted frame, with every metric."""
+    with open(path, "w", newline="") as file:
+        out = csv.writer(file)
+        names = list(entries[0].means["copy", "whole"])
+        costs = ("parameters", "flops", "seconds", "iterations", "training")
+        out.writerow(["run", "area", "frame", *names, *costs])
+        for entry in entries:
+            for area in ("whole", "moving"):
+                curves = (entry.curve(name, area) for name in names)
+                for k, numbers in enumerate(zip(*curves, strict=True)):
+                    cost = (getattr(entry, name) for name in costs)
+                    out.writerow([entry.name, area, k + 1, *numbers, *cost])
+
+
+def save_json(path, conditions, entries):
+    """Write how the numbers were obtained, then each entry with its means and its costs."""
+    found = [{**entry._asdict(), "means": as_json(entry.means)} for entry in entries]
+    Path(path).write_text(json.dumps({"conditions": conditions, "runs": found}, indent=2) + "\n")
+
+
+def save_plot(path, entries, metric):
+    """Draw the metric over the predicted frames, the whole frame beside the moving area."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    for axes, area in zip(figure.subplots(1, 2), ("whole", "moving"), strict=True):
+        for entry in entries:
+            curve = entry.curve(metric, area)
+            style = "k--" if entry.predictor == "copy" else "-"
+            axes.plot(range(1, len(curve) + 1), curve, style, label=entry.name)
+        axes.set(title=f"{area} frame" if area == "whole" else "moving area", xlabel="frame")
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.supylabel(metric)
+    figure.savefig(path, dpi=120)
