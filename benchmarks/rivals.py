@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 
-WARM_UPS = 2
+WARM_UPS = 1
 PACKAGES = "chainer", "numpy", "onednn-cpu-gomp", "torch"
 THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
