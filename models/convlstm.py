@@ -16,7 +16,7 @@ class ConvLSTM(chainer.Chain):
 
     peepholes: the gates see the cell as well.  The paper weighs it by a number for each pixel,
     which ties the layer to one frame size; here it is one for each map.
-    normalised: each gate's input is normalised over maps and pixels of a clip (Ba, Kiros and
+    normalised: the gates' inputs are normalised over maps and pixels of a clip (Ba, Kiros and
     Hinton, 2016), with a gain and a bias for each map.
     bias: without it, or `normalised`, the gates have no biases.
     """
@@ -25,16 +25,16 @@ class ConvLSTM(chainer.Chain):
         super().__init__()
         self.outputs = outputs
         pad = kernel // 2
-        # Gates lie in this order.  An open forget gate lets gradients through from the start.
-        start = np.repeat(np.float32([0, 1, 0, 0]), outputs)  # input, forget, output, candidate
+        # Each map has its candidate, input, forget and output gate side by side, as F.lstm wants.
+        # An open forget gate lets gradients through from the start.
+        start = np.tile(np.float32([0, 0, 1, 0]), outputs)
         with self.init_scope():
             self.look = L.Convolution2D(
                 inputs, 4 * outputs, kernel, 1, pad, normalised or not bias, initial_bias=start
             )
             self.recall = L.Convolution2D(outputs, 4 * outputs, kernel, 1, pad, nobias=True)
-            self.norm = (
-                L.GroupNormalization(4, 4 * outputs, initial_beta=start) if normalised else None
-            )
+            norm = L.GroupNormalization(1, 4 * outputs, initial_beta=start)
+            self.norm = norm if normalised else None
             self.peepholes = chainer.Parameter(0, (3, 1, outputs, 1, 1)) if peepholes else None
 
     def forward(self, frames, memory=None):
@@ -55,14 +55,13 @@ class ConvLSTM(chainer.Chain):
         gates = look + self.recall(h)
         if self.norm is not None:
             gates = self.norm(gates)
-        i, f, o, g = F.split_axis(gates, 4, axis=1)
-        if self.peepholes is not None:
-            i += self.peepholes[0] * c
-            f += self.peepholes[1] * c
-        c = F.sigmoid(f) * c + F.sigmoid(i) * F.tanh(g)
-        if self.peepholes is not None:
-            o += self.peepholes[2] * c
-        return F.sigmoid(o) * F.tanh(c), c
+        if self.peepholes is None:
+            c, h = F.lstm(c, gates)
+            return h, c
+        peep_i, peep_f, peep_o = F.separate(self.peepholes)
+        g, i, f, o = F.separate(F.reshape(gates, (*c.shape[:2], 4, *c.shape[2:])), axis=2)
+        c = F.sigmoid(f + peep_f * c) * c + F.sigmoid(i + peep_i * c) * F.tanh(g)
+        return F.sigmoid(o + peep_o * c) * F.tanh(c), c
 
 
 class NormalisedConvLSTM(chainer.Chain):

@@ -59,17 +59,12 @@ def by_hand(weights, frames):
         gates = convolved(frames[:, t], weights["/look/W"]) + convolved(h, weights["/recall/W"])
         if "/look/b" in weights:
             gates += weights["/look/b"][:, None, None]
-        i, f, o, g = np.split(gates, 4, axis=1)
         if "/norm/gamma" in weights:
-            gains = np.split(weights["/norm/gamma"][:, None, None], 4)
-            shifts = np.split(weights["/norm/beta"][:, None, None], 4)
-            i, f, o, g = (
-                (x - x.mean((1, 2, 3), keepdims=True))
-                / np.sqrt(x.var((1, 2, 3), keepdims=True) + 1e-5)
-                * gain
-                + shift
-                for x, gain, shift in zip((i, f, o, g), gains, shifts, strict=True)
-            )
+            mean, variance = (f(gates, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.var))
+            gates = (gates - mean) / np.sqrt(variance + 1e-5)
+            gates = gates * weights["/norm/gamma"][:, None, None]
+            gates += weights["/norm/beta"][:, None, None]
+        g, i, f, o = (gates[:, kind::4] for kind in range(4))
         i, f = sigmoid(i + peep[0] * c), sigmoid(f + peep[1] * c)
         c = f * c + i * np.tanh(g)
         h = sigmoid(o + peep[2] * c) * np.tanh(c)
@@ -125,7 +120,7 @@ def test_any_frame_size(layer):
 
 def test_the_forget_gate_starts_open():
     bias = ConvLSTM(INPUTS, OUTPUTS).look.b.array
-    assert bias.tolist() == [0] * OUTPUTS + [1] * OUTPUTS + [0] * 2 * OUTPUTS
+    assert bias.tolist() == [0, 0, 1, 0] * OUTPUTS
     assert ConvLSTM(INPUTS, OUTPUTS, normalised=True).norm.beta.array.tolist() == bias.tolist()
 
 
