@@ -1,16 +1,16 @@
 """Train a network to predict the next frames: data/trainclips -> result/."""
 
 import argparse
-import os
 import sys
 
 import constants
 from utils import rundir
-from utils.errors import UserError, one_line
+from utils.errors import Diverged, UserError, one_line
 
-AT_LEAST = {"iterations": 1, "batch_size": 1, "lp": 1, "alpha": 1, "seed": 0}
-AT_LEAST |= {"snapshot_every": 1, "report_every": 1, "validate_every": 1}
-AT_LEAST |= dict.fromkeys(("lr_gen", "lr_dis", "weight_lp", "weight_gdl", "weight_adv"), 0)
+AT_LEAST = {"iterations": 1, "batch_size": 1, "alpha": 1, "seed": 0, "rollbacks": 0}
+AT_LEAST |= {"snapshot_every": 1, "report_every": 1, "validate_every": 1, "clip_gradients": 0}
+AT_LEAST |= {"lr_gen": 0, "lr_dis": 0}
+OF_THE_COMMAND = ("gpu", "resume", "load", "out")  # options that -r does not take from the run
 
 
 def parse(argv):
@@ -20,7 +20,12 @@ def parse(argv):
     add = parser.add_argument
     add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     add("-r", "--resume", action="store_true", help="go on from the newest good snapshot in --out")
-    add("-l", "--load", metavar="FILE", help="start from the generator of this model or snapshot")
+    add(
+        "-l",
+        "--load",
+        metavar="FILE",
+        help="start from the generator of this model, snapshot or .safetensors file",
+    )
     add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, help="clips to train on")
     add("--test-data", default=constants.TEST_CLIPS_DIR, help="clips to validate on")
     add("-o", "--out", default=constants.RESULT_DIR, help="directory of the run")
@@ -29,25 +34,44 @@ def parse(argv):
     add("--arch", default=constants.ARCH, help="architecture: a file of models/")
     add("--pyramid", help="sizes of the scales, such as 4-16-32-64 (None: by clip size)")
     add("--width", choices=("paper", "small"), help="the paper's feature maps or an eighth of them")
-    add("--no-adversarial", action="store_true", help="train the generator alone")
+    add("--model-options", metavar="NAME=VALUE,...", help="others that the architecture has")
+    add(
+        "--adversarial",
+        action=argparse.BooleanOptionalAction,
+        help="train against discriminators, or the generator alone (None: as the architecture is)",
+    )
     add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
     add("--lr-gen", type=float, default=constants.LR_GEN, help="Adam's rate for the generator")
     add("--lr-dis", type=float, default=constants.LR_DIS, help="and for the discriminators")
-    add("--weight-lp", type=float, default=constants.WEIGHT_LP, help="of the Lp loss")
-    add("--weight-gdl", type=float, default=constants.WEIGHT_GDL, help="of gradient difference")
-    add("--weight-adv", type=float, default=constants.WEIGHT_ADV, help="of the adversarial loss")
-    add("--lp", type=float, default=constants.LP, help="exponent of the Lp loss")
-    add("--alpha", type=float, default=constants.ALPHA, help="exponent of gradient difference")
+    add("--loss", default=constants.LOSS, help="weights of l1, l2, mse, bce, gdl, ssim, adversarial")
+    add("--alpha", type=float, default=constants.ALPHA, help="exponent of the gdl loss")
+    add(
+        "--clip-gradients",
+        type=float,
+        default=constants.CLIP_GRADIENTS,
+        metavar="NORM",
+        help="shorten the gradient of a network to this; 0 leaves it",
+    )
+    add(
+        "--rollbacks",
+        type=int,
+        default=constants.ROLLBACKS,
+        metavar="N",
+        help="how often a run "
+        "that meets NaN or infinity goes back to its last snapshot with half the learning rates",
+    )
     add("--seed", type=int, default=constants.SEED, help="of the first weights and the batches")
+    add("--keep-going", action="store_true", help="train on where a file cannot be written")
     every = {"type": int, "metavar": "N", "help": "iterations between two"}
     add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **every)
     add("--report-every", default=constants.REPORT_EVERY, **every)
     add("--validate-every", default=constants.VALIDATE_EVERY, **every)
+    parser.set_defaults(rolled_back=0)  # how often this has happened in the run
     options = parser.parse_args(argv)
     if options.resume and rundir.exists(options.out):
         # What the run was told holds on, where this command line does not say otherwise.
-        told = rundir.read_options(options.out)["options"]
-        parser.set_defaults(**{k: v for k, v in told.items() if k not in ("gpu", "resume", "load")})
+        told = rundir.told(options.out, vars(parser.parse_args([])))
+        parser.set_defaults(**{k: v for k, v in told.items() if k not in OF_THE_COMMAND})
         options = parser.parse_args(argv)
     for name, least in AT_LEAST.items():
         value = getattr(options, name)
@@ -59,18 +83,31 @@ def parse(argv):
 @one_line
 def main(argv=None):
     options = parse(argv)
-    os.environ.setdefault("MPLBACKEND", "Agg")  # plots go to files; no screen is needed
+    while True:
+        try:
+            return train(options)
+        except Diverged as error:
+            if options.rolled_back == options.rollbacks:
+                raise
+            print(f"{error}: going back to it with half the learning rates", file=sys.stderr)
+            options.rolled_back += 1
+            options.resume = True
 
+
+def train(options):
+    """Train as told, to the end; UserError and Diverged as `Trainer.run` raises them."""
     import numpy as np
 
     import models
     from models.discriminators import Discriminators
     from utils.batches import ClipIterator, to_past_and_future
     from utils.device import open_device
+    from utils.losses import by_name
+    from utils.snapshots import resume
     from utils.stack import chainer
     from utils.store import ClipStore
-    from utils.trainer import build_trainer, resume
-    from utils.updater import AdversarialUpdater, PredictionUpdater, Weights
+    from utils.trainer import Trainer
+    from utils.updater import AdversarialUpdater, PredictionUpdater
     from utils.weights import load_weights
 
     device = open_device(options.gpu)
@@ -81,71 +118,68 @@ def main(argv=None):
     model |= {"pyramid": options.pyramid, "width": options.width}
     np.random.seed(options.seed)  # Chainer draws first weights from NumPy's own generator
     try:
+        model |= models.read_options(options.arch, options.model_options)
         gen = models.create(**model)
     except ValueError as error:
         raise UserError(error) from None
     if options.load:
         load_weights(options.load, gen)
     gen.to_device(device)
-    gen_optimizer = chainer.optimizers.Adam(options.lr_gen).setup(gen)
+    slower = 0.5**options.rolled_back
+    gen_optimizer = chainer.optimizers.Adam(options.lr_gen * slower).setup(gen)
 
     batches = ClipIterator(clips, options.batch_size, options.seed)
     converter = to_past_and_future(clips.history)
-    weights = Weights(
-        options.weight_lp, options.weight_gdl, options.weight_adv, options.lp, options.alpha
-    )
-    if options.no_adversarial:
-        updater = PredictionUpdater(batches, gen_optimizer, weights, converter, device)
+    terms, weight = by_name(options.loss, options.alpha)
+    if options.adversarial and not weight:
+        raise UserError(f"--loss {options.loss}: --adversarial needs a weight, adversarial=0.05")
+    adversarial = gen.adversarial if options.adversarial is None else options.adversarial
+    if not (adversarial and weight):
+        updater = PredictionUpdater(batches, gen_optimizer, terms, converter, device)
     else:
         sizes = [[n // factor for n in size] for factor in gen.factors]
         shape = (clips.history, clips.horizon, channels)
         width = options.width or "paper"
         dis = Discriminators(sizes, *shape, width, not options.single_frame_dis)
         dis.to_device(device)
-        dis_optimizer = chainer.optimizers.Adam(options.lr_dis).setup(dis)
+        dis_optimizer = chainer.optimizers.Adam(options.lr_dis * slower).setup(dis)
         updater = AdversarialUpdater(
-            batches, gen_optimizer, dis_optimizer, weights, converter, device
+            batches, gen_optimizer, dis_optimizer, weight, terms, converter, device
         )
 
-    rundir.claim(options.out, options.resume)
-    trainer = build_trainer(
-        updater,
-        options.out,
-        options.iterations,
-        options.report_every,
-        options.snapshot_every,
-        constants.SNAPSHOTS_KEPT,
-    )
-    watch(trainer, options, gen, converter, device)
-    if options.resume:
-        resume(trainer)
-    told = {name: value for name, value in vars(options).items() if name != "resume"}
-    data = {"path": options.data, "clips": len(clips), "fingerprint": clips.fingerprint}
-    rundir.write_options(options.out, {"options": told, "model": model, "data": data})
-    trainer.run(show_loop_exception_msg=False)  # what is the user's to mend is told in one line
+    test_clips = find_test_clips(options.test_data, clips)
+    with rundir.claimed(options.out, options.resume):
+        trainer = Trainer(
+            updater, options.out, options.iterations, options.clip_gradients, options.keep_going
+        )
+        trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
+        if test_clips:
+            trainer.judge(test_clips, converter, device, options.validate_every)
+        if options.resume:
+            resume(trainer)
+        told = {name: value for name, value in vars(options).items() if name != "resume"}
+        data = {"path": options.data, "clips": len(clips), "fingerprint": clips.fingerprint}
+        rundir.write_options(options.out, {"options": told, "model": model, "data": data})
+        trainer.run()
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")
 
 
-def watch(trainer, options, gen, converter, device):
-    """Let the trainer judge the generator on test clips, where there are any that fit it."""
-    from utils.preview import Preview
+def find_test_clips(path, clips):
+    """The store of test clips, where there is one; UserError where it does not fit `clips`."""
     from utils.store import ClipStore
-    from utils.trainer import every
-    from utils.validation import Validation
 
     try:
-        clips = ClipStore.open(options.test_data)
+        test_clips = ClipStore.open(path)
     except UserError as error:
         print(f"no validation: {error} --split test", file=sys.stderr)
-        return
-    if (clips.history, clips.shape[1]) != (gen.history, gen.channels):
+        return None
+    if (test_clips.history, test_clips.shape[1]) != (clips.history, clips.shape[1]):
         raise UserError(
-            f"--test-data {options.test_data}: {clips.history} past frames of {clips.shape[1]} "
-            f"channels, the training clips have {gen.history} of {gen.channels}; make them alike"
+            f"--test-data {path}: {test_clips.history} past frames of {test_clips.shape[1]} "
+            f"channels, the training clips have {clips.history} of {clips.shape[1]}; "
+            "make them alike"
         )
-    trigger = every(options.validate_every, options.iterations)
-    trainer.extend(Validation(clips, gen, converter, device), trigger=trigger)
-    trainer.extend(Preview(clips, gen, converter, device), trigger=trigger)
+    return test_clips
 
 
 if __name__ == "__main__":

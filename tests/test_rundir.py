@@ -1,17 +1,20 @@
 """A run's directory."""
 
-import json
+import errno
 
 import pytest
 
 from utils import rundir
 from utils.errors import UserError
 
+MODEL = {"arch": "x", "history": 4, "horizon": 1, "channels": 3, "size": [8, 8], "width": None}
+OPTIONS = {"seed": 0, "lr_gen": 1e-4, "pyramid": None, "data": "clips", "no_adversarial": False}
+
 
 def test_options_come_back_with_versions_and_commit(tmp_path):
-    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": {"arch": "x"}})
+    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL})
     record = rundir.read_options(tmp_path)
-    assert record["options"] == {"seed": 3} and record["model"] == {"arch": "x"}
+    assert record["options"] == {"seed": 3} and record["model"] == MODEL
     assert record["versions"]["chainer"] == "7.8.1"
     assert "commit" in record
     assert [p.name for p in tmp_path.iterdir()] == [rundir.OPTIONS]
@@ -39,15 +42,90 @@ def test_snapshots_are_listed_newest_first(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"history": 10**9}, {"size": [8, 10**9]}, {"size": "8"}, {"channels": True}, {"horizon": 0}],
+)
+def test_a_network_beyond_all_measure_is_refused(tmp_path, changed):
+    rundir.write_options(tmp_path, {"options": {}, "model": MODEL | changed})
+    with pytest.raises(UserError, match="not the options of a run"):
+        rundir.read_options(tmp_path)
+
+
+def test_an_edited_record_is_refused(tmp_path):
+    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL})
+    path = tmp_path / rundir.OPTIONS
+    path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
+    with pytest.raises(UserError, match="altered since"):
+        rundir.read_options(tmp_path)
+
+
+def test_what_a_run_was_told_is_of_the_types_of_the_options(tmp_path):
+    given = {"seed": 3, "pyramid": "4-8", "data": None, "no_adversarial": True, "lr_gen": 1.0}
+    rundir.write_options(tmp_path, {"options": given, "model": MODEL})
+    assert rundir.told(tmp_path, OPTIONS) == given
+
+
+@pytest.mark.parametrize(
+    "given", [{"seed": "3"}, {"seed": 1.5}, {"data": ["a"]}, {"pyramid": {}}, {"lr_gen": True}]
+)
+def test_a_told_option_of_another_type_is_refused(tmp_path, given):
+    rundir.write_options(tmp_path, {"options": given, "model": MODEL})
+    with pytest.raises(UserError, match=f"its --{next(iter(given))} is"):
+        rundir.told(tmp_path, OPTIONS)
+
+
+def test_a_told_option_that_is_not_known_is_refused(tmp_path):
+    rundir.write_options(tmp_path, {"options": {"speed": 3}, "model": MODEL})
+    with pytest.raises(UserError, match="another version, its --speed"):
+        rundir.told(tmp_path, OPTIONS)
+
+
+def claim(out, resume=False):
+    with rundir.claimed(out, resume):
+        pass
+
+
 def test_a_trained_run_is_not_overwritten(tmp_path):
-    rundir.claim(tmp_path / "new", resume=False)
-    (tmp_path / "new" / rundir.MODEL).touch()
-    rundir.claim(tmp_path / "new", resume=True)
+    (tmp_path / rundir.MODEL).touch()
+    claim(tmp_path, resume=True)
     with pytest.raises(UserError, match="-r"):
-        rundir.claim(tmp_path / "new", resume=False)
+        claim(tmp_path)
+
+
+def test_one_run_at_a_time(tmp_path):
+    with (
+        rundir.claimed(tmp_path / "run", False),
+        pytest.raises(UserError, match="another"),
+    ):
+        claim(tmp_path / "run", resume=True)
+    claim(tmp_path / "run")
+
+
+def test_a_drive_without_locks_costs_a_warning(tmp_path, monkeypatch, capsys):
+    def flock(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    claim(tmp_path / "run")
+    assert "warning" in capsys.readouterr().err
+
+
+def test_what_a_killed_run_was_writing_goes(tmp_path):
+    (tmp_path / f"{rundir.SNAPSHOT}7.partial").touch()
+    claim(tmp_path / ".", resume=True)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_link_out_of_the_directory_is_refused(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "samples").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="samples: a link"):
+        claim(run, resume=True)
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
-    (tmp_path / "file").write_text(json.dumps(1))
-    with pytest.raises(UserError, match="cannot be made"):
-        rundir.claim(tmp_path / "file", resume=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file"):
+        claim(tmp_path / "file")

@@ -1,7 +1,10 @@
 """Reading weights: what fits loads, what does not is refused in one line."""
 
+import pickle
+
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import models
 from utils.errors import UserError
@@ -29,11 +32,14 @@ def saved(tmp_path):
 
 def test_weights_of_another_width_name_what_differs(saved):
     message = refused(saved, network(channels=1))
-    assert "refiners/0/0/W" in message and "(16, 6, 3, 3)" in message
+    assert "6 of 16 parameters differ" in message
+    assert "refiners/0/0/W is float32 16x6x3x3, float32 16x2x3x3 here" in message
+    assert message.endswith("2 more")
 
 
 def test_weights_of_another_architecture_name_what_is_missing(saved):
-    assert "0/W is missing" in refused(saved, chainer.Sequential(chainer.links.Linear(2, 3)))
+    message = refused(saved, chainer.Sequential(chainer.links.Linear(2, 3)))
+    assert "0/W is missing" in message and "unknown here" in message
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "missing", "folder"])
@@ -56,11 +62,41 @@ def test_a_pickle_is_not_run(tmp_path):
         def __reduce__(self):
             return (tmp_path / "sprung").touch, ()
 
-    path = tmp_path / "trap.model"
-    chain = network()
-    arrays = {name.lstrip("/"): param.array for name, param in chain.namedparams()}
-    arrays["refiners/0/0/W"] = np.array(Trap(), dtype=object)
-    with open(path, "wb") as file:
-        np.savez(file, **arrays)
-    refused(path, chain)
+    (tmp_path / "trap.model").write_bytes(pickle.dumps(Trap()))
+    with open(tmp_path / "trap.npz", "wb") as file:
+        np.savez(file, **{"refiners/0/0/W": np.array(Trap(), dtype=object)})
+    for name in ("trap.model", "trap.npz"):
+        refused(tmp_path / name, network())
     assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_travel_as_safetensors(saved, tmp_path):
+    source, target = network(), network()
+    load_weights(saved, source)
+    save_weights(tmp_path / "a.safetensors", source)
+    tensors = safetensors.numpy.load_file(tmp_path / "a.safetensors")
+    assert tensors["refiners.0.0.W"].shape == (16, 6, 3, 3)
+    load_weights(tmp_path / "a.safetensors", target)
+    for ours, theirs in zip(source.params(), target.params(), strict=True):
+        assert np.array_equal(ours.array, theirs.array)
+
+
+def test_safetensors_of_another_width_are_refused(tmp_path):
+    save_weights(tmp_path / "a.safetensors", network())
+    message = refused(tmp_path / "a.safetensors", network(channels=1))
+    assert "6 of 16 parameters differ" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"weights", b"\xff" * 99, (2**40).to_bytes(8, "big")])
+def test_what_is_not_safetensors_is_refused(tmp_path, content):
+    (tmp_path / "a.safetensors").write_bytes(content)
+    refused(tmp_path / "a.safetensors", network())
+    refused(tmp_path / "none.safetensors", network())
+
+
+def test_a_file_beyond_what_the_network_can_need_is_not_read(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.weights.SPARE_BYTES", 0)
+    monkeypatch.setattr("utils.weights.TIMES", 1)
+    assert "can need" in refused(saved, network())
+    save_weights(tmp_path / "a.safetensors", network())
+    assert "can need" in refused(tmp_path / "a.safetensors", network())

@@ -7,9 +7,18 @@ import sys
 class UserError(Exception):
     """Something the user gave is wrong; the message is one line: what, its value, the cure."""
 
+    status = 2  # of the process that it ends
+
+
+class Diverged(UserError):
+    """A loss, a gradient or a weight has become NaN or infinite."""
+
+    status = 3
+
 
 def one_line(main):
-    """Decorate a script's `main`: a `UserError` is printed as one line and exits 2, Ctrl-C 130."""
+    """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status,
+    2 for most; Ctrl-C exits 130."""
 
     @functools.wraps(main)
     def run(*args, **kwargs):
@@ -17,7 +26,7 @@ def one_line(main):
             return main(*args, **kwargs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(error.status)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             sys.exit(130)

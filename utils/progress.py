@@ -33,7 +33,7 @@ class ProgressBar(chainer.training.Extension):
             for name, value in trainer.observation.items():
                 self.shown[name] = f"{float(getattr(value, 'array', value)):.4g}"
             self.bar.set_postfix(self.shown, refresh=False)
-        self.bar.update()
+        self.bar.update(trainer.updater.iteration - self.bar.n)
 
     def finalize(self):
         self.bar.close()

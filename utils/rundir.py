@@ -1,18 +1,24 @@
 """A run's directory: what it was told, what it is made of, where its artefacts lie."""
 
+import contextlib
+import hashlib
 import json
-import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from utils import lock
 from utils.errors import UserError
+from utils.files import PARTIAL, write_whole
 
 OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
+BEST = "BEST.model"  # of all validations so far
 SNAPSHOT = "snapshot_iter_"
 LOG = "log"
+OPTIONS_BYTES = 2**20  # no record is larger
+LARGEST = {"history": 1000, "horizon": 1000, "channels": 1000, "size": 2**14}
 PACKAGES = ("chainer", "numpy", "scipy", "cupy-cuda12x", "cupy-cuda13x", "onednn-cpu-gomp")
 
 
@@ -21,42 +27,89 @@ def exists(out):
     return (Path(out) / OPTIONS).exists()
 
 
-def claim(out, resume):
-    """Make the directory, refusing one whose trained model a fresh run would overwrite."""
-    if not resume and (snapshots(out) or (Path(out) / MODEL).exists()):
-        raise UserError(f"{out}: holds a run already; -r continues it, --out takes another place")
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be made ({error.strerror})") from None
+@contextlib.contextmanager
+def claimed(out, resume):
+    """Make the directory, keep other runs from it inside this context.
+
+    UserError where another run is at work, where a fresh run would overwrite a trained model or
+    where a link could lead what is written elsewhere.
+    """
+    out = Path(out)
+    with lock.claim(out):
+        if not resume and (snapshots(out) or (out / MODEL).exists()):
+            raise UserError(
+                f"{out}: holds a run already; -r continues it, --out takes another place"
+            )
+        for path in out.iterdir():
+            if path.is_symlink():
+                raise UserError(f"{path}: a link, a run writes to its own directory; remove it")
+            if path.suffix == PARTIAL:
+                path.unlink()  # a killed run was writing it
+        yield
 
 
 def write_options(out, record):
-    """Write the record (JSON types only) with versions and commit to out/options.json, whole."""
+    """Write the record (JSON types only) with versions, commit and checksum to out/options.json."""
     record = {**record, "versions": versions(), "commit": commit()}
-    path = Path(out) / OPTIONS
-    aside = path.with_suffix(".partial")
-    aside.write_text(json.dumps(record, indent=2) + "\n")
-    os.replace(aside, path)
+    record["sha256"] = digest(record)
+    text = json.dumps(record, indent=2) + "\n"
+    write_whole(Path(out) / OPTIONS, lambda file: file.write(text.encode()))
 
 
 def read_options(out):
     """Return the record that a run left in its directory; UserError where there is none."""
     path = Path(out) / OPTIONS
     try:
-        record = json.loads(path.read_text())
-        record["options"], record["model"]
+        with open(path, "rb") as file:
+            record = json.loads(file.read(OPTIONS_BYTES))
+        if record.pop("sha256") != digest(record):
+            raise ValueError("its checksum does not match")
+        check_model(record["model"])
+        record["options"].items()
     except FileNotFoundError:
         raise UserError(f"{out}: no run there ({OPTIONS} is missing); train.py makes one") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: not the options of a run; train again or restore it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise UserError(
+            f"{path}: not the options of a run, or altered since; train again or restore it"
+        ) from None
     return record
 
 
-def snapshots(out):
-    """The snapshots of a run, newest first."""
+def told(out, options):
+    """What a run was told, {name: value}, of the same types as in `options`, those of this program.
+
+    None stands for a text or an absent one.  UserError for an option that is not in `options`.
+    """
+    found = read_options(out)["options"]
+    for name, value in found.items():
+        if name not in options:
+            raise UserError(f"{out}: of another version, its --{name} is not known here")
+        kinds = {type(options[name]), type(value)} - {type(None)}
+        if len(kinds) > 1 or not kinds <= {bool, int, float, str}:
+            raise UserError(f"{out}: its --{name} is {value!r}; train again or restore {OPTIONS}")
+    return found
+
+
+def digest(record):
+    """SHA-256 of a record of JSON types."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def check_model(model):
+    """Raise ValueError for a network that nobody can have trained."""
+    for name, largest in LARGEST.items():
+        numbers = model[name] if name == "size" else [model[name]]
+        if not all(type(n) is int and 0 < n <= largest for n in numbers):
+            raise ValueError(f"{name} {model[name]}")
+
+
+def snapshots(out, up_to=None):
+    """The snapshots of a run, newest first, those of iterations beyond `up_to` left out."""
     numbered = {p.name.removeprefix(SNAPSHOT): p for p in Path(out).glob(f"{SNAPSHOT}*")}
-    return [numbered[n] for n in sorted(filter(str.isdigit, numbered), key=int, reverse=True)]
+    numbers = sorted((int(n) for n in numbered if n.isdigit()), reverse=True)
+    return [numbered[str(n)] for n in numbers if up_to is None or n <= up_to]
 
 
 def find_runs(paths):

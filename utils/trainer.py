@@ -1,75 +1,110 @@
 """Chainer's Trainer with what every run writes: log, plots, snapshots, the model."""
 
 import sys
-import zipfile
 
-from utils import rundir
-from utils.errors import UserError
+from utils.best import Best
+from utils.divergence import FiniteCheck
+from utils.errors import Diverged, UserError
+from utils.files import reason
+from utils.log import Log
+from utils.plots import Plots
+from utils.preview import Preview
 from utils.progress import ProgressBar
+from utils.randomness import Randomness
+from utils.signals import Signals
+from utils.snapshots import Snapshot, last_good
 from utils.stack import chainer
-from utils.weights import save_weights
-
-extensions = chainer.training.extensions
-PLOTS = {
-    "loss.png": ("gen/lp", "gen/gdl", "gen/adv", "dis/loss"),
-    "psnr.png": ("val/psnr", "copy/psnr"),
-    "ssim.png": ("val/ssim", "copy/ssim"),
-    "sharpness.png": ("val/sharpness", "copy/sharpness"),
-}
+from utils.validation import Validation
 
 
-def build_trainer(updater, out, iterations, report_every, snapshot_every, kept):
-    """Return a Trainer that runs `updater` up to `iterations` in the directory `out`.
+class Trainer(chainer.training.Trainer):
+    """Run an updater up to `iterations` in the directory `out`, to the end or to a signal.
 
-    It keeps the last `kept` snapshots, and the generator alone as rundir.MODEL beside them.
+    clip: the largest norm of a network's gradient, longer ones are shortened to it; None leaves
+    them.  keep_going: a file that cannot be written costs a warning, not the run.
     """
-    trainer = chainer.training.Trainer(updater, (iterations, "iteration"), out)
-    gen = updater.get_optimizer("gen").target
-    report, snap = every(report_every, iterations), every(snapshot_every, iterations)
-    trainer.extend(extensions.LogReport(trigger=report, filename="log"))
-    for filename, names in PLOTS.items():
-        plot = extensions.PlotReport(
-            names, "iteration", trigger=report, filename=filename, marker=None, grid=True
-        )
-        trainer.extend(plot, name=filename, trigger=(1, "iteration"))
-    trainer.extend(
-        extensions.snapshot(save_weights, rundir.SNAPSHOT + "{.updater.iteration}", n_retains=kept),
-        trigger=snap,
-    )
-    trainer.extend(extensions.snapshot_object(gen, rundir.MODEL, save_weights), trigger=snap)
-    trainer.extend(ProgressBar(iterations))
-    return trainer
+
+    def __init__(self, updater, out, iterations, clip=None, keep_going=False):
+        super().__init__(updater, self.ends, out)
+        self.iterations, self.keep_going = iterations, keep_going
+        self.signals = Signals()
+        self.snapshot = None
+        FiniteCheck(updater)
+        for optimizer in updater.get_all_optimizers().values():
+            if clip:
+                optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
+            for param in optimizer.target.params():
+                # Now, not at the first step, so that all snapshots have the same entries.
+                param.update_rule._init_states(param)
+
+    def watch(self, report_every, snapshot_every, kept):
+        """Write log and plots at the one interval, the last `kept` snapshots at the other."""
+        report = self.every(report_every)
+        self.extend(Log(report))
+        self.extend(Plots(), trigger=report)
+        self.snapshot = Snapshot(kept)
+        self.extend(self.snapshot, trigger=self.every(snapshot_every))
+        self.extend(Randomness())
+        self.extend(ProgressBar(self.iterations))
+
+    def judge(self, clips, converter, device, every):
+        """Validate the generator on the test clips, show what it predicts, keep the best."""
+        gen = self.updater.get_optimizer("gen").target
+        due = self.every(every)
+        self.extend(Validation(clips, gen, converter, device), trigger=due)
+        self.extend(Preview(clips, gen, converter, device), trigger=due)
+        self.extend(Best(gen), trigger=due)
+
+    def every(self, count):
+        """A trigger that fires each `count` iterations, the last iteration included."""
+
+        def fires(trainer):
+            iteration = trainer.updater.iteration
+            return iteration % count == 0 or iteration == self.iterations
+
+        return fires
+
+    def ends(self, trainer):
+        return self.updater.iteration >= self.iterations or self.signals.caught
+
+    def extend(self, extension, *args, **kwargs):
+        super().extend(Tolerant(extension) if self.keep_going else extension, *args, **kwargs)
+
+    def run(self):
+        """Train; exit with the signal's status, all being saved, where one asked for the end.
+
+        Raises UserError where a file cannot be written, Diverged at NaN or infinity: both name
+        what there is to go on from.
+        """
+        with self.signals:
+            try:
+                super().run(show_loop_exception_msg=False)
+                if self.snapshot.written != self.updater.iteration:
+                    self.snapshot(self)
+            except Diverged as error:
+                raise Diverged(f"{error}; {self.left()}") from None
+            except OSError as error:
+                raise UserError(f"{reason(error)}: cannot be written; {self.left()}") from None
+        if self.signals.caught:
+            print(f"stopped at iteration {self.updater.iteration}; {self.left()}", file=sys.stderr)
+            sys.exit(self.signals.status)
+
+    def left(self):
+        """What there is to go on from, in words."""
+        return f"last good snapshot: {last_good(self.out) or 'none yet'}"
 
 
-def every(count, last):
-    """A trigger that fires each `count` iterations, the last iteration included."""
+class Tolerant:
+    """An extension whose file may fail to be written: a warning, until its trigger fires again."""
 
-    def fires(trainer):
-        iteration = trainer.updater.iteration
-        return iteration % count == 0 or iteration == last
+    def __init__(self, extension):
+        self.extension = extension
 
-    return fires
-
-
-def resume(trainer):
-    """Load the newest snapshot of the trainer's directory that is whole, naming those that are not.
-
-    Says so, leaving the trainer as it is, where there is none.  Raises UserError for a snapshot of
-    another network.
-    """
-    for path in rundir.snapshots(trainer.out):
+    def __call__(self, trainer):
         try:
-            with zipfile.ZipFile(path) as archive:
-                whole = archive.testzip() is None
-        except (OSError, zipfile.BadZipFile):
-            whole = False
-        if not whole:
-            print(f"{path}: damaged, passed over", file=sys.stderr)
-            continue
-        try:
-            chainer.serializers.load_npz(path, trainer)
-        except (KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: of another network or version ({error})") from None
-        print(f"resumed from {path}", file=sys.stderr)
-        return
-    print(f"{trainer.out}: no snapshot to resume from, starting afresh", file=sys.stderr)
+            self.extension(trainer)
+        except OSError as error:
+            print(f"warning: {reason(error)}: cannot be written, going on", file=sys.stderr)
+
+    def __getattr__(self, name):
+        return getattr(self.extension, name)

@@ -1,52 +1,108 @@
 """A network's weights in a file: safe to read, plain about what does not fit."""
 
-import zipfile
-import zlib
+import os
 
 import numpy as np
+import safetensors.numpy
 
+from utils.archive import UNREADABLE, Archive, first_line, write_archive
 from utils.errors import UserError
+from utils.files import write_whole
 from utils.stack import chainer
 
 IN_SNAPSHOT = "updater/model:gen/"  # where a snapshot of the whole training keeps the generator
+SAFETENSORS = ".safetensors"  # the ending of files in that format
+# What a file may hold beside the weights asked for: a snapshot has the optimisers, the
+# discriminators, the log too.
+TIMES, SPARE_BYTES = 64, 2**28
+TOLD = 4  # differing parameters that a message names
 
 
 def save_weights(path, chain):
-    """Write the chain's weights as an uncompressed .npz, whatever the file's ending."""
-    with open(path, "wb") as file:
-        chainer.serializers.save_npz(file, chain, compression=False)
+    """Write the chain's weights whole or not at all, as safetensors where the ending says so.
+
+    Else as an .npz with a checksum, whatever the ending.  Raises OSError where that fails.
+    """
+    arrays = arrays_of(chain)
+    if str(path).endswith(SAFETENSORS):
+        arrays = {name.replace("/", "."): np.ascontiguousarray(a) for name, a in arrays.items()}
+        write_whole(path, lambda file: file.write(safetensors.numpy.save(arrays)))
+    else:
+        write_archive(path, arrays)
 
 
 def load_weights(path, chain):
     """Fill the chain from a file of `save_weights` or from a snapshot of a training run.
 
-    Never unpickles.  Raises UserError for a file that cannot be read or that holds other
-    parameters than the chain's; the message names the first of them.
+    Never unpickles, never reads what the chain has no place for.  Raises UserError for a file that
+    cannot be read or that holds other parameters than the chain's; the message names several.
     """
+    arrays = arrays_of(chain)
+    needed, at_most = forms_of(arrays), TIMES * size(arrays) + SPARE_BYTES
+    if str(path).endswith(SAFETENSORS):
+        arrays = read_safetensors(path, needed, at_most)
+        chainer.serializers.NpzDeserializer(arrays).load(chain)
+        return
+    with Archive(path, at_most) as archive:
+        prefix = IN_SNAPSHOT if any(n.startswith(IN_SNAPSHOT) for n in archive.forms) else ""
+        found = {
+            name.removeprefix(prefix): form
+            for name, form in archive.forms.items()
+            if name.startswith(prefix)
+        }
+        check_fit(path, needed, found)
+        chainer.serializers.NpzDeserializer(archive, prefix).load(chain)
+
+
+def read_safetensors(path, needed, at_most):
+    """The arrays of a .safetensors file, named as Chainer names them, if they are those needed."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            prefix = IN_SNAPSHOT if any(name.startswith(IN_SNAPSHOT) for name in arrays) else ""
-            check_fit(path, chain, arrays, prefix)
-            chainer.serializers.NpzDeserializer(arrays, prefix, strict=True).load(chain)
+        if (there := os.path.getsize(path)) > at_most:
+            raise UserError(f"{path}: {there} bytes, more than the {at_most} this network can need")
+        with safetensors.safe_open(path, "np") as file:
+            arrays = {name.replace(".", "/"): file.get_tensor(name) for name in file.offset_keys()}
+        check_fit(path, needed, forms_of(arrays))
+        return arrays
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give a .model or a snapshot of a run") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not readable as weights ({first_line(error)})") from None
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (safetensors.SafetensorError, *UNREADABLE) as error:
+        raise UserError(f"{path}: not a safetensors file ({first_line(error)})") from None
 
 
-def check_fit(path, chain, arrays, prefix):
-    """Raise UserError unless the arrays under prefix have the names and shapes of the chain's."""
-    needed = {prefix + name.lstrip("/"): param.shape for name, param in chain.namedparams()}
-    found = {name: arrays[name].shape for name in arrays.files if name.startswith(prefix)}
-    wrong = sorted(name for name in needed if needed[name] != found.get(name))
-    if wrong:
-        name = wrong[0]
-        there = f"is {found[name]}" if name in found else "is missing"
-        raise UserError(
-            f"{path}: of another architecture or width: {len(wrong)} of {len(needed)} parameters "
-            f"differ, the first: {name} {there} and should be {needed[name]}"
-        )
+def check_fit(path, needed, found):
+    """Raise UserError unless both {name: (shape, dtype)} are the same, naming what differs."""
+    if needed == found:
+        return
+    told = []
+    for name in sorted(needed | found):
+        if name not in found:
+            told.append(f"{name} is missing, {words(needed[name])} here")
+        elif name not in needed:
+            told.append(f"{name} is {words(found[name])}, unknown here")
+        elif needed[name] != found[name]:
+            told.append(f"{name} is {words(found[name])}, {words(needed[name])} here")
+    more = f"; {len(told) - TOLD} more" if len(told) > TOLD else ""
+    raise UserError(
+        f"{path}: of another architecture, width or version: {len(told)} of "
+        f"{len(needed | found)} parameters differ: {'; '.join(told[:TOLD])}{more}"
+    )
 
 
-def first_line(error):
-    return (str(error) or type(error).__name__).splitlines()[0]
+def arrays_of(chain):
+    """{name: array} of all that the chain would save, its parameters first of all."""
+    return chainer.serializers.npz.serialize(chain)
+
+
+def forms_of(arrays):
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def size(arrays):
+    return sum(array.nbytes for array in arrays.values())
+
+
+def words(form):
+    shape, dtype = form
+    return f"{dtype} {'x'.join(map(str, shape)) or 'scalar'}"

@@ -1,0 +1,44 @@
+"""A file written whole or not at all."""
+
+import pytest
+
+from utils.files import PARTIAL, write_whole
+
+
+def test_the_new_content_takes_the_place_of_the_old(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"first", b"second"):
+        write_whole(path, lambda file, content=content: file.write(content))
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_the_old_content_stays_where_writing_fails(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(file):
+        file.write(b"new")
+        raise error
+
+    with pytest.raises(type(error)):
+        write_whole(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_no_hindrance(tmp_path):
+    (tmp_path / f"file{PARTIAL}").write_bytes(b"half")
+    write_whole(tmp_path / "file", lambda file: file.write(b"whole"))
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"precious")
+    for name in ("file", f"file{PARTIAL}"):
+        (tmp_path / name).symlink_to(outside)
+    write_whole(tmp_path / "file", lambda file: file.write(b"new"))
+    assert outside.read_bytes() == b"precious"
+    assert (tmp_path / "file").read_bytes() == b"new" and not (tmp_path / "file").is_symlink()

@@ -1,0 +1,291 @@
+"""Real training processes, killed, signalled, starved, that must lose nothing."""
+
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train
+from utils import pixels, rundir
+from utils.files import PARTIAL
+from utils.stack import chainer
+from utils.store import ClipStore
+
+ROOT = Path(__file__).resolve().parents[1]
+ITERATIONS = 36
+SMALL = ["--pyramid", "4-8", "--width", "small", "-b", 4, "-n", ITERATIONS]
+OFTEN = ["--snapshot-every", 1, "--report-every", 6, "--validate-every", 8]
+MOMENTS = 15  # at which each kind of training is killed
+MODULES = ["pytest", "train", "models", "models.discriminators", "utils.trainer", "utils.store"]
+MODULES += ["utils.batches", "utils.updater", "utils.device", "numpy.random"]
+
+
+@pytest.fixture(scope="module")
+def context():
+    """Starts processes at once: a server that has imported everything forks them."""
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    before = {name: os.environ.get(name) for name in threads}
+    os.environ.update(threads)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(MODULES)
+    context.Process(target=int).start()
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    return context
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A directory with clips of noise to train on, others to validate on."""
+    place = tmp_path_factory.mktemp("work")
+    for name, count in (("clips", 50), ("test", 8)):
+        store = ClipStore.create(place / name, 2, 1, (8, 8))
+        noise = np.random.default_rng(count).integers(0, 256, (count, 3, 3, 8, 8), np.uint8)
+        store.write(0, noise, count)
+        store.commit(count, {})
+    return place
+
+
+def run(argv, said):
+    """What a process does: train, its messages going to the file `said`."""
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    train.main(argv)
+
+
+def start(context, work, out, *options):
+    data = ["-d", work / "clips", "--test-data", work / "test", "-o", out]
+    argv = list(map(str, [*data, *SMALL, *OFTEN, *options]))
+    process = context.Process(target=run, args=(argv, f"{out}.txt"))
+    process.start()
+    return process
+
+
+def finish(process):
+    process.join(60)
+    return process.exitcode
+
+
+def wait_for(process, condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def said(out):
+    return Path(f"{out}.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(context, work):
+    """The directories of runs never stopped, by their options; how long each took, in `seconds`."""
+    seconds = {}
+
+    def whole(*kind):
+        out = work / f"whole{''.join(kind)}"
+        if kind not in seconds:
+            begun = time.monotonic()
+            assert finish(start(context, work, out, *kind)) == 0
+            seconds[kind] = time.monotonic() - begun
+        return out
+
+    whole.seconds = seconds
+    return whole
+
+
+def left_by(out):
+    """All that a finished run has to say, but for times of day."""
+    with np.load(out / f"{rundir.SNAPSHOT}{ITERATIONS}") as arrays:
+        state = {
+            name: array
+            for name, array in arrays.items()
+            if "elapsed" not in name and name != "extensions/log/state"
+        }
+    log = json.loads((out / "log").read_text())
+    for entry in log:
+        entry.pop("elapsed_time")
+    names = ("*.model", "*.png", "samples/*", "samples.gif")
+    files = {str(p.relative_to(out)): p.read_bytes() for n in names for p in out.glob(n)}
+    return state, log, files
+
+
+def assert_same(out, reference):
+    for found, wanted in zip(left_by(out), left_by(reference), strict=True):
+        assert found if isinstance(found, list) else found.keys() == wanted.keys()
+        if isinstance(found, list):
+            assert json.dumps(found) == json.dumps(wanted)  # dumps: NaN is NaN
+            continue
+        differing = [name for name in wanted if not np.array_equal(found[name], wanted[name])]
+        assert differing == []
+
+
+@pytest.mark.parametrize("kind", [(), ("--no-adversarial",)])
+def test_a_run_killed_at_random_moments_ends_as_one_never_stopped(context, work, whole, kind):
+    reference, usual = whole(*kind), whole.seconds[kind]
+    out, draw = work / f"killed{len(kind)}", random.Random(len(kind))
+    writing = 0
+    for _ in range(MOMENTS):
+        process = start(context, work, out, *kind, "-r")
+        process.join(draw.uniform(0, usual / 4))
+        process.kill()
+        finish(process)
+        writing += any(out.glob(f"*{PARTIAL}"))
+    assert finish(start(context, work, out, *kind, "-r")) == 0
+    assert writing, "no kill hit the writing of a file"
+    assert_same(out, reference)
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signalled_run_is_saved_moved_resumed(context, work, whole, number, status):
+    out, moved = work / f"signal{status}", work / f"moved{status}"
+    process = start(context, work, out, "--snapshot-every", ITERATIONS)
+    wait_for(process, (out / "log").exists)
+    os.kill(process.pid, number)
+    assert finish(process) == status
+    (snapshot,) = rundir.snapshots(out)
+    assert f"last good snapshot: {snapshot}" in said(out)
+    out.rename(moved)
+    assert finish(start(context, work, moved, "-r")) == 0
+    assert f"resumed from {moved / snapshot.name}" in said(moved)
+    assert_same(moved, whole())
+
+
+def test_a_second_ctrl_c_leaves_at_once():
+    code = "from utils.signals import Signals; import time\n"
+    code += "with Signals(): print(flush=True); time.sleep(60)"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.stderr.readline(), process.stderr.readline()  # it has been noted
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == -signal.SIGINT
+
+
+def fill_disk(process, allowed=50_000):
+    """Let the process write no file beyond so many bytes."""
+    _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (allowed, hard))
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is of Linux")
+def test_a_full_disk_ends_a_run_in_one_line_with_its_snapshots_whole(context, work, whole):
+    out = work / "full"
+    process = start(context, work, out)
+    wait_for(process, lambda: len(rundir.snapshots(out)) > 1)
+    fill_disk(process)
+    assert finish(process) == 2
+    (line,) = [line for line in said(out).splitlines() if line.startswith("error")]
+    assert "File too large: cannot be written; last good snapshot" in line
+    assert not list(out.glob(f"*{PARTIAL}"))
+    assert finish(start(context, work, out, "-r")) == 0
+    assert_same(out, whole())
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="prlimit is of Linux")
+def test_a_run_that_keeps_going_outlives_a_full_disk(context, work, whole):
+    out = work / "full_for_a_while"
+    process = start(context, work, out, "--keep-going")
+    wait_for(process, lambda: len(rundir.snapshots(out)) > 1)
+    fill_disk(process)
+    wait_for(process, lambda: "going on" in said(out))
+    kept = rundir.snapshots(out)
+    fill_disk(process, resource.RLIM_INFINITY)
+    assert kept and finish(process) == 0
+    assert "Traceback" not in said(out)
+    assert_same(out, whole())
+
+
+def test_a_second_run_in_the_same_place_is_refused(context, work):
+    out = work / "shared"
+    process = start(context, work, out)
+    wait_for(process, lambda: rundir.snapshots(out))
+    assert finish(start(context, work, out, "-r")) == 2
+    assert "another" in said(out)
+    process.kill()
+    finish(process)
+
+
+def test_the_seed_alone_decides_what_a_run_ends_with(work, whole):
+    out = work / "seeded"
+    data = ["-d", work / "clips", "--test-data", work / "test", "-o", out]
+    command = [sys.executable, ROOT / "train.py", *data, *SMALL, *OFTEN]
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}
+    subprocess.run(list(map(str, command)), env={**os.environ, **threads}, check=True)
+    assert_same(out, whole())
+
+
+def train_here(work, out, *options):
+    data = ["-d", work / "clips", "--test-data", work / "test", "-o", out]
+    train.main(list(map(str, [*data, *SMALL, *OFTEN, "--no-adversarial", *options])))
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """Make the clips of one later batch NaN."""
+
+    def poison(batch):
+        calls = itertools.count(1)
+        normalise = pixels.normalise
+
+        def spoil(clips):
+            return normalise(clips) * (np.float32("nan") if next(calls) == batch else 1)
+
+        monkeypatch.setattr(pixels, "normalise", spoil)
+
+    return poison
+
+
+def test_divergence_is_told_with_all_that_is_known(work, poison, capsys):
+    poison(4)
+    with pytest.raises(SystemExit) as caught:
+        train_here(work, work / "diverged", "--validate-every", 99, "--snapshot-every", 2)
+    assert caught.value.code == 3
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: iteration 4 diverged: gen/lp nan, gen/gdl nan, gradient of gen")
+    assert line.endswith(f"last good snapshot: {work / 'diverged' / 'snapshot_iter_2'}")
+
+
+def test_a_run_that_diverged_goes_back_with_half_the_rates(work, poison, capsys):
+    out, rates = work / "rolled", ("--lr-gen", 0.5, "--rollbacks", 2)
+    poison(4)
+    train_here(work, out, "--validate-every", 99, "--snapshot-every", 2, "-n", 6, *rates)
+    told = capsys.readouterr().err
+    assert f"resumed from {out / 'snapshot_iter_2'}" in told
+    options = rundir.read_options(out)["options"]
+    assert (options["rolled_back"], options["lr_gen"]) == (1, 0.5)
+    assert [entry["iteration"] for entry in json.loads((out / "log").read_text())] == [6]
+
+
+def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):
+    monkeypatch.setattr(pixels, "normalise", lambda clips: clips * np.float32("nan"))
+    with pytest.raises(SystemExit) as caught:
+        train_here(work, work / "hopeless", "--rollbacks", 2)
+    assert caught.value.code == 3
+    told = capsys.readouterr().err
+    assert told.count("going back") == 2 and "last good snapshot: none yet" in told
+
+
+def test_gradients_are_clipped(work, monkeypatch):
+    norms = []
+    hook = chainer.optimizer_hooks.GradientClipping
+
+    def clip_and_look(self, optimizer):
+        clip(self, optimizer)
+        squares = [float((p.grad**2).sum()) for p in optimizer.target.params()]
+        norms.append(sum(squares) ** 0.5)
+
+    clip = hook.__call__
+    monkeypatch.setattr(hook, "__call__", clip_and_look)
+    train_here(work, work / "clipped", "-n", 2, "--clip-gradients", 1e-3)
+    assert norms == pytest.approx([1e-3, 1e-3], rel=1e-3)

@@ -1,0 +1,143 @@
+"""Arrays in an .npz file that vouches for its own content."""
+
+import hashlib
+import math
+import os
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+from numpy.lib import format as npy
+
+from utils.errors import UserError
+from utils.files import write_whole
+
+# The comment of the zip file, hence its last bytes: what it is, then the SHA-256 of all before.
+KIND, VERSION = b"video-frame-prediction ", b"1"
+SEAL = KIND + VERSION + b" sha256 "
+DIGITS = 64
+CHUNK = 2**20
+
+
+def write_archive(path, arrays):
+    """Write {name: array} uncompressed, whole or not at all; np.load can read it.
+
+    The same arrays give the same bytes.  Raises OSError where the file cannot be written,
+    ValueError for an array of Python objects.
+    """
+
+    def write(file):
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                info = zipfile.ZipInfo(f"{name}.npy")  # of 1980, whatever the time
+                with archive.open(info, "w", force_zip64=True) as member:
+                    npy.write_array(member, np.asanyarray(array), allow_pickle=False)
+            archive.comment = SEAL + b"0" * DIGITS
+        file.seek(-DIGITS, os.SEEK_END)
+        digest = digest_of(file, file.tell())
+        file.write(digest)
+
+    write_whole(path, write)
+
+
+class Archive:
+    """The arrays of a file of `write_archive`, whose every byte has been checked; a context.
+
+    A mapping from names to arrays, read when asked for.  `forms` is {name: (shape, dtype)}.
+    Nothing is unpickled, decompressed or allocated beyond the size of the file, and that is at
+    most `at_most` bytes.  UserError for a file that is damaged, too large or something else.
+    """
+
+    def __init__(self, path, at_most):
+        self.path = path
+        try:
+            self.file = open(path, "rb")  # noqa: SIM115, __exit__ closes it
+            try:
+                self.check_seal(at_most)
+                self.zip = zipfile.ZipFile(self.file)
+                self.members = {self.name(info): info for info in self.zip.infolist()}
+                self.forms = {name: self.form(info) for name, info in self.members.items()}
+            except BaseException:
+                self.file.close()
+                raise
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        except UNREADABLE as error:
+            raise UserError(f"{path}: not an archive of arrays ({first_line(error)})") from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def __contains__(self, name):
+        return name in self.members
+
+    def __getitem__(self, name):
+        try:
+            with self.zip.open(self.members[name]) as member:
+                return npy.read_array(member, allow_pickle=False)
+        except UNREADABLE as error:
+            raise UserError(f"{self.path}: {name} is damaged ({first_line(error)})") from None
+
+    def check_seal(self, at_most):
+        """Refuse a file that is too large, not of this kind and version, or not as written."""
+        size = self.file.seek(0, os.SEEK_END)
+        if size > at_most:
+            raise UserError(
+                f"{self.path}: {size} bytes, more than the {at_most} that this network can need"
+            )
+        length = len(SEAL) + DIGITS
+        self.file.seek(max(size - length, 0))
+        seal = self.file.read(len(SEAL))
+        if not seal.startswith(KIND):
+            raise UserError(f"{self.path}: damaged, or not written by this program (no checksum)")
+        if seal != SEAL:
+            raise UserError(f"{self.path}: of another version of this program, or damaged")
+        if digest_of(self.file, size - DIGITS) != self.file.read(DIGITS):
+            raise UserError(f"{self.path}: damaged (its checksum does not match)")
+        self.file.seek(0)
+
+    def name(self, info):
+        if not info.filename.endswith(".npy") or info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{info.filename!r} is not an uncompressed array")
+        return info.filename.removesuffix(".npy")
+
+    def form(self, info):
+        """(shape, dtype) of a member, which must be all that it holds."""
+        with self.zip.open(info) as member:
+            if npy.read_magic(member) != (1, 0):
+                raise ValueError(f"{info.filename!r} is of another version")
+            shape, _, dtype = npy.read_array_header_1_0(member)
+            if dtype.hasobject:
+                raise ValueError(f"{info.filename!r} holds Python objects, which could run code")
+            if member.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
+                raise ValueError(f"{info.filename!r} is not of the size that it states")
+        return shape, dtype
+
+
+UNREADABLE = (
+    *(ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, MemoryError),
+    *(OverflowError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+
+
+def digest_of(file, length):
+    """SHA-256, in hexadecimal bytes, of the first `length` bytes of a file, left behind them."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while length:
+        chunk = file.read(min(CHUNK, length))
+        if not chunk:
+            break
+        digest.update(chunk)
+        length -= len(chunk)
+    return digest.hexdigest().encode()
+
+
+def first_line(error):
+    return (str(error) or type(error).__name__).splitlines()[0]

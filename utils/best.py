@@ -1,0 +1,26 @@
+"""The generator that has done best on the test clips so far."""
+
+from pathlib import Path
+
+from utils import rundir
+from utils.stack import chainer
+from utils.weights import save_weights
+
+
+class Best(chainer.training.Extension):
+    """Write rundir.BEST whenever val/psnr, which Validation reports, is higher than ever."""
+
+    name = "best"
+
+    def __init__(self, gen):
+        self.gen = gen
+        self.psnr = float("-inf")
+
+    def __call__(self, trainer):
+        psnr = trainer.observation["val/psnr"]
+        if psnr > self.psnr:
+            save_weights(Path(trainer.out) / rundir.BEST, self.gen)
+            self.psnr = psnr
+
+    def serialize(self, serializer):
+        self.psnr = float(serializer("psnr", float(self.psnr)))

@@ -1,0 +1,45 @@
+"""A file that is written whole or not at all, whatever stops the writing."""
+
+import os
+from pathlib import Path
+
+PARTIAL = ".partial"  # ends the names of files that are being written
+
+
+def write_whole(path, write):
+    """Have `write` fill a file, binary, that takes the place of `path` once it is safe on disk.
+
+    It is written aside in the same directory, synced, renamed; then the directory is synced, so a
+    power cut leaves either the old file or the new one.  An OSError of any step leaves the old one.
+    `write` may read and seek, too.
+    """
+    path = Path(path)
+    aside = path.with_name(path.name + PARTIAL)
+    try:
+        aside.unlink(missing_ok=True)
+        with open(aside, "x+b") as file:  # x: never through a link that somebody has put there
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path):
+    """Make the names in a directory last; Windows, which cannot, needs no telling."""
+    if os.name == "nt":
+        return
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def reason(error):
+    """What an OSError says to people: the file it names, the system's words."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

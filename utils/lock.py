@@ -1,0 +1,42 @@
+"""A folder that one process at a time may write to."""
+
+import contextlib
+import fcntl
+import os
+import sys
+
+from utils.errors import UserError
+
+
+@contextlib.contextmanager
+def claim(path):
+    """Keep other processes from claiming the folder `path`, made where there is none.
+
+    The system forgets the claim when the process ends, however that comes. UserError if another
+    one holds it. A URL cannot be claimed, nor can, with a warning, some network drives. A folder
+    still empty at the end is removed.
+    """
+    if "://" in str(path):
+        yield
+        return
+    try:
+        os.makedirs(path, exist_ok=True)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise UserError(
+            f"another process is writing to {path}: wait for its end or give another --out"
+        ) from None
+    except OSError as error:  # NFS, for one, locks no folders
+        reason = f"{error.strerror}: see that no other process writes there"
+        print(f"warning: {path} cannot be claimed, {reason}", file=sys.stderr)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+        os.close(folder)

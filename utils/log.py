@@ -1,0 +1,44 @@
+"""What a run reported, as means over intervals, in its file of that name."""
+
+import json
+from pathlib import Path
+
+from utils import rundir
+from utils.files import write_whole
+from utils.stack import chainer
+
+
+class Log(chainer.training.Extension):
+    """Keep `entries`, one dict of means each time `due` fires, written to the file as JSON.
+
+    The sums of an unfinished interval go with the snapshots, so a resumed run has the entries of
+    one never stopped.  On a GPU the sums stay there until an entry is due.
+    """
+
+    name = "log"
+    trigger = (1, "iteration")
+
+    def __init__(self, due):
+        self.due = due
+        self.entries = []
+        self.sums = {}  # name: [sum, count]
+
+    def __call__(self, trainer):
+        for name, value in trainer.observation.items():
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = total + getattr(value, "array", value), count + 1
+        if not self.due(trainer):
+            return
+        entry = {name: float(total) / count for name, (total, count) in self.sums.items()}
+        entry |= {"epoch": trainer.updater.epoch, "iteration": trainer.updater.iteration}
+        entry["elapsed_time"] = trainer.elapsed_time
+        self.entries.append(entry)
+        self.sums = {}
+        text = json.dumps(self.entries, indent=1)
+        write_whole(Path(trainer.out) / rundir.LOG, lambda file: file.write(text.encode()))
+
+    def serialize(self, serializer):
+        sums = {name: [float(total), count] for name, (total, count) in self.sums.items()}
+        text = serializer("state", json.dumps([self.entries, sums]))
+        if isinstance(serializer, chainer.Deserializer):
+            self.entries, self.sums = json.loads(text)

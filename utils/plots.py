@@ -1,0 +1,41 @@
+"""Curves of what a run reported, drawn anew from its log."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from utils.files import write_whole
+from utils.stack import chainer
+
+CURVES = {  # file: how the names of its curves begin
+    "loss.png": ("gen/", "dis/"),
+    "psnr.png": ("val/psnr", "copy/psnr"),
+    "ssim.png": ("val/ssim", "copy/ssim"),
+    "sharpness.png": ("val/sharpness", "copy/sharpness"),
+}
+
+
+class Plots(chainer.training.Extension):
+    """Draw the entries of the extension called "log", which holds all that is to be kept."""
+
+    name = "plots"
+
+    def __call__(self, trainer):
+        entries = trainer.get_extension("log").entries
+        names = list(dict.fromkeys(name for entry in entries for name in entry))
+        for filename, beginnings in CURVES.items():
+            shown = [name for name in names if name.startswith(beginnings)]
+            if shown:
+                draw(Path(trainer.out) / filename, entries, shown)
+
+
+def draw(path, entries, names):
+    """Write a PNG with a curve over the iterations for each of `names`."""
+    figure = Figure(layout="constrained")
+    axes = figure.add_subplot(xlabel="iteration")
+    axes.grid()
+    for name in names:
+        found = [entry for entry in entries if name in entry]
+        axes.plot([e["iteration"] for e in found], [e[name] for e in found], label=name)
+    axes.legend()
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
