@@ -13,6 +13,8 @@ HORIZON = 1  # future frames kept with them
 PATCH = 32  # height and width of a clip, pixels
 MIN_MOVEMENT = 100.0  # sum of squared frame differences over the crop, frames in [-1, 1]
 EXEMPT = 0.05  # share of clips that need not move
+SCENE_CUT = 0.1  # mean change of a frame, as a share of full scale, that is a cut; FFmpeg's scdet
+STILL = 0.01  # a folder of videos in which a smaller share of crops moves has little motion
 SEED = 0
 
 # Training.  Batch size, loss weights and exponents are the paper's; it used SGD, these rates are
@@ -22,10 +24,7 @@ ITERATIONS = 500_000
 BATCH_SIZE = 8
 LR_GEN = 2e-4
 LR_DIS = 2e-5
-WEIGHT_LP = 1.0
-WEIGHT_GDL = 1.0
-WEIGHT_ADV = 0.05
-LP = 2.0  # exponent of the Lp loss
+LOSS = "l2=1,gdl=1,adversarial=0.05"
 ALPHA = 1.0  # exponent of the gradient difference loss
 CLIP_GRADIENTS = 0.0  # largest norm, 0 for any
 ROLLBACKS = 0  # to the last snapshot, where a run diverges

@@ -43,7 +43,9 @@ def parse(argv):
     add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
     add("--lr-gen", type=float, default=constants.LR_GEN, help="Adam's rate for the generator")
     add("--lr-dis", type=float, default=constants.LR_DIS, help="and for the discriminators")
-    add("--loss", default=constants.LOSS, help="weights of l1, l2, mse, bce, gdl, ssim, adversarial")
+    add(
+        "--loss", default=constants.LOSS, help="weights of l1, l2, mse, bce, gdl, ssim, adversarial"
+    )
     add("--alpha", type=float, default=constants.ALPHA, help="exponent of the gdl loss")
     add(
         "--clip-gradients",
@@ -118,7 +120,8 @@ def train(options):
     model |= {"pyramid": options.pyramid, "width": options.width}
     np.random.seed(options.seed)  # Chainer draws first weights from NumPy's own generator
     try:
-        model |= models.read_options(options.arch, options.model_options)
+        if options.model_options:
+            model |= models.read_options(options.arch, options.model_options)
         gen = models.create(**model)
     except ValueError as error:
         raise UserError(error) from None
@@ -171,7 +174,7 @@ def find_test_clips(path, clips):
     try:
         test_clips = ClipStore.open(path)
     except UserError as error:
-        print(f"no validation: {error} --split test", file=sys.stderr)
+        print(f"warning: no validation: {error} --split test", file=sys.stderr)
         return None
     if (test_clips.history, test_clips.shape[1]) != (clips.history, clips.shape[1]):
         raise UserError(

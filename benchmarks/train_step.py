@@ -26,8 +26,9 @@ def ours(width, batch, adversarial):
     import models
     from models.discriminators import Discriminators
     from utils.batches import to_past_and_future
+    from utils.losses import by_name
     from utils.stack import chainer
-    from utils.updater import AdversarialUpdater, PredictionUpdater, Weights
+    from utils.updater import AdversarialUpdater, PredictionUpdater
 
     class OneBatch(chainer.dataset.Iterator):
         data = clips(batch)
@@ -37,15 +38,15 @@ def ours(width, batch, adversarial):
 
     shape, size = (HISTORY, HORIZON, CHANNELS), (PATCH, PATCH)
     gen = models.create("multiscale", *shape, size, width=width)
-    weights = Weights(lp=1, gdl=1, adv=WEIGHT_ADV, p=2, alpha=1)
-    shared = weights, to_past_and_future(gen.history), chainer.get_device("@numpy")
-    optimizers = [chainer.optimizers.Adam(RATE_GEN).setup(gen)]
-    if adversarial:
-        sizes = [[n // factor for n in size] for factor in gen.factors]
-        dis = Discriminators(sizes, *shape, width)
-        optimizers.append(chainer.optimizers.Adam(RATE_DIS).setup(dis))
-    updater = AdversarialUpdater if adversarial else PredictionUpdater
-    return updater(OneBatch(), *optimizers, *shared).update
+    terms, _ = by_name("l2=1,gdl=1", alpha=1)
+    shared = terms, to_past_and_future(gen.history), chainer.get_device("@numpy")
+    gen_optimizer = chainer.optimizers.Adam(RATE_GEN).setup(gen)
+    if not adversarial:
+        return PredictionUpdater(OneBatch(), gen_optimizer, *shared).update
+    sizes = [[n // factor for n in size] for factor in gen.factors]
+    dis = Discriminators(sizes, *shape, width)
+    optimizers = gen_optimizer, chainer.optimizers.Adam(RATE_DIS).setup(dis)
+    return AdversarialUpdater(OneBatch(), *optimizers, WEIGHT_ADV, *shared).update
 
 
 def theirs(width, batch, adversarial):

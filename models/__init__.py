@@ -17,22 +17,55 @@ def builders():
     return found
 
 
+def find(arch):
+    """The build function of the architecture called `arch`; ValueError lists those there are."""
+    known = builders()
+    if arch not in known:
+        raise ValueError(f"--arch {arch}: no such architecture; choose from {', '.join(known)}")
+    return known[arch]
+
+
+def own_options(arch):
+    """{name: default} of the options that this architecture alone has."""
+    parameters = inspect.signature(find(arch)).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def read_options(arch, text):
+    """The architecture's own options out of "noise=0.1,maps=8", each of its default's type.
+
+    Raises ValueError, in one line, for an option that it does not have or an unfit value.
+    """
+    found, defaults = {}, own_options(arch)
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if name not in defaults:
+            known = ", ".join(defaults) or "none"
+            raise ValueError(
+                f"--model-options {text}: {arch} has no {name!r}; its own are: {known}"
+            )
+        kind = type(defaults[name])
+        try:
+            found[name] = {"true": True, "false": False}[value] if kind is bool else kind(value)
+        except (KeyError, ValueError):
+            raise ValueError(f"--model-options {text}: {name} is of type {kind.__name__}") from None
+    return found
+
+
 def create(arch, history, horizon, channels, size, **options):
     """Build the architecture called `arch` for clips of (height, width) `size`.
 
     `options` are its own (a pyramid, a width); None stands for the architecture's default.
-    Raises ValueError, in one line, for an unknown name or an option the architecture does not have.
+    Raises ValueError, in one line, for an unknown name, option or width, or an unfit size.
     """
-    known = builders()
-    if arch not in known:
-        raise ValueError(f"--arch {arch}: no such architecture; choose from {', '.join(known)}")
+    build, defaults = find(arch), own_options(arch)
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
-        if name not in inspect.signature(known[arch]).parameters:
+        if name not in defaults:
             raise ValueError(f"--{name} {given[name]}: {arch} has no such option; leave it out")
     if given.get("width", WIDTHS[0]) not in WIDTHS:
         raise ValueError(f"--width {given['width']}: choose from {', '.join(WIDTHS)}")
-    model = known[arch](history, horizon, channels, size, **given)
+    model = build(history, horizon, channels, size, **given)
     if any(length % model.multiple for length in size):
         raise ValueError(
             f"--arch {arch}: learns from clips whose height and width are multiples of "

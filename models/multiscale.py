@@ -52,6 +52,8 @@ class MultiScale(Predictor):
     Fully convolutional: trained on 32x32 clips, it predicts frames of any size.
     """
 
+    adversarial = True
+
     def __init__(self, history, horizon, channels, factors, maps, kernels):
         super().__init__(history, horizon, channels)
         self.factors = tuple(factors)

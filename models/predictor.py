@@ -13,6 +13,7 @@ class Predictor(chainer.Chain):
 
     factors = (1,)  # how much smaller than the frame each prediction is, coarse to fine
     multiple = 1  # what H and W must be a multiple of inside `pyramid`
+    adversarial = False  # whether it was meant to train against discriminators
 
     def __init__(self, history, horizon, channels):
         super().__init__()

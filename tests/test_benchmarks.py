@@ -14,9 +14,10 @@ import pytest
 import models
 from models.discriminators import Discriminators
 from utils.batches import to_past_and_future
+from utils.losses import by_name
 from utils.rollout import rollout
 from utils.stack import chainer
-from utils.updater import AdversarialUpdater, PredictionUpdater, Weights
+from utils.updater import AdversarialUpdater, PredictionUpdater
 
 torch = pytest.importorskip("torch", reason="the benchmarks compare with PyTorch")
 pytorch = pytest.importorskip("benchmarks.torch_multiscale")
@@ -66,16 +67,19 @@ def adam(nets, same):
 
 def our_step(optimizers):
     """One step -> the losses of generator and, if there are two optimizers, discriminators."""
-    weights = Weights(lp=1, gdl=1, adv=WEIGHT_ADV, p=2, alpha=1)
-    updater = AdversarialUpdater if len(optimizers) == 2 else PredictionUpdater
-    shared = weights, to_past_and_future(SHAPE[0]), chainer.get_device("@numpy")
+    terms, _ = by_name("l2=1,gdl=1", alpha=1)
+    shared = terms, to_past_and_future(SHAPE[0]), chainer.get_device("@numpy")
+    if len(optimizers) == 2:
+        updater = AdversarialUpdater(OneBatch(), *optimizers, WEIGHT_ADV, *shared)
+    else:
+        updater = PredictionUpdater(OneBatch(), *optimizers, *shared)
     reporter, told = chainer.Reporter(), {}
     for name, optimizer in zip(("gen", "dis"), optimizers, strict=False):
         reporter.add_observer(name, optimizer.target)
     with reporter.scope(told):
-        updater(OneBatch(), *optimizers, *shared).update()
+        updater.update()
     told = {name: float(loss.array) for name, loss in told.items()}
-    gen_loss = told["gen/lp"] + told["gen/gdl"] + WEIGHT_ADV * told.get("gen/adv", 0)
+    gen_loss = told["gen/l2"] + told["gen/gdl"] + WEIGHT_ADV * told.get("gen/adversarial", 0)
     return [gen_loss, *([told["dis/loss"]] if "dis/loss" in told else [])]
 
 

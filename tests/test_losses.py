@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from utils import losses, metrics
+from utils.errors import UserError
 from utils.stack import F, chainer
 
 SHAPE = (2, 1, 3, 5, 6)
@@ -118,3 +119,18 @@ def test_gradients_are_the_numerical_ones(frames, loss):
     gradient_check.check_backward(
         lambda p: loss(p, true), predicted, None, dtype=np.float64, eps=1e-6, rtol=1e-5, atol=1e-7
     )
+
+
+def test_losses_are_taken_by_name_and_weight(frames):
+    terms, adversarial = losses.by_name("l1=0.5, gdl=2,adversarial=0.1", 2)
+    assert adversarial == 0.1
+    assert {name: weight for name, (weight, _) in terms.items()} == {"l1": 0.5, "gdl": 2}
+    assert terms["gdl"][1](*frames).array == losses.gdl(*frames, 2).array
+    assert losses.by_name("mse=1", 1)[1] == 0
+
+
+@pytest.mark.parametrize("text", ["", "l3=1", "l1", "l1=", "l1=-1", "l1=nan", "l1=1,,gdl=1"])
+def test_a_loss_that_is_not_known_is_told_in_one_line(text):
+    with pytest.raises(UserError, match="--loss") as caught:
+        losses.by_name(text, 1)
+    assert "\n" not in str(caught.value)

@@ -4,8 +4,11 @@ Frames are (..., C, H, W) in [-1, 1]; each loss is a mean, so its weight means t
 batch, frame or pyramid size.  The paper writes sums; the authors' public code takes means.
 """
 
+import functools
+
 import numpy as np
 
+from utils.errors import UserError
 from utils.stack import F, chainer
 
 EPSILON = 1e-6  # the least chance that pixel_bce gives a pixel
@@ -76,6 +79,43 @@ def bell(length, dtype):
     x = np.arange(length) - length // 2
     heights = np.exp(-(x**2) / (2 * 1.5**2))
     return (heights / heights.sum()).astype(dtype)
+
+
+LOSSES = {  # by the names of the command line; gdl with the paper's alpha
+    "l1": functools.partial(lp, p=1),
+    "l2": functools.partial(lp, p=2),
+    "mse": functools.partial(lp, p=2),  # what others call the same
+    "bce": pixel_bce,
+    "gdl": functools.partial(gdl, alpha=1),
+    "ssim": ssim,
+}
+
+
+def by_name(text, alpha):
+    """What a command line asks for, such as "l2=1,gdl=1,adversarial=0.05".
+
+    Returns {name: (weight, loss)}, gdl with the exponent alpha, and the weight of "adversarial", 0
+    where it is not named.  UserError for a name that is not known or a weight that is no number.
+    """
+    terms, adversarial = {}, 0.0
+    for part in text.split(","):
+        name, _, number = part.strip().partition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = -1.0
+        if not 0 <= weight < float("inf"):
+            raise UserError(f"--loss {text}: {part!r} is not NAME=WEIGHT, a number from 0 up")
+        if name == "adversarial":
+            adversarial = weight
+        elif name in LOSSES:
+            terms[name] = weight, LOSSES[name]
+        else:
+            known = ", ".join([*LOSSES, "adversarial"])
+            raise UserError(f"--loss {text}: no loss is called {name!r}; choose from {known}")
+    if "gdl" in terms:
+        terms["gdl"] = terms["gdl"][0], functools.partial(gdl, alpha=alpha)
+    return terms, adversarial
 
 
 def power(x, exponent):

@@ -1,47 +1,41 @@
 """One training step: batch in, parameters moved."""
 
-from typing import NamedTuple
-
 from utils import losses
 from utils.stack import F, chainer
 
 
-class Weights(NamedTuple):
-    """How much each loss of the generator counts, with the exponents of two of them."""
-
-    lp: float
-    gdl: float
-    adv: float
-    p: float
-    alpha: float
-
-
 class PredictionUpdater(chainer.training.updaters.StandardUpdater):
-    """Train the generator alone on the differences between its predictions and the future."""
+    """Train the generator alone on the differences between its predictions and the future.
 
-    def __init__(self, batches, gen_optimizer, weights, converter, device, **others):
+    terms: {name: (weight, loss)} with loss(predicted, true) -> a scalar, as in utils/losses.py.
+    """
+
+    def __init__(self, batches, gen_optimizer, terms, converter, device, **others):
         optimizers = {"gen": gen_optimizer, **others}
         super().__init__(batches, optimizers, converter=converter, device=device)
-        self.weights = weights
+        self.terms = terms
 
     def update_core(self):
         gen_optimizer = self.get_optimizer("gen")
         gen = gen_optimizer.target
         past, future = self.converter(self.get_iterator("main").next(), self.device)
-        loss = self.likeness(gen, gen.pyramid(past), gen.scales(future))
+        loss = self.likeness(gen, gen.lesson(past, future), gen.scales(future))
         descend(gen_optimizer, loss)
 
     def likeness(self, gen, fakes, reals):
-        """Weighted sum of Lp and gradient difference loss, each summed over the scales."""
-        weights = self.weights
-        lp = sum(losses.lp(f, r, weights.p) for f, r in zip(fakes, reals, strict=True))
-        gdl = sum(losses.gdl(f, r, weights.alpha) for f, r in zip(fakes, reals, strict=True))
-        chainer.report({"lp": lp, "gdl": gdl}, gen)
-        return weights.lp * lp + weights.gdl * gdl
+        """The weighted sum of the terms, each summed over the scales."""
+        total = 0
+        for name, (weight, loss) in self.terms.items():
+            term = sum(loss(fake, real) for fake, real in zip(fakes, reals, strict=True))
+            chainer.report({name: term}, gen)
+            total += weight * term
+        return total
 
 
 class AdversarialUpdater(PredictionUpdater):
     """Train generator and discriminators in turn (Mathieu et al., algorithm 1).
+
+    weight: of the adversarial loss beside the terms.
 
     Two savings leave every gradient exact.  The discriminators judge real and fake frames in one
     batch, since nothing in them looks across a batch.  One forward pass of the generator serves
@@ -49,18 +43,20 @@ class AdversarialUpdater(PredictionUpdater):
     generator's weights when its own turn comes, and is scored by the discriminators just improved.
     """
 
-    def __init__(self, batches, gen_optimizer, dis_optimizer, weights, converter, device):
-        super().__init__(batches, gen_optimizer, weights, converter, device, dis=dis_optimizer)
+    def __init__(self, batches, gen_optimizer, dis_optimizer, weight, terms, converter, device):
+        super().__init__(batches, gen_optimizer, terms, converter, device, dis=dis_optimizer)
+        self.weight = weight
 
     def update_core(self):
         gen_optimizer, dis_optimizer = self.get_optimizer("gen"), self.get_optimizer("dis")
         gen, dis = gen_optimizer.target, dis_optimizer.target
         past, future = self.converter(self.get_iterator("main").next(), self.device)
-        pasts, reals, fakes = gen.scales(past), gen.scales(future), gen.pyramid(past)
+        pasts, reals = gen.scales(past), gen.scales(future)
+        fakes = gen.lesson(past, future)
 
         descend(dis_optimizer, self.discrimination(dis, pasts, reals, fakes))
         loss = self.likeness(gen, fakes, reals)
-        loss += self.weights.adv * self.persuasion(gen, dis, pasts, fakes)
+        loss += self.weight * self.persuasion(gen, dis, pasts, fakes)
         descend(gen_optimizer, loss)
 
     def discrimination(self, dis, pasts, reals, fakes):
@@ -75,7 +71,7 @@ class AdversarialUpdater(PredictionUpdater):
     def persuasion(self, gen, dis, pasts, fakes):
         """Adversarial loss of the generator (equation 3): all its frames should pass for real."""
         adv = sum(losses.bce(logits, 1) for logits in dis(pasts, fakes))
-        chainer.report({"adv": adv}, gen)
+        chainer.report({"adversarial": adv}, gen)
         return adv
 
 
