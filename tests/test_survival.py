@@ -252,7 +252,7 @@ def test_divergence_is_told_with_all_that_is_known(work, poison, capsys):
         train_here(work, work / "diverged", "--validate-every", 99, "--snapshot-every", 2)
     assert caught.value.code == 3
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("error: iteration 4 diverged: gen/lp nan, gen/gdl nan, gradient of gen")
+    assert line.startswith("error: iteration 4 diverged: gen/l2 nan, gen/gdl nan, gradient of gen")
     assert line.endswith(f"last good snapshot: {work / 'diverged' / 'snapshot_iter_2'}")
 
 

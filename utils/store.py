@@ -15,6 +15,8 @@ KIND = "video clips"
 SHARD_BYTES = 2**25  # uncompressed; what one worker holds in memory before it writes
 INDEX_CACHE_BYTES = 2**26  # shard indices, so that a random read touches the disk once
 ZSTD_LEVEL = 3
+CHECKSUM = "sha256"  # the attribute that vouches for zarr.json; chunks have checksums of their own
+CLIP_BYTES, CLIPS = 2**30, 2**40  # no store has larger clips, or more
 
 
 def locate(path):
@@ -29,6 +31,24 @@ def vacant(path):
     if "://" in str(path) or not os.path.lexists(path):
         return True
     return os.path.isdir(path) and not os.listdir(path)
+
+
+def checksum(metadata):
+    """SHA-256 of the metadata of a store, its own place in there left out."""
+    attributes = {k: v for k, v in metadata["attributes"].items() if k != CHECKSUM}
+    text = json.dumps({**metadata, "attributes": attributes}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check(metadata):
+    """Raise ValueError for metadata altered since they were written, or of clips beyond measure."""
+    if metadata["attributes"].get(CHECKSUM) != checksum(metadata):
+        raise ValueError("its zarr.json is damaged, its checksum does not match")
+    length, *clip = metadata["shape"]
+    if not all(type(n) is int and n > 0 for n in clip) or np.prod(clip, dtype=float) > CLIP_BYTES:
+        raise ValueError(f"its clips are of {clip}")
+    if metadata["codecs"][0]["configuration"]["chunk_shape"] != [1, *clip] or length > CLIPS:
+        raise ValueError("its zarr.json is not of this program")
 
 
 class ClipStore:
@@ -126,8 +146,9 @@ class ClipStore:
             metadata = json.loads(found.value)
             if metadata["attributes"]["kind"] != KIND:
                 raise ValueError("a Zarr array of another kind")
+            check(metadata)
             return cls(path, metadata)
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(f"{error}".split())
             raise UserError(
                 f"{path} is not a store of clips ({reason}): give another path"
@@ -139,8 +160,7 @@ class ClipStore:
     @property
     def fingerprint(self):
         """A digest of what the clips are: their shape, options, seeds, sources, versions."""
-        identity = json.dumps(self.metadata, sort_keys=True)
-        return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+        return checksum(self.metadata)[:16]
 
     def read(self, indices):
         """Clips `indices`, any order, repeats allowed -> uint8 (n, T, C, H, W)."""
@@ -185,7 +205,8 @@ class ClipStore:
                 files.delete_range(tensorstore.KvStore.KeyRange(key, key + b"/")).result()
 
     def _write_metadata(self, metadata):
-        text = json.dumps(metadata, indent=1).encode()
+        attributes = {**metadata["attributes"], CHECKSUM: checksum(metadata)}
+        text = json.dumps({**metadata, "attributes": attributes}, indent=1).encode()
         try:
             self._files().write("zarr.json", text).result()
         except ValueError as error:
