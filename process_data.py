@@ -1,4 +1,4 @@
-"""Cut training or test clips out of folders of video frames."""
+"""Cut training or test clips out of videos: films, folders of frames, arrays."""
 
 import argparse
 import math
@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 
 import constants
-from utils.errors import one_line
+from utils.errors import UserError, one_line
 from utils.workers import cores, workers
 
 
@@ -22,11 +22,28 @@ def whole(least):
     return integer
 
 
-def number(text):
-    """An argument type: a finite number from 0 up."""
-    if not 0 <= float(text) < float("inf"):
+def number(most):
+    """An argument type: a finite number from 0 to `most`."""
+
+    def real(text):
+        if not (0 <= float(text) <= most and float(text) < math.inf):
+            raise ValueError
+        return float(text)
+
+    real.__name__ = f"number from 0 to {most:g}" if most < math.inf else "number from 0 up"
+    return real
+
+
+def axes(text):
+    """An argument type: letters that name the axes of an array."""
+    if sorted(text.upper()) not in [sorted(letters) for letters in ("THW", *AXES)]:
         raise ValueError
-    return float(text)
+    return text.upper()
+
+
+AXES = ("NTHW", "THWC", "NTHWC")
+axes.__name__ = f"order of {', '.join(AXES)}"
+share = number(1)
 
 
 def parse(argv=None):
@@ -36,78 +53,171 @@ def parse(argv=None):
     add = parser.add_argument
     add("-n", "--clips", type=whole(1), default=constants.CLIPS, help="how many to make")
     add("--split", choices=["train", "test"], default="train", help="sets --images and --out")
-    add("--images", help=f"folder of videos ({constants.TRAIN_DIR} or {constants.TEST_DIR})")
+    add(
+        "--images",
+        nargs="+",
+        metavar="PATH",
+        help=f"videos, or folders of them ({constants.TRAIN_DIR} or {constants.TEST_DIR})",
+    )
     add("-o", "--out", help=f"({constants.TRAIN_CLIPS_DIR} or {constants.TEST_CLIPS_DIR})")
     add("--history", type=whole(1), default=constants.HISTORY, help="past frames of a clip")
     add("--horizon", type=whole(1), default=constants.HORIZON, help="future frames of a clip")
+    pixels = {"type": whole(1), "nargs": "+", "metavar": "PIXELS"}
+    size = "height and width of a clip, or one number for both; that of the frames: whole frames"
+    add("--size", **pixels, default=[constants.PATCH], help=size)
+    resize = "scale frames to this height and width, or the shorter side to one number"
+    add("--resize", **pixels, help=resize)
+    add("--gray", action="store_true", help="make clips of one channel")
+    add("--step", type=whole(1), default=1, metavar="K", help="take every K-th frame")
     add(
-        "--size",
-        type=whole(1),
-        nargs="+",
-        default=[constants.PATCH],
-        metavar="PIXELS",
-        help="height and width of a clip, or one number for both",
+        "--axes", type=axes, metavar="TNHW", help="of arrays of 4 or 5 axes, where they are unclear"
     )
     movement = "sum of squared differences between successive frames in [-1, 1] to exceed"
-    add("--min-movement", type=number, default=constants.MIN_MOVEMENT, help=movement)
-    add("--exempt", type=number, default=constants.EXEMPT, help="share that need not move")
+    add("--min-movement", type=number(math.inf), default=constants.MIN_MOVEMENT, help=movement)
+    add("--exempt", type=share, default=constants.EXEMPT, help="share that need not move")
+    cut = "change of the mean pixel, from 0 to 1, that is a cut, not a motion; 1 keeps all"
+    add("--scene-cut", type=share, default=constants.SCENE_CUT, help=cut)
+    add("--drop-copies", action="store_true", help="leave out frames like the one before")
+    still = "a folder of videos is still if a smaller share of its crops moves"
+    add("--still", type=share, default=constants.STILL, help=still)
+    add("--drop-still", action="store_true", help="leave out the folders that are still")
+    add("--strict", action="store_true", help="stop at the first file that cannot be used")
     add("--seed", type=whole(0), default=constants.SEED, help="same seed, same clips")
     add("--workers", type=whole(1), default=cores(), help="processes")
+    add("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work instead")
     existing = parser.add_mutually_exclusive_group()
     for choice, does in (("append", "add to"), ("overwrite", "replace")):
         flag = {"action": "store_const", "const": choice, "dest": "existing"}
         existing.add_argument(f"--{choice}", **flag, help=f"{does} the clips at --out")
+    add("--resume", action="store_true", help="go on with the same command, interrupted before")
     args = parser.parse_args(argv)
-    if len(args.size) > 2:
-        parser.error(f"argument --size: {len(args.size)} numbers; give one, or height and width")
-    if args.exempt > 1:
-        parser.error(f"argument --exempt: {args.exempt:g} is not a share from 0 to 1")
+    for name, sizes in (("size", args.size), ("resize", args.resize or [])):
+        if len(sizes) > 2:
+            parser.error(f"argument --{name}: {len(sizes)} numbers; give one, or height and width")
     train = args.split == "train"
-    args.images = args.images or (constants.TRAIN_DIR if train else constants.TEST_DIR)
+    args.images = args.images or [constants.TRAIN_DIR if train else constants.TEST_DIR]
     args.out = args.out or (constants.TRAIN_CLIPS_DIR if train else constants.TEST_CLIPS_DIR)
     args.size = args.size[0], args.size[-1]
+    args.resize = args.resize and tuple(args.resize)
     return args
+
+
+class Tally:
+    """What is counted while clips are made; each file left out is named once."""
+
+    def __init__(self, strict):
+        self.strict = strict
+        self.skipped, self.motion, self.counts = {}, {}, Counter()
+
+    def skip(self, path, reason):
+        from tqdm import tqdm
+
+        if self.strict:
+            raise UserError(f"{path}: {reason}; mend or remove it, or leave out --strict")
+        if str(path) not in self.skipped:
+            self.skipped[str(path)] = reason
+            tqdm.write(f"warning: {path}: {reason}; left out", file=sys.stderr)
+
+    def add(self, outcome):
+        from utils.survey import add_motion
+
+        for path, reason in outcome.skipped.items():
+            self.skip(path, reason)
+        for name in ("decoded", "exempt", "copies", "cut_windows"):
+            self.counts[name] += getattr(outcome, name)
+        add_motion(self.motion, outcome.motion)
+
+
+def spread_over(args, tasks):
+    """Context of a `map` over the processes that the options ask for, no more than have work."""
+    if args.scheduler:
+        from utils.cluster import cluster
+
+        return cluster(args.scheduler)
+    return workers(min(args.workers, tasks))
+
+
+def drop_still(blocks, recipe, args, tally):
+    """The blocks of those folders in which enough moves."""
+    from utils.clips import category
+    from utils.survey import survey
+
+    with spread_over(args, len(blocks)) as spread:
+        found = survey(blocks, recipe, spread, tally.add)
+    still = sorted(name for name, moving in found.items() if moving < args.still)
+    for name in still:
+        print(f"dropped: {name}, {found[name]:.2%} of its crops move")
+    tally.motion.clear()  # samples
+    kept = [block for block in blocks if category(block.video) not in still]
+    if not kept:
+        raise UserError(f"everything is still: lower --still {args.still:g} or --min-movement")
+    return kept
 
 
 def run(args):
     from tqdm import tqdm
 
-    from utils.clips import Recipe, find_blocks, make_clips
-    from utils.frames import find_videos
+    from utils.clips import Recipe, describe, find_blocks, make_clips
+    from utils.frames import Look
+    from utils.journal import open_store
+    from utils.lock import claim
     from utils.store import ClipStore
+    from utils.survey import shares
+    from utils.videos import find_videos
 
-    skipped, decoded, exempt = {}, 0, 0
-
-    def skip(path, reason):
-        if path not in skipped:
-            skipped[path] = reason
-            tqdm.write(f"warning: {path}: {reason}; left out", file=sys.stderr)
-
-    def report(outcome):
-        nonlocal decoded, exempt
-        for path, reason in outcome.skipped.items():
-            skip(path, reason)
-        decoded += outcome.decoded
-        exempt += outcome.exempt
-        bar.update(outcome.clips)
-
-    length, (height, width) = args.history + args.horizon, args.size
+    tally = Tally(args.strict)
+    look = Look(args.step, args.gray, args.resize)
     recipe = Recipe(
-        args.history, args.horizon, args.size, args.min_movement, args.exempt, args.seed
+        args.history,
+        args.horizon,
+        args.size,
+        args.min_movement,
+        args.exempt,
+        args.seed,
+        args.gray,
+        args.scene_cut,
+        args.drop_copies,
     )
-    videos = find_videos(args.images, skip)
-    blocks = find_blocks(videos, recipe, skip)
-    store = ClipStore.prepare(args.out, args.existing, args.history, args.horizon, args.size)
-    hands = min(args.workers, math.ceil(args.clips / store.shard))  # each fills a shard at a time
-    with tqdm(total=args.clips, unit=" clips", disable=None) as bar, workers(hands) as spread:
-        make_clips(videos, blocks, args.clips, recipe, store, spread, report)
+    videos = find_videos(args.images, tally.skip, look, args.axes)
+    blocks = find_blocks(videos, recipe, tally.skip)
+    if args.drop_still:
+        blocks = drop_still(blocks, recipe, args, tally)
+    record = describe(videos, args.clips, recipe)
+    with claim(args.out):
+        store, finished = open_store(args.out, record, recipe.clips, args.existing, args.resume)
+        if finished:
+            print(f"{args.out}: {len(store)} clips, finished before")
+            return
+        tasks = math.ceil(args.clips / store.shard)  # each worker fills a shard at a time
+        with (
+            tqdm(total=args.clips, unit=" clips", disable=None) as bar,
+            spread_over(args, tasks) as spread,
+        ):
 
+            def report(outcome):
+                tally.add(outcome)
+                bar.update(outcome.clips)
+
+            make_clips(blocks, store, record, recipe, spread, report)
+
+    counts = tally.counts
+    height, width = args.size
     store = ClipStore.open(args.out)
-    size = store.bytes_on_disk()
-    print(f"{args.clips} clips of {length} frames, {height}x{width} pixels")
-    print(f"from {len(videos)} videos, {decoded} frames decoded; {exempt} exempt from moving")
-    for reason, count in Counter(skipped.values()).most_common():
+    print(f"{args.clips} clips of {recipe.frames} frames, {height}x{width} pixels")
+    print(
+        f"from {len(videos)} videos, {counts['decoded']} frames decoded; "
+        f"{counts['exempt']} exempt from moving"
+    )
+    if counts["cut_windows"]:
+        print(f"left out: {counts['cut_windows']} windows with a scene cut")
+    if counts["copies"]:
+        print(f"left out: {counts['copies']} near copies of the frame before")
+    for name, moving in sorted(shares(tally.motion).items()):
+        if moving < args.still:
+            print(f"little motion: {name}, {moving:.2%} of its crops move")
+    for reason, count in Counter(tally.skipped.values()).most_common():
         print(f"left out: {count} x {reason}")
+    size = store.bytes_on_disk()
     each = size / len(store)
     print(f"{args.out}: {len(store)} clips, {size / 2**20:.1f} MiB, {each:.0f} bytes a clip")
 
@@ -118,7 +228,7 @@ def main(argv=None):
     try:
         run(args)
     except KeyboardInterrupt:
-        print(f"stopped: no clips were added to {args.out}", file=sys.stderr)
+        print(f"stopped: the same command with --resume goes on, at {args.out}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -40,14 +40,18 @@ def main(argv=None):
     from utils import leaderboard
     from utils.conventions import CONVENTIONS
     from utils.device import open_device
-    from utils.frames import find_videos
+    from utils.frames import Look
     from utils.metrics import METRICS
+    from utils.videos import find_videos
 
     if options.by not in {**METRICS, **CONVENTIONS}:
         known = ", ".join({**METRICS, **CONVENTIONS})
         raise UserError(f"--by {options.by}: no such metric; choose from {known}")
     device = open_device(options.gpu)
-    videos = find_videos(options.images)
+    channels = {record["model"]["channels"] for record in records}
+    if len(channels) > 1:
+        raise UserError("--load has networks for grey frames, others for colour: test them apart")
+    videos = find_videos(options.images, look=Look(gray=channels == {1}))
     # All runs predict the same frames, whatever past each needs.
     history = max(record["model"]["history"] for record in records)
     single = len(runs) == 1

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.movement import UNIT, count_type, run_sums, step_movement
+from utils.movement import (
+    UNIT,
+    count_type,
+    difference,
+    find_cuts,
+    mean_change,
+    run_sums,
+    step_movement,
+)
 from utils.pixels import normalise
 
 
@@ -31,7 +39,7 @@ def test_against_a_loop(seed, shape, data):
     size = tuple(data.draw(st.integers(1, n)) for n in shape[:2])
     before, after = np.random.default_rng(seed).integers(0, 256, (2, *shape), dtype=np.uint8)
     after[:: 2 + seed % 3] = before[:: 2 + seed % 3]  # rows without any change
-    found = step_movement(before, after, size, count_type(size, shape[2], 1))
+    found = step_movement(difference(before, after), size, count_type(size, shape[2], 1))
     np.testing.assert_allclose(found / UNIT, brute_force(before, after, size), rtol=1e-5, atol=1e-5)
 
 
@@ -39,7 +47,7 @@ def test_largest_movement_is_exact():
     for side in (32, 160):  # 32 fits in 32 bits, 160 does not
         black = np.zeros((side + 1, side, 3), np.uint8)
         dtype = count_type((side, side), 3, 1)
-        found = step_movement(black, ~black, (side, side), dtype)
+        found = step_movement(difference(black, ~black), (side, side), dtype)
         assert found.tolist() == [[side * side * 3 * 255**2]] * 2
     assert (count_type((32, 32), 3, 4), dtype) == (np.uint32, np.uint64)
 
@@ -49,3 +57,18 @@ def test_run_sums(length):
     values = np.random.default_rng(0).integers(0, 9, (12, 3))
     expected = [values[i : i + length].sum(0) for i in range(12 - length + 1)]
     assert np.array_equal(run_sums(values, length), expected)
+
+
+def test_a_cut_is_a_leap_not_a_pan():
+    pan, cut = [0.2] * 6, [0.02, 0.02, 0.3, 0.02]
+    assert not find_cuts(pan, 0.1).any()
+    assert list(np.flatnonzero(find_cuts(cut, 0.1))) == [2]
+    assert list(find_cuts([0.3, 0.02], 0.1)) == [True, False]
+    assert not find_cuts(cut, 1.0).any()
+    assert list(find_cuts([0.3], 0.1)) == [True] and len(find_cuts([], 0.1)) == 0
+
+
+def test_mean_change_of_a_frame():
+    black = np.zeros((64, 48, 3), np.uint8)
+    assert mean_change(difference(black, ~black)) == 1
+    assert mean_change(difference(black, black + np.uint8(51))) == pytest.approx(0.2)

@@ -1,5 +1,7 @@
 import filecmp
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from utils.journal import Journal, identity, strip
+from utils.lock import claim
 from utils.store import ClipStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +78,7 @@ def test_options(images, tmp_path):
         "error: data/testclips holds 50 clips: give --append, --overwrite or another --out\n"
     )
     done = process_data(*few, "--append", cwd=tmp_path)
-    assert done.returncode == 2 and "holds clips of 8+2 frames of 24x40" in done.stderr
+    assert done.returncode == 2 and "holds colour clips of 8+2 frames of 24x40" in done.stderr
     assert process_data(*few, "--overwrite", cwd=tmp_path).returncode == 0
     assert process_data(*few, "--append", cwd=tmp_path).returncode == 0
     assert len(ClipStore.open(tmp_path / "data" / "testclips")) == 100
@@ -126,39 +130,185 @@ def test_what_is_left_out_is_named_and_counted(tmp_path):
     assert done.returncode == 0
     warnings = done.stderr.splitlines()
     assert len(warnings) == 2 and all(w.startswith("warning: ") for w in warnings)
-    assert sum("notes.txt: not an image; left out" in w for w in warnings) == 1
+    assert (
+        sum("notes.txt: neither picture nor film nor array; left out" in w for w in warnings) == 1
+    )
     assert sum("3.png: cannot be read" in w for w in warnings) == 1
-    assert "left out: 1 x not an image" in done.stdout
+    assert "left out: 1 x neither picture nor film nor array" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "end, workers", [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGKILL, 2)]
-)
+def interrupt(command, ready, end):
+    """Run process_data.py until `ready()`, then end it; returns its stderr."""
+    command = [sys.executable, ROOT / "process_data.py", *map(str, command)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not ready():
+        assert running.poll() is None
+        time.sleep(0.01)
+    if end == signal.SIGINT:
+        os.killpg(running.pid, end)  # as a terminal does
+    else:
+        running.send_signal(end)
+    return running.communicate(timeout=20)[1]  # when the workers have left, too
+
+
+def same_files(one, other):
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in other.iterdir())
+    return filecmp.cmpfiles(one, other, names, shallow=False)[0] == names
+
+
+@pytest.mark.parametrize("end, workers", [(signal.SIGINT, 1), (signal.SIGINT, 2)])
 def test_interrupted(images, tmp_path, end, workers):
     out = tmp_path / "clips"
     arguments = ("--images", images, "-o", out, "--workers", workers)
     assert process_data("-n", 100, *arguments).returncode == 0
     before = ClipStore.open(out)
-    command = [sys.executable, ROOT / "process_data.py", "-n", "500000", "--append"]
-    running = subprocess.Popen(
-        [*command, *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    shard = out / "c.1.0.0.0.0"
-    while not shard.exists():
-        assert running.poll() is None
-        time.sleep(0.02)
-    if end == signal.SIGINT:
-        os.killpg(running.pid, end)  # as a terminal does
-        assert running.communicate(timeout=20)[1] == f"stopped: no clips were added to {out}\n"
-        assert running.returncode == 130 and not shard.exists()
-    else:
-        running.send_signal(end)
-        running.communicate(timeout=20)  # returns when the workers have left, too
+    command = ("-n", 500000, "--append", *arguments)
+    said = interrupt(command, (out / "c.1.0.0.0.0").exists, end)
+    assert said == f"stopped: the same command with --resume goes on, at {out}\n"
     after = ClipStore.open(out)
     assert after.fingerprint == before.fingerprint
     assert np.array_equal(after.read(np.arange(100)), before.read(np.arange(100)))
+    done = process_data("-n", 60, "--append", "--resume", *arguments)
+    assert done.returncode == 2 and "an unfinished run with other options" in done.stderr
     assert process_data("-n", 50, "--append", *arguments).returncode == 0
     assert len(ClipStore.open(out)) == 150
+    assert {p.name for p in out.iterdir()} == {"zarr.json", "c.0.0.0.0.0"}
+
+
+def noted(out):
+    """How many files of the unfinished run, or how much of the store, there are."""
+    return sum(1 for name in os.listdir(out) if "__lock" not in name) if out.exists() else 0
+
+
+@pytest.mark.parametrize("notes", [1, 3, 4])
+@pytest.mark.parametrize("go_on", ["--append", "--resume"])
+def test_killed_and_gone_on_with(images, tmp_path, made, notes, go_on):
+    """Killed with a plan, with some tasks done: the same bytes in the end as if it never was."""
+    out = tmp_path / "clips"
+    command = ("-n", 3000, "--images", images, "-o", out, "--workers", 1)
+
+    if notes == 4:  # when all is done, but not cleaned up
+        shutil.copytree(made[0], out)
+        record = dict(ClipStore.open(out).runs[0])
+        Journal(ClipStore.open(out)).note("plan", {"run": identity(strip(record)), "start": 0})
+    else:
+        interrupt(command, lambda: noted(out) >= notes, signal.SIGKILL)
+        refused = process_data(*command)
+        assert refused.returncode == 2
+        assert "unfinished run: give the same command with --resume" in refused.stderr
+    done = process_data(*command, go_on)
+    assert done.returncode == 0, done.stderr
+    if notes < 4:
+        assert same_files(made[0], out)
+    assert len(ClipStore.open(out)) == 3000
+    again = process_data(*command, "--resume")
+    assert again.returncode == 0 and "3000 clips, finished before" in again.stdout
+
+
+def test_overwriting_is_resumed_too(images, tmp_path, made):
+    out = tmp_path / "clips"
+    few = ("--images", images, "-o", out, "--workers", 1)
+    assert process_data("-n", 10, *few).returncode == 0
+    command = ("-n", 3000, *few, "--overwrite", "--resume")
+    interrupt(command, lambda: noted(out) >= 4, signal.SIGKILL)
+    assert process_data(*command).returncode == 0
+    assert same_files(made[0], out)
+
+
+def test_one_writer_at_a_time(images, tmp_path):
+    out = tmp_path / "clips"
+    arguments = ("--images", images, "-o", out, "--workers", 1)
+    with claim(out):
+        for flag in ("--append", "--overwrite", "--resume"):
+            second = process_data("-n", 10, *arguments, flag)
+            assert second.returncode == 2 and "another process is writing to" in second.stderr
+    assert not out.exists()
+    assert process_data("-n", 10, *arguments).returncode == 0
+
+
+def test_full_disk(images, tmp_path):
+    out = tmp_path / "clips"
+    arguments = ("--images", images, "-o", out, "--workers", 1)
+    assert process_data("-n", 10, *arguments).returncode == 0
+    before = ClipStore.open(out).read(np.arange(10))
+
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**17, 2**17))
+
+    done = process_data("-n", 4000, "--append", *arguments, preexec_fn=fill)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"error: cannot write to {out}: " in done.stderr.splitlines()[-1]
+    assert np.array_equal(ClipStore.open(out).read(np.arange(10)), before)
+    assert process_data("-n", 4000, "--append", *arguments).returncode == 0
+    assert len(ClipStore.open(out)) == 4010
+
+
+def films(folder, colours):
+    """One film for each colour: 12 frames of noise in it, or of nothing but the colour."""
+    rng = np.random.default_rng(0)
+    for name, (colour, noise) in colours.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        frames = np.full((12, 40, 40), colour, np.uint8)
+        frames += rng.integers(0, noise + 1, frames.shape, dtype=np.uint8)
+        np.save(folder / name, frames)
+
+
+def test_still_folders(tmp_path):
+    films(tmp_path, {"Typing/a.npy": (90, 0), "Typing/b.npy": (90, 1), "Diving/a.npy": (0, 255)})
+    command = ("-n", 50, "--workers", 1, "--images", tmp_path, "--exempt", 0.2)
+    done = process_data(*command, "-o", tmp_path / "all")
+    assert done.returncode == 0
+    assert "little motion: Typing, 0.00% of its crops move" in done.stdout
+    done = process_data(*command, "-o", tmp_path / "some", "--drop-still")
+    assert done.returncode == 0
+    assert "dropped: Typing, 0.00% of its crops move" in done.stdout
+    assert "little motion" not in done.stdout
+    assert ClipStore.open(tmp_path / "some").read(np.arange(50)).std(axis=(1, 2, 3, 4)).min() > 50
+    done = process_data(*command, "-o", tmp_path / "none", "--drop-still", "--min-movement", 1e9)
+    assert done.returncode == 2 and "everything is still" in done.stderr
+
+
+def test_scene_cuts_are_no_motion(tmp_path):
+    frames = np.repeat(np.array([20, 220], np.uint8), 12)[:, None, None]
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", frames + rng.integers(0, 30, (24, 40, 40), dtype=np.uint8))
+    command = ("-n", 200, "--workers", 1, "--images", tmp_path, "--min-movement", 10)
+    done = process_data(*command, "-o", tmp_path / "clips")
+    assert done.returncode == 0 and "left out: 4 windows with a scene cut" in done.stdout
+    clips = ClipStore.open(tmp_path / "clips").read(np.arange(200)).astype(int)
+    assert np.abs(np.diff(clips.mean(axis=(2, 3, 4)), axis=1)).max() < 20
+    done = process_data(*command, "-o", tmp_path / "with", "--scene-cut", 1)
+    assert done.returncode == 0 and "scene cut" not in done.stdout
+
+
+def test_copies_are_dropped(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 250, (15, 40, 40), dtype=np.uint8).repeat(2, axis=0)
+    frames[1::2] += 3  # a decoder's noise
+    np.save(tmp_path / "a.npy", frames)
+    command = ("-n", 100, "--workers", 1, "--images", tmp_path)
+    done = process_data(*command, "-o", tmp_path / "clips", "--drop-copies")
+    assert done.returncode == 0 and "left out: 15 near copies" in done.stdout
+    clips = ClipStore.open(tmp_path / "clips").read(np.arange(100)).astype(int)
+    assert np.abs(np.diff(clips, axis=1)).mean(axis=(2, 3, 4)).min() > 40
+
+
+def test_grey_whole_frames_at_intervals(images, tmp_path):
+    out = tmp_path / "clips"
+    command = ("--images", images, "-o", out, "--workers", 1, "--min-movement", 1)
+    look = ("--gray", "--resize", 42, 32, "--size", 42, 32, "--step", 3)
+    done = process_data("-n", 20, *command, *look)
+    assert done.returncode == 0, done.stderr
+    assert ClipStore.open(out).shape == (5, 1, 42, 32)
+    done = process_data("-n", 20, *command, *look[1:], "--append")
+    assert done.returncode == 2 and "holds grey clips" in done.stderr
+
+
+def test_strict(tmp_path):
+    films(tmp_path, {"a.npy": (0, 255)})
+    (tmp_path / "notes.txt").write_text("not a video")
+    command = ("-n", 5, "--workers", 1, "--images", tmp_path, "-o", tmp_path / "clips")
+    done = process_data(*command, "--strict")
+    assert done.returncode == 2 and "notes.txt: neither picture nor film" in done.stderr
+    assert process_data(*command).returncode == 0

@@ -134,8 +134,10 @@ def test_not_a_store(tmp_path, what):
 def test_prepare(store):
     with pytest.raises(UserError, match="holds 20 clips: give --append, --overwrite"):
         ClipStore.prepare(store.path, None, 2, 1, (4, 6))
-    with pytest.raises(UserError, match=r"holds clips of 2\+1 frames of 4x6"):
+    with pytest.raises(UserError, match=r"holds colour clips of 2\+1 frames of 4x6"):
         ClipStore.prepare(store.path, "append", 2, 1, (6, 4))
+    with pytest.raises(UserError, match="--gray to match"):
+        ClipStore.prepare(store.path, "append", 2, 1, (4, 6), 1)
     assert len(ClipStore.prepare(store.path, "append", 2, 1, (4, 6))) == 20
     assert len(ClipStore.prepare(store.path, "overwrite", 4, 1, (6, 4))) == 0
     assert [p.name for p in store.path.iterdir()] == ["zarr.json"]

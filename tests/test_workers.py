@@ -12,13 +12,18 @@ def test_results_in_order(count):
         assert list(spread(abs, range(-5, 0))) == [5, 4, 3, 2, 1]
 
 
-def test_the_work_is_elsewhere():
-    with workers(2) as spread:
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_work_is_elsewhere(count):
+    with workers(count) as spread:
         assert os.getpid() not in spread(eval, ["__import__('os').getpid()"] * 4)
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
 
 
 def test_a_worker_that_dies_is_told():
-    with pytest.raises(UserError, match="try --workers 1"), workers(2) as spread:
+    with (
+        pytest.raises(UserError, match="a worker process died.* fewer --workers than 2"),
+        workers(2) as spread,
+    ):
         list(spread(os._exit, [1]))
 
 

@@ -2,7 +2,8 @@
 
 The windows of a video (T successive frames) are dealt out in blocks small enough to hold in
 memory, blocks in tasks that each fill their own places in the store. A task depends on nothing but
-its own arguments, so the clips are the same whoever runs it.
+its own arguments, so the clips are the same whoever runs it; what became of it is noted beside the
+clips, so an interrupted run goes on where it was.
 """
 
 import collections
@@ -16,18 +17,25 @@ import numpy as np
 
 from utils.draws import draw_exempt, draw_moving
 from utils.errors import UserError
-from utils.frames import BadFrame, Video
-from utils.movement import UNIT, count_type, step_movement
+from utils.frames import BadFrame, Video, describe_size
+from utils.journal import Journal, identity
+from utils.movement import UNIT, count_type, difference, find_cuts, mean_change, step_movement
 from utils.store import ClipStore
 
 BLOCK_WINDOWS = 64
 BLOCK_BYTES = 2**26  # larger frames make smaller blocks
-WORKING_BYTES = 8  # a pixel of a block: three colours, one movement sum, one flag
+WORKING_BYTES = 11  # a pixel of a block: three colours twice, one movement sum, one flag
+VERSIONS = ("numpy", "pillow", "av", "tensorstore")  # that decide what clips look like
+COPY_LEVELS, COPY_SHARE = 10, 0.001  # a near copy: fewer pixels than this change by more levels
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What a clip is: past and future frames, (height, width), which crops move enough."""
+    """What a clip is: past and future frames, (height, width), which crops move enough.
+
+    `scene_cut`: mean change of a frame, as a share of full scale, from which on a step is none of
+    motion; `drop_copies`: leave out frames that are near copies of the one before.
+    """
 
     history: int
     horizon: int
@@ -35,10 +43,22 @@ class Recipe:
     min_movement: float
     exempt: float
     seed: int
+    gray: bool = False
+    scene_cut: float = 1.0
+    drop_copies: bool = False
 
     @property
     def frames(self):
         return self.history + self.horizon
+
+    @property
+    def channels(self):
+        return 1 if self.gray else 3
+
+    @property
+    def clips(self):
+        """What ClipStore.create wants to know."""
+        return self.history, self.horizon, self.size, self.channels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,30 +96,39 @@ class Task:
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of a task."""
+    """What became of a task, in types that JSON can write."""
 
     clips: int = 0
     exempt: int = 0
     decoded: int = 0
-    most_movement: float = -math.inf
+    copies: int = 0  # frames left out as near copies
+    cut_windows: int = 0  # windows left out for a scene cut
+    most_movement: float = -1.0
     missing: list = dataclasses.field(default_factory=list)  # places left empty
-    visits: list = dataclasses.field(default_factory=list)  # as they stand; more: crops left
+    # number of a block -> clips drawn so far (exempt, moving), crops left or None if unseen
+    drawn: dict = dataclasses.field(default_factory=dict)
     skipped: dict = dataclasses.field(default_factory=dict)  # path -> reason
+    motion: dict = dataclasses.field(default_factory=dict)  # category -> [crops, moving ones]
 
 
-def make_clips(videos, blocks, count, recipe, store, run, report):
-    """Cut `count` clips into `store`, after those it has, or leave it as it was.
+def make_clips(blocks, store, record, recipe, run, report):
+    """Cut the clips that `record` counts into `store`, after those it has.
 
     `run` maps a function over tasks in order, on as many workers as it likes; `report(outcome)`
-    hears of each finished task. UserError if there are not so many clips.
+    hears of each finished task. UserError if there are not so many clips; the store then is as it
+    was. Whatever else ends it early leaves notes of what is done, for the next attempt.
     """
-    store.drop_unfinished()
     try:
-        cut_clips(blocks, count, recipe, store, run, report)
-    except BaseException:
+        cut_clips(blocks, record["clips"], recipe, store, run, report)
+    except Shortage:
         store.drop_unfinished() if len(store) else store.clear()
         raise
-    store.commit(len(store) + count, describe(videos, count, recipe))
+    store.commit(len(store) + record["clips"], record)
+    Journal(store).discard()
+
+
+class Shortage(UserError):
+    """The videos have fewer clips than asked for."""
 
 
 def describe(videos, count, recipe):
@@ -107,11 +136,18 @@ def describe(videos, count, recipe):
     return {
         "clips": count,
         **dataclasses.asdict(recipe),
+        "size": list(recipe.size),
         "sources": [
-            {"name": printable(v.name), "frames": len(v), "size": v.size, "digest": v.digest}
-            for v in videos
+            {
+                "name": printable(video.name),
+                "frames": len(video),
+                "size": list(video.size),
+                "step": video.look.step,
+                "digest": video.digest,
+            }
+            for video in videos
         ],
-        "versions": {name: metadata.version(name) for name in ("numpy", "pillow", "tensorstore")},
+        "versions": {name: metadata.version(name) for name in VERSIONS},
     }
 
 
@@ -126,10 +162,10 @@ def find_blocks(videos, recipe, skip):
     for video in videos:
         windows = len(video) - recipe.frames + 1
         if windows < 1:
-            skip(video.folder, f"{len(video)} frames, a clip needs {recipe.frames}")
+            skip(video.path, f"{len(video)} frames, a clip needs {recipe.frames}")
         elif video.size[0] < recipe.size[0] or video.size[1] < recipe.size[1]:
-            sizes = ("x".join(map(str, size)) for size in (video.size, recipe.size))
-            skip(video.folder, "frames of {}, smaller than a clip of {}".format(*sizes))
+            found, wanted = map(describe_size, (video.size, recipe.size))
+            skip(video.path, f"frames of {found}, smaller than a clip of {wanted}")
         else:
             fit = BLOCK_BYTES // (WORKING_BYTES * video.size[0] * video.size[1])
             step = min(BLOCK_WINDOWS, max(1, fit - recipe.frames + 1))
@@ -151,12 +187,14 @@ def cut_clips(blocks, count, recipe, store, run, report):
     work = functools.partial(cut_task, recipe=recipe, path=store.path, start=start, total=total)
     chosen, fresh = pick(blocks, count)
     tasks = deal(chosen, places_between(start, total, store.shard), recipe.exempt)
-    visits, most, reach = {}, -math.inf, 1
+    numbered = {block.number: block for block in blocks}
+    visits, most, reach = {}, -1.0, 1
     while tasks:
         missing = []
         for outcome in run(work, tasks):
             report(outcome)
-            visits.update((visit.block.number, visit) for visit in outcome.visits)
+            for number, drawn in outcome.drawn.items():
+                visits[int(number)] = Visit(numbered[int(number)], *drawn)
             missing += outcome.missing
             most = max(most, outcome.most_movement)
         short = count_places(missing)
@@ -173,11 +211,11 @@ def cut_clips(blocks, count, recipe, store, run, report):
         else:
             tasks = refill(list(visits.values()), missing, recipe.seed)
     if most < 0:
-        raise UserError(
+        raise Shortage(
             f"nowhere can {recipe.frames} successive frames be read: mend the files named above"
         )
     left = sum(visit.more for visit in visits.values())
-    raise UserError(
+    raise Shortage(
         f"only {count - short + left} of {count} clips can be cut: no other crop moves by more "
         f"than {recipe.min_movement:g} (the most seen is {most:.4g}); "
         "lower --min-movement or --clips, or give more video"
@@ -248,20 +286,44 @@ def refill(visits, missing, seed):
 
 
 def cut_task(task, recipe, path, start, total):
-    """Cut the clips of one task into the store at `path`; returns its Outcome."""
-    outcome, store = Outcome(), open_once(path)
+    """Cut the clips of one task into the store at `path`; returns its Outcome.
+
+    A task that an earlier run has done is not done again.
+    """
+    store = open_once(path)
+    journal, name = Journal(store), describe_task(task, recipe, start, total)
+    done = journal.recall(name)
+    if done is None:
+        done = dataclasses.asdict(cut(task, recipe, store, start, total))
+        journal.note(name, done)
+    return Outcome(**done)
+
+
+def describe_task(task, recipe, start, total):
+    """A name that two tasks share only if they make the same clips."""
+    visits = [
+        (v.block.number, v.block.video.digest, v.block.first, v.exempt, v.moving, v.more)
+        for v in task.visits
+    ]
+    recipe = dataclasses.asdict(recipe)
+    return identity([visits, task.places, task.exempt, recipe, start, total])
+
+
+def cut(task, recipe, store, start, total):
+    outcome = Outcome()
     crops = draw_crops(task, recipe, start, outcome)
     height, width = recipe.size
     rng = np.random.default_rng((recipe.seed, start, 0, task.places[0][0]))
     for begin, stop in task.places:
-        clips = np.empty((stop - begin, *store.shape), np.uint8)
-        count = 0
+        # In the order in which the store compresses them: whole rows of pixels are copied.
+        clips = np.empty((stop - begin, height, recipe.frames, width, recipe.channels), np.uint8)
+        order, count = rng.permutation(stop - begin), 0
         for window, y, x in itertools.islice(crops, stop - begin):
-            for clip_frame, frame in zip(clips[count], window, strict=True):
-                clip_frame[:] = frame[y : y + height, x : x + width].transpose(2, 0, 1)
+            clips[order[count]] = window[:, y : y + height, x : x + width].swapaxes(0, 1)
             count += 1
         if count:
-            store.write(begin, clips[rng.permutation(count)], total)
+            filled = clips if count == len(clips) else clips[np.sort(order[:count])]
+            store.write(begin, filled.transpose(0, 2, 4, 1, 3), total)
         if begin + count < stop:
             outcome.missing.append((begin + count, stop))
         outcome.clips += count
@@ -275,10 +337,10 @@ def open_once(path):
 
 
 def draw_crops(task, recipe, start, outcome):
-    """Yield (window, y, x), window a list of T frames, until the task has its clips."""
+    """Yield (window, y, x), window uint8 (T, H, W, C), until the task has its clips."""
     moving, exempt = task.clips - task.exempt, task.exempt
     windows = sum(visit.block.windows for visit in task.visits)
-    held = {}
+    reel = Reel(recipe, outcome)
     for visit in task.visits:
         block = visit.block
         # What is still owed is spread over the windows to come: those where too
@@ -289,62 +351,112 @@ def draw_crops(task, recipe, start, outcome):
         free = exempt * block.windows // windows
         windows -= block.windows
         if not wanted + free:
-            outcome.visits.append(visit)
+            outcome.drawn[block.number] = visit.exempt, visit.moving, visit.more
             continue
-        held = load(block, recipe.frames, held, outcome)
-        frames = list(held.values())
-        passing = find_moving(frames, recipe, outcome)
+        frames = reel.load(block)
+        passing = find_moving(frames, recipe, outcome, category(block.video))
         seed = recipe.seed, start, 1, block.number
         free_crops = draw_exempt(passing, visit.exempt + free, seed)
         after, left = draw_moving(passing, visit.moving, wanted, seed)
-        outcome.visits.append(Visit(block, len(free_crops), visit.moving + len(after), more=left))
+        outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), left
         fresh = free_crops[visit.exempt :]
         outcome.exempt += len(fresh)
         exempt -= len(fresh)
         moving -= len(after)
-        for first, y, x in fresh + after:
-            yield frames[first : first + recipe.frames], y, x
+        if fresh or after:
+            film = stack(frames)
+            for first, y, x in fresh + after:
+                yield film[first : first + recipe.frames], y, x
 
 
-def load(block, length, held, outcome):
-    """Frames the block needs in order, path -> uint8 (H, W, C) or None where unusable.
+class Reel:
+    """The frames of one block after the other, each decoded once where blocks follow closely."""
 
-    `held` are those of the block before: its last frames are this one's first.
-    """
-    video, frames = block.video, {}
-    for index in range(block.first, block.first + block.windows + length - 1):
-        path = video.path(index)
-        if path in held:
-            frames[path] = held[path]
-            continue
-        outcome.decoded += 1
-        try:
-            frames[path] = video.read(index)
-        except BadFrame as bad:
-            outcome.skipped[path] = bad.reason
-            frames[path] = None
-    return frames
+    def __init__(self, recipe, outcome):
+        self.recipe, self.outcome = recipe, outcome
+        self.video, self.next, self.held, self.frames = None, 0, {}, iter(())
+
+    def load(self, block):
+        """The frames of a block in order, uint8 (H, W, C), None in place of unusable ones."""
+        first, stop = block.first, block.first + block.windows + self.recipe.frames - 1
+        if block.video != self.video or not min(self.held, default=0) <= first <= self.next:
+            self.video, self.next, self.held = block.video, first, {}
+            self.frames = block.video.frames(first)
+        self.held = {number: frame for number, frame in self.held.items() if number >= first}
+        for number in range(self.next, stop):
+            self.held[number] = self._decode()
+        self.next = stop
+        frames = list(self.held.values())
+        return self._drop_copies(frames) if self.recipe.drop_copies else frames
+
+    def _decode(self):
+        frame = next(self.frames, None)
+        if isinstance(frame, BadFrame):
+            self.outcome.skipped.setdefault(str(frame.path), frame.reason)
+            return None
+        self.outcome.decoded += frame is not None
+        return frame
+
+    def _drop_copies(self, frames):
+        kept = frames[:1]
+        for frame in frames[1:]:
+            if frame is not None and kept[-1] is not None and is_copy(kept[-1], frame):
+                self.outcome.copies += 1
+            else:
+                kept.append(frame)
+        return kept
 
 
-def find_moving(frames, recipe, outcome):
+def is_copy(before, after):
+    """Whether a frame is all but the same as the one before."""
+    changed = (difference(before, after) > COPY_LEVELS).any(axis=2)
+    return np.count_nonzero(changed) < COPY_SHARE * changed.size
+
+
+def stack(frames):
+    """Frames as one array uint8 (T, H, W, C), unusable ones black."""
+    shape = next(frame.shape for frame in frames if frame is not None)
+    film = np.zeros((len(frames), *shape), np.uint8)
+    for place, frame in zip(film, frames, strict=True):
+        if frame is not None:
+            place[:] = frame
+    return film
+
+
+def category(video):
+    """The folder that a video lies in, as data sets of actions have one for each."""
+    return printable(video.name).rpartition("/")[0]
+
+
+def find_moving(frames, recipe, outcome, category=""):
     """For each window of successive frames, which crops move enough.
 
-    Returns a list of bool (H-h+1, W-w+1), None for a window with an unusable frame.
+    Returns a list of bool (H-h+1, W-w+1), None for a window with an unusable frame or a scene cut.
     """
-    steps, passing = collections.deque(maxlen=recipe.frames - 1), []
-    dtype = None
+    steps, changes = [], []
     for before, after in itertools.pairwise(frames):
         if before is None or after is None:
             steps.append(None)
-        else:
-            dtype = count_type(recipe.size, before.shape[2], recipe.frames - 1)
-            steps.append(step_movement(before, after, recipe.size, dtype))
-        if len(steps) < steps.maxlen:
+            changes.append(0.0)
             continue
-        if any(step is None for step in steps):
-            passing.append(None)
+        change = difference(before, after)
+        dtype = count_type(recipe.size, before.shape[2], recipe.frames - 1)
+        steps.append(step_movement(change, recipe.size, dtype))
+        changes.append(mean_change(change))
+    cuts = find_cuts(changes, recipe.scene_cut)
+    limit, span = math.floor(recipe.min_movement * UNIT), recipe.frames - 1
+    totals, passing = outcome.motion.setdefault(category, [0, 0]), []
+    for first in range(len(steps) - span + 1):
+        window = steps[first : first + span]
+        passing.append(None)
+        if any(step is None for step in window):
             continue
-        movement = functools.reduce(np.add, steps)
+        if cuts[first : first + span].any():
+            outcome.cut_windows += 1
+            continue
+        movement = functools.reduce(np.add, window)
         outcome.most_movement = max(outcome.most_movement, float(movement.max()) / UNIT)
-        passing.append(movement > recipe.min_movement * UNIT)
+        passing[-1] = movement > limit
+        totals[0] += movement.size
+        totals[1] += int(np.count_nonzero(passing[-1]))
     return passing

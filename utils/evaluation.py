@@ -25,11 +25,11 @@ def windows(video, length, count):
     """
     last = len(video) - length
     if last < 0:
-        warn(video.folder, f"{len(video)} frames, {length} are needed")
+        warn(video.path, f"{len(video)} frames, {length} are needed")
         return
     for start in np.unique(np.linspace(0, last, count).round().astype(int)):
         try:
-            clip = [video.read(index) for index in range(start, start + length)]
+            clip = video.read(start, start + length)
         except BadFrame as bad:
             warn(bad.path, bad.reason)
             continue

@@ -1,35 +1,16 @@
-"""Videos on disk as numbered uint8 RGB frames."""
+"""Video frames as uint8 arrays, wherever they come from."""
 
-import collections
-import contextlib
 import dataclasses
-import functools
-import hashlib
-import os
 import re
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from utils.errors import UserError
 
-FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-    ".ppm": "PPM",
-    ".pgm": "PPM",
-}
-ORIENTATION = 0x0112  # the EXIF tag; from 5 on it swaps height and width
-HEADERS = 9  # looked at, evenly spaced, to learn what size the frames of a video have
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # of a frame: larger ones are taken for decompression bombs
 
 
 class BadFrame(UserError):
@@ -37,48 +18,118 @@ class BadFrame(UserError):
 
     def __init__(self, path, reason):
         super().__init__(path, reason)
-        self.path, self.reason = path, reason
+        self.path, self.reason = Path(path), reason
 
     def __str__(self):
         return f"{self.path}: {self.reason}; mend or remove it"
 
 
 @dataclasses.dataclass(frozen=True)
-class Video:
-    """The frames of one folder, in natural order.
+class Look:
+    """How frames are to be seen: every `step`-th, grey or as they are, scaled or as they are.
 
-    `name` is the folder relative to where the search began, `size` the (height, width) of its
-    frames, `digest` an identity of the frames' names and file sizes.
+    `resize`: (height, width), or (pixels,) for the shorter side.
     """
 
-    folder: Path
-    root: Path
+    step: int = 1
+    gray: bool = False
+    resize: tuple[int, ...] | None = None
+
+    def size(self, height, width):
+        """The (height, width) that frames of this size get."""
+        if self.resize is None:
+            return height, width
+        if len(self.resize) == 2:
+            return self.resize
+        scale = self.resize[0] / min(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def apply(self, frame):
+        """uint8 (H, W, 1 or 3) -> uint8 (H', W', C), C = 1 if gray, else 3."""
+        size = self.size(*frame.shape[:2])
+        if self.gray and frame.shape[2] == 3:
+            frame = np.asarray(Image.fromarray(frame).convert("L"))[..., None]
+        if size != frame.shape[:2]:
+            channels = [Image.fromarray(channel) for channel in np.moveaxis(frame, 2, 0)]
+            scaled = [c.resize(size[::-1], Image.Resampling.BICUBIC) for c in channels]
+            frame = np.stack([np.asarray(channel) for channel in scaled], axis=2)
+        return frame if self.gray or frame.shape[2] == 3 else np.repeat(frame, 3, axis=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """A numbered sequence of frames; each kind of source extends it with `decode`.
+
+    `path` is what messages name, `name` tells the video among others, `count` and `shape` are its
+    number of frames and their (height, width) on disk, `digest` an identity of its content, `look`
+    how its frames are to be seen.
+    """
+
+    path: Path
     name: str
-    frames: int
-    size: tuple[int, int]
+    count: int
+    shape: tuple[int, int]
     digest: str
+    look: Look = dataclasses.field(default=Look(), kw_only=True)
 
     def __len__(self):
-        return self.frames
+        return -(-self.count // self.look.step)
+
+    @property
+    def size(self):
+        """(height, width) of the frames as they are seen."""
+        return self.look.size(*self.shape)
 
     def __iter__(self):
-        """Yield every frame, uint8 (H, W, 3), decoded once; BadFrame at the first unusable one."""
-        return (self.read(index) for index in range(len(self)))
+        """Yield every frame, uint8 (H, W, C); BadFrame at the first unusable one."""
+        return map(good, self.frames(0))
 
-    def path(self, index):
-        """The file of frame `index`."""
-        return self.folder / list_frames(self.folder, self.root).names[index]
+    def read(self, first, stop):
+        """Frames `first` to `stop` as a list of uint8 (H, W, C); BadFrame if one is unusable."""
+        frames = []
+        for frame in self.frames(first, stop):
+            frames.append(good(frame))
+        if len(frames) < stop - first:
+            raise BadFrame(self.path, f"ends after {first + len(frames)} frames")
+        return frames
 
-    def read(self, index):
-        """Frame `index` as uint8 (H, W, 3); BadFrame where it is damaged or of another size."""
-        frame = read_frame(self.path(index))
-        if frame.shape[:2] != self.size:
-            found, usual = ("x".join(map(str, size)) for size in (frame.shape[:2], self.size))
-            raise BadFrame(self.path(index), f"{found} pixels, the rest of its video {usual}")
-        return frame
+    def frames(self, first, stop=None):
+        """Yield frames from number `first` on, in order: uint8 (H, W, C), or the BadFrame there."""
+        last = len(self) if stop is None else stop
+        numbers = range(self.count)[:: self.look.step][first:last]
+        for number, frame in zip(numbers, self._decode(numbers), strict=False):
+            if isinstance(frame, BadFrame):
+                yield frame
+            elif frame.shape[:2] != self.shape:
+                found, usual = map(describe_size, (frame.shape[:2], self.shape))
+                reason = f"{found} pixels, the rest of its video {usual}"
+                yield BadFrame(self.place(number), reason)
+            else:
+                yield self.look.apply(frame)
+
+    def _decode(self, numbers):
+        try:
+            yield from self.decode(numbers)
+        except BadFrame as bad:  # the file as a whole
+            yield from (bad for _ in numbers)
+
+    def place(self, number):
+        """The file that messages about a frame on disk name."""
+        return self.path
+
+    def decode(self, numbers):
+        """Yield uint8 (H, W, 1 or 3), or a BadFrame, for each of the range `numbers`.
+
+        It may end early where a file has fewer frames than it seemed.
+        """
+        raise NotImplementedError
 
 
-Listing = collections.namedtuple("Listing", "names digest left_out")
+def good(frame):
+    """A frame itself; a BadFrame is raised."""
+    if isinstance(frame, BadFrame):
+        raise frame
+    return frame
 
 
 def natural(name):
@@ -91,135 +142,11 @@ def warn(path, reason):
     print(f"warning: {path}: {reason}; left out", file=sys.stderr)
 
 
-def find_videos(folder, skip=warn):
-    """Every folder at or below `folder` that holds images, as a list of Video in natural order.
-
-    `skip(path, reason)` is called once for each file or link that is no frame; names that begin
-    with a dot are ignored. UserError if the folder is missing or nothing below it is usable.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise UserError(
-            f"no folder {folder}: put a folder of frames per video there, "
-            "or record some with `python data/record_ms_pacman.py`"
-        )
-    videos = []
-    for parent, below, _ in os.walk(root, onerror=lambda e: skip(Path(e.filename), e.strerror)):
-        below[:] = sorted((name for name in below if not name.startswith(".")), key=natural)
-        for name in [name for name in below if os.path.islink(os.path.join(parent, name))]:
-            skip(Path(parent, name), "a link to a folder")
-        listing = list_frames(Path(parent), root)
-        for path, reason in listing.left_out:
-            skip(path, reason)
-        if not listing.names:
-            continue
-        size = usual_size(Path(parent, name) for name in spread(listing.names, HEADERS))
-        if size is None:
-            skip(Path(parent), "none of its frames can be read")
-            continue
-        name = Path(parent).relative_to(root).as_posix()
-        count = len(listing.names)
-        videos.append(Video(Path(parent), root, name, count, size, listing.digest))
-    if not videos:
-        raise UserError(
-            f"no frames below {folder}: put a folder of {', '.join(FORMATS)} files per video "
-            "there, or record some with `python data/record_ms_pacman.py`"
-        )
-    return videos
+def describe_error(error):
+    """The message of any exception on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
-@functools.lru_cache(maxsize=4)  # a video is read in order, so few folders suffice
-def list_frames(folder, root):
-    """The frames in `folder` as a Listing; a link may not lead out of `root`."""
-    names, left_out, sizes = [], [], {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.is_dir():
-                continue
-            if entry.is_symlink() and not leads_into(entry.path, root):
-                left_out.append(
-                    (Path(entry.path), "a link that leads nowhere or out of the folder")
-                )
-            elif Path(entry.name).suffix.lower() not in FORMATS:
-                left_out.append((Path(entry.path), "not an image"))
-            elif not entry.is_file():
-                left_out.append((Path(entry.path), "not a file"))
-            else:
-                names.append(entry.name)
-                sizes[entry.name] = entry.stat().st_size
-    names.sort(key=natural)
-    left_out.sort()
-    identity = "\n".join(f"{name}\t{sizes[name]}" for name in names)
-    digest = hashlib.blake2b(identity.encode(errors="surrogateescape"), digest_size=8).hexdigest()
-    return Listing(tuple(names), digest, tuple(left_out))
-
-
-def leads_into(link, root):
-    """Whether a symbolic link ends at something that exists inside `root`."""
-    target = Path(link).resolve()
-    return target.exists() and target.is_relative_to(root.resolve())
-
-
-def spread(items, count):
-    """At most `count` of the items, evenly spaced, the first and the last among them."""
-    count = min(count, len(items))
-    return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
-
-
-def usual_size(paths):
-    """The most frequent (height, width) that the headers of images tell, or None."""
-    sizes = collections.Counter()
-    for path in paths:
-        try:
-            with open_image(path) as image:
-                turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
-                sizes[image.size if turned else image.size[::-1]] += 1
-        except BadFrame:
-            continue  # named when its turn comes
-    return sizes.most_common(1)[0][0] if sizes else None
-
-
-def read_frame(path):
-    """Decode one image file to uint8 RGB (H, W, 3).
-
-    16-bit grey is scaled by its full range, palettes are applied, alpha is dropped, the EXIF
-    rotation is obeyed. BadFrame for a file that is damaged, cut short, animated or too large.
-    """
-    with open_image(path) as image:
-        if getattr(image, "n_frames", 1) > 1:
-            raise BadFrame(path, f"{image.n_frames} images in one file, not a frame")
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        return to_rgb(image)
-
-
-@contextlib.contextmanager
-def open_image(path):
-    """The image behind a path, not decoded yet; all that goes wrong with it is a BadFrame."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=[FORMATS[path.suffix.lower()]]) as image:
-                yield image
-    except BadFrame:
-        raise
-    except Image.UnidentifiedImageError:
-        raise BadFrame(path, "cannot be read as the image its name promises") from None
-    except Exception as error:  # decoders raise anything at all on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadFrame(path, f"cannot be read ({reason})") from None
-
-
-def to_rgb(image):
-    """A loaded Pillow image -> uint8 (H, W, 3)."""
-    if image.mode.startswith("I"):
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ValueError("grey levels beyond 16 bits")
-        return np.repeat((grey // 257).astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode == "F":
-        raise ValueError("floating-point grey has no known range")
-    if "transparency" in image.info and image.mode == "P":
-        image = image.convert("RGBA")
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+def describe_size(size):
+    """(height, width) as text, 210x160."""
+    return "x".join(map(str, size))

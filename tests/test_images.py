@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.frames import BadFrame
+from utils.images import probe, read_image
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
+
+
+def paint(path, shape=(12, 16, 3), **options):
+    pixels = (np.arange(np.prod(shape)).reshape(shape) % 256).astype(np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return pixels
+
+
+@pytest.mark.parametrize("size", [0, 8, 60, -1])
+def test_cut_short_is_never_half_a_frame(tmp_path, size):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.png"
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: size if size >= 0 else -2000])
+    with pytest.raises(BadFrame, match="a.png"):
+        read_image(path)
+
+
+def test_modes(tmp_path):
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    for name, image in {
+        "l": Image.fromarray(grey),
+        "la": Image.fromarray(np.stack([grey, grey[::-1]], -1)),
+        "i16": Image.fromarray(grey.astype(np.uint16) * 257),
+        "p": Image.fromarray(grey).convert("P"),
+    }.items():
+        path = tmp_path / f"{name}.png"
+        image.save(path)
+        assert np.array_equal(read_image(path), np.repeat(grey[..., None], 3, 2)), name
+
+
+def test_rotation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn 90 degrees clockwise to show
+    for name in ("a.png", "a.jpg"):
+        pixels = paint(tmp_path / name, (16, 24, 3), exif=exif, quality=100)
+        assert probe(tmp_path / name) == (1, (24, 16))
+        found = read_image(tmp_path / name).astype(int)
+        assert np.abs(found - np.rot90(pixels, -1)).mean() < (1 if name == "a.png" else 30)
+
+
+def test_two_photos_of_a_phone_are_one_frame(tmp_path):
+    first, second = (Image.new("RGB", (24, 16), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
+    assert probe(tmp_path / "a.jpg") == (1, (16, 24))
+    assert read_image(tmp_path / "a.jpg")[0, 0, 0] > 250
+
+
+@shared
+def test_nasty_files():
+    good = {
+        **{"1_trns.png": (64, 64), "first_frame_transparency.gif": (50, 75)},
+        **{"i_trns.png": (64, 64), "imageio_issue245.gif": (24, 30), "p_16.png": (128, 128)},
+        **{"p_trns_single.png": (64, 64), "pil_sample_cmyk.jpg": (100, 100)},
+        **{"rgb_trns.png": (64, 64), "tiff_16bit_RGBa_target.png": (40, 100)},
+        "uncompressed_la.png": (128, 128),
+    }
+    reasons = {}
+    for path in sorted((SHARED / "nasty").iterdir()):
+        if path.suffix not in {".png", ".gif", ".jpg"}:
+            continue
+        try:
+            frame = read_image(path)
+            assert frame.dtype == np.uint8 and frame.shape == (*good[path.name], 3)
+        except BadFrame as bad:
+            assert path.name not in good and "\n" not in str(bad)
+            reasons[path.name] = bad.reason
+    assert "exceeds limit" in reasons["decompression_bomb.gif"]
+    assert "truncated" in reasons["truncated_image.png"]
+    assert "4 images" in reasons["apng_dispose_op_previous.png"]
+    assert {"broken.png", "broken_data_stream.png"} <= reasons.keys()

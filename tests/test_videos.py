@@ -1,0 +1,347 @@
+import os
+import pickle
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.errors import UserError
+from utils.frames import BadFrame, Look, natural
+from utils.images import read_image
+from utils.videos import find_videos
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
+
+
+def paint(path, shape=(12, 16, 3), value=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = ((np.arange(np.prod(shape)).reshape(shape) + value) % 256).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def only(path, **options):
+    (video,) = find_videos(path, **options)
+    return video
+
+
+def usable(video):
+    return [frame for frame in video.frames(0) if not isinstance(frame, BadFrame)]
+
+
+def test_natural_order():
+    names = ["frame10", "frame2", "Video 10", "Video 2", "frame02", "a1b10", "a1b9", ""]
+    assert sorted(names, key=natural) == [
+        *["", "Video 2", "Video 10", "a1b9", "a1b10", "frame02", "frame2", "frame10"]
+    ]
+
+
+@shared
+def test_real_folders():
+    videos = find_videos(SHARED / "pacman")
+    assert [(v.name, len(v), v.size) for v in videos] == [
+        ("Video 1", 68, (210, 160)),
+        ("Video 2", 68, (210, 160)),
+    ]
+    frames = list(videos[0])
+    assert {(f.shape, f.dtype) for f in frames} == {((210, 160, 3), np.dtype(np.uint8))}
+    path = SHARED / "pacman" / "Video 1" / "frame0068.png"
+    assert np.array_equal(frames[67], np.asarray(Image.open(path)))
+
+
+def test_order_of_frames_and_videos(tmp_path):
+    for video in ("Video 10", "Video 2", "deep/er"):
+        for number in (10, 9, 1):
+            paint(tmp_path / video / f"frame{number}.png", value=number)
+    videos = find_videos(tmp_path)
+    assert [v.name for v in videos] == ["Video 2", "Video 10", "deep/er"]
+    assert [f[0, 0, 0] for f in videos[1]] == [1, 9, 10]
+    assert pickle.loads(pickle.dumps(videos)) == videos
+
+
+def test_several_paths(tmp_path):
+    for folder in ("one/v", "two/v"):
+        for number in range(3):
+            paint(tmp_path / folder / f"{number}.png")
+    names = [v.name for v in find_videos([tmp_path / "one", tmp_path / "two" / "v"])]
+    assert names == ["one/v", "v"]
+
+
+def test_one_decode_each(tmp_path, monkeypatch):
+    for number in range(5):
+        paint(tmp_path / f"{number}.png")
+    video = only(tmp_path)
+    decoded = []
+    monkeypatch.setattr("utils.folders.read_image", lambda p: decoded.append(p) or read_image(p))
+    for count, _ in enumerate(video, 1):
+        assert len(decoded) == count  # lazily
+    assert len(set(decoded)) == len(decoded) == 5
+
+
+def test_files_that_are_no_frames(tmp_path, capsys):
+    for number in range(3):
+        paint(tmp_path / "v" / f"{number}.png")
+    (tmp_path / "v" / "notes.txt").write_text("hello")
+    (tmp_path / "v" / ".hidden").write_text("ignored")
+    outside = tmp_path.parent / f"{tmp_path.name}-outside.png"
+    paint(outside)
+    os.symlink(outside, tmp_path / "v" / "stray.png")
+    os.symlink(tmp_path / "v" / "0.png", tmp_path / "v" / "twin.png")
+    os.symlink(tmp_path / "nowhere", tmp_path / "v" / "dead.mp4")
+    os.symlink(tmp_path / "v", tmp_path / "loop")
+    os.mkfifo(tmp_path / "v" / "pipe.mp4")
+    assert [(v.name, len(v)) for v in find_videos(tmp_path)] == [("v", 4)]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    for name in ("notes.txt", "stray.png", "dead.mp4", "loop", "pipe.mp4"):
+        assert sum(f"{name}: " in line for line in lines) == 1
+
+
+def test_the_odd_size_is_the_bad_one(tmp_path):
+    paint(tmp_path / "cover.png", (20, 20, 3))
+    for number in range(4):
+        paint(tmp_path / f"frame{number}.png")
+    video = only(tmp_path)
+    assert video.size == (12, 16)
+    with pytest.raises(BadFrame, match="cover.png: 20x20 pixels, the rest of its video 12x16"):
+        video.read(0, 2)
+    assert [frame.shape for frame in video.read(1, 5)] == [(12, 16, 3)] * 4
+    with pytest.raises(BadFrame, match="ends after 5 frames"):
+        video.read(1, 6)
+
+
+@pytest.mark.parametrize("make", ["missing", "empty", "text", "words"])
+def test_nothing_usable(tmp_path, make):
+    folder = tmp_path / "images"
+    if make != "missing":
+        folder.mkdir()
+    if make == "text":
+        (folder / "frame1.png").write_text("not a picture")
+    if make == "words":
+        folder = tmp_path / "a.txt"
+        folder.write_text("hello")
+    with pytest.raises(UserError, match="record_ms_pacman") as error:
+        find_videos(folder, skip=lambda path, reason: None)
+    assert str(folder) in str(error.value)
+
+
+def test_look(tmp_path):
+    pixels = [paint(tmp_path / f"{number}.png", value=7 * number) for number in range(7)]
+    video = only(tmp_path, look=Look(step=3))
+    assert len(video) == 3
+    assert np.array_equal(list(video), pixels[::3])
+    assert np.array_equal(video.read(1, 2)[0], pixels[3])
+    video = only(tmp_path, look=Look(gray=True, resize=(6,)))
+    assert video.size == (6, 8) and list(video)[0].shape == (6, 8, 1)
+    grey = only(tmp_path, look=Look(gray=True)).read(0, 1)[0]
+    assert np.abs(grey[..., 0] - pixels[0] @ [0.299, 0.587, 0.114]).max() <= 1
+    video = only(tmp_path, look=Look(resize=(24, 20)))
+    (frame,) = video.read(0, 1)
+    assert video.size == (24, 20) and frame.shape == (24, 20, 3)
+    assert np.abs(frame.mean() - pixels[0].mean()) < 4
+
+
+def test_animations_beside_stills(tmp_path):
+    shots = [Image.fromarray(paint(tmp_path / f"{n}.png", value=50 * n)) for n in range(4)]
+    for name in ("a.gif", "a.png", "a.webp", "a.tif", "a.apng"):
+        options = {"format": "PNG"} if name == "a.apng" else {}
+        shots[0].save(
+            tmp_path / name, save_all=True, append_images=shots[1:], lossless=True, **options
+        )
+    videos = {v.name: v for v in find_videos(tmp_path)}
+    assert set(videos) == {".", "a.gif", "a.png", "a.webp", "a.tif", "a.apng"}
+    for name, video in videos.items():
+        assert len(video) == 4 and video.size == (12, 16)
+        for shot, frame in zip(shots, video, strict=True):
+            assert np.abs(frame.astype(int) - np.asarray(shot)).mean() < (
+                20 if "gif" in name else 1
+            )
+        if name != ".":
+            assert np.array_equal(video.read(2, 3)[0], list(video)[2])
+
+
+@shared
+def test_real_animations():
+    found = {v.name: v for v in find_videos(SHARED / "nasty", lambda path, reason: None)}
+    for name, frames, size in (
+        ("dispose_bgnd.gif", 5, (100, 100)),
+        ("dispose_bgnd_transparency.gif", 10, (32, 38)),
+        ("missing_background.gif", 4, (32, 32)),
+        ("apng_mode_16bit.png", 3, (64, 128)),
+        ("apng_dispose_op_previous.png", 4, (64, 128)),
+        ("comment_after_last_frame.gif", 2, (1, 1)),
+    ):
+        assert [f.shape for f in usable(found[name])] == [(*size, 3)] * frames
+    cats = {v.name: (len(usable(v)), v.size) for v in find_videos(SHARED / "cats")}
+    assert cats == {"cat-moshpit.gif": (34, (176, 250)), "catgoalkeeper.gif": (80, (275, 500))}
+
+
+def encode(path, codec, frames, **options):
+    """Write (T, H, W, 3) as a film with a key frame every 10."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.gop_size, stream.pix_fmt = 10, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
+def test_films_from_any_frame_on(tmp_path, name):
+    frames = np.repeat(np.arange(0, 250, 5, dtype=np.uint8), 32 * 48 * 3).reshape(50, 32, 48, 3)
+    encode(tmp_path / name, "mpeg4", frames, bf="2")
+    video = only(tmp_path)
+    everything = list(video)
+    assert len(everything) == 50 and np.abs(np.stack(everything).astype(int) - frames).max() < 8
+    for first in (0, 1, 9, 10, 23, 49):
+        found = list(video.frames(first))
+        assert np.array_equal(found, everything[first:])
+    assert np.array_equal(list(only(tmp_path, look=Look(step=7))), everything[::7])
+
+
+@shared
+def test_real_films():
+    expected = {
+        "big_buck_bunny_vp8.webm": (24, (720, 1280)),
+        "bikes_scene_cuts.mp4": (250, (272, 640)),
+        "h264_10bit.mp4": (30, (200, 200)),
+        "h265_10bit.mp4": (30, (200, 200)),
+        "nasa_13013.mp4": (390, (270, 480)),
+        "testsrc_av1.mkv": (125, (360, 640)),
+        "kth_person01_boxing_d1_uncomp.avi": (360, (120, 160)),
+    }
+    found = {v.name: v for v in find_videos(SHARED / "videos")}
+    assert len(found) == 18
+    for name, (frames, size) in expected.items():
+        assert (len(found[name]), found[name].size) == (frames, size)
+        last = found[name].read(frames - 1, frames)[0]
+        assert last.shape == (*size, 3) and last.std() > 10
+    avi = {v.name: v for v in find_videos(SHARED / "ucf101_avi")}
+    packed = avi["v_Bowling_g01_c01.avi"]
+    assert len(packed) == 159 and len(usable(packed)) == 159
+
+
+@shared
+def test_nasty_films():
+    found = {v.name: v for v in find_videos(SHARED / "nasty", lambda path, reason: None)}
+    corrupted = list(found["corrupted.mp4"].frames(0))
+    assert [isinstance(f, BadFrame) for f in corrupted] == [False] * 28 + [True] * 22
+    assert "corrupted.mp4: cannot be decoded" in str(corrupted[-1])
+    upright, turned = found["rotated_0.mov"], found["rotated_90.mov"]
+    assert (upright.size, turned.size) == ((320, 568), (568, 320))
+    assert len(usable(found["transparent_vp9.webm"])) == 150
+    assert len(usable(found["no_duration_black.webm"])) == 74
+
+
+def test_a_playlist_is_no_film(tmp_path):
+    frames = np.zeros((12, 32, 32, 3), np.uint8)
+    (tmp_path / "secret").mkdir()
+    encode(tmp_path / "secret" / "a.ts", "mpeg2video", frames)
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1", "#EXTINF:1,", "../secret/a.ts", "#EXT-X-ENDLIST"]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_text("\n".join(lines))
+    reasons = {}
+    with pytest.raises(UserError, match="no frames below"):
+        find_videos(tmp_path / "in", reasons.__setitem__)
+    assert "cannot be read" in reasons[tmp_path / "in" / "a.mp4"]
+
+
+def test_layouts_of_arrays(tmp_path):
+    rng = np.random.default_rng(0)
+    for axes, shape in {
+        "THW": (9, 12, 16),
+        "THWC": (9, 12, 16, 3),
+        "TCHW": (9, 3, 12, 16),
+        "NTHWC": (2, 9, 12, 16, 1),
+        "NTCHW": (2, 9, 4, 12, 16),
+        "TNHW": (20, 7, 12, 16),
+    }.items():
+        values = rng.integers(0, 256, shape, dtype=np.uint8)
+        np.save(tmp_path / "a.npy", values)
+        videos = find_videos(tmp_path)
+        extent = dict(zip(axes, shape, strict=True))
+        assert len(videos) == extent.get("N", 1)
+        moved = np.einsum(f"{axes}->{''.join(a for a in 'NTHWC' if a in axes)}", values)
+        moved = moved.reshape(len(videos), extent["T"], 12, 16, -1)[..., :3]
+        for video, frames in zip(videos, moved, strict=True):
+            assert video.size == (12, 16)
+            assert np.array_equal(list(video), np.broadcast_to(frames, (*frames.shape[:-1], 3)))
+
+
+def test_unclear_axes_are_asked_for(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((5, 7, 12, 16), np.uint8))
+    reasons = {}
+    with pytest.raises(UserError):
+        find_videos(tmp_path, reasons.__setitem__)
+    assert reasons == {
+        tmp_path / "a.npy": "axes of (5, 7, 12, 16) are unclear; say --axes TNHW or the like"
+    }
+    assert [len(v) for v in find_videos(tmp_path, axes="NTHW")] == [7] * 5
+    assert [len(v) for v in find_videos(tmp_path, axes="TNHW")] == [5] * 7
+
+
+def test_values_of_arrays(tmp_path):
+    levels = np.linspace(0, 1, 12 * 16).reshape(1, 12, 16)
+    seen = np.round(levels[0] * 255).astype(int)
+    for name, values in {
+        "float": levels,
+        "sixteen": (levels * 65535).astype(np.uint16),
+        "half": levels.astype(np.float16),
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", film=values)
+    np.savez_compressed(tmp_path / "mask.npz", film=levels > 0.5)
+    videos = {v.name: v for v in find_videos(tmp_path)}
+    assert set(videos) == {f"{n}.npz/film" for n in ("float", "sixteen", "half", "mask")}
+    for name, video in videos.items():
+        wanted = 255 * (levels[0] > 0.5) if "mask" in name else seen
+        assert np.abs(list(video)[0][..., 0] - wanted).max() <= 1
+    np.save(tmp_path / "text.npy", np.full((9, 9, 9), "x"))
+    reasons = {}
+    assert not any("text" in v.name for v in find_videos(tmp_path, reasons.__setitem__))
+    assert reasons == {tmp_path / "text.npy": "holds <U1, not pixels; make them uint8"}
+    (tmp_path / "text.npy").unlink()
+    np.savez(tmp_path / "bad.npz", levels * 2, np.full((1, 9, 9), np.nan))
+    videos = [v for v in find_videos(tmp_path) if "bad" in v.name]
+    with pytest.raises(BadFrame, match="frame 0: float64 values from 0 to 2, not 0..1"):
+        videos[0].read(0, 1)
+    with pytest.raises(BadFrame, match="nan"):
+        videos[1].read(0, 1)
+
+
+def test_pickles_are_never_opened(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"code": 1}], dtype=object), allow_pickle=True)
+    reasons = {}
+    with pytest.raises(UserError):
+        find_videos(tmp_path, reasons.__setitem__)
+    assert "Python objects" in reasons[tmp_path / "a.npy"]
+    np.savez(tmp_path / "a.npz", np.array([{"code": 1}], dtype=object))
+    with pytest.raises(UserError):
+        find_videos(tmp_path, reasons.__setitem__)
+    assert "allow_pickle=False" in reasons[tmp_path / "a.npz"]
+
+
+def test_zarr(tmp_path):
+    zarr = pytest.importorskip("zarr", minversion="3")
+    values = np.random.default_rng(0).integers(0, 256, (9, 12, 16), dtype=np.uint8)
+    for version in (2, 3):
+        group = zarr.open_group(tmp_path / f"{version}.zarr", mode="w", zarr_format=version)
+        array = group.create_array("film", shape=values.shape, dtype="u1", chunks=(4, 12, 16))
+        array[:] = values
+    videos = find_videos(tmp_path)
+    assert [v.name for v in videos] == ["2.zarr/film", "3.zarr/film"]
+    for video in videos:
+        assert np.array_equal(np.stack(list(video))[..., 0], values)
+
+
+@shared
+def test_real_arrays():
+    reasons = {}
+    nasty = find_videos(SHARED / "nasty", reasons.__setitem__)
+    assert not any("npz" in v.name for v in nasty)
+    assert reasons[SHARED / "nasty" / "empty_clip.npz"] == "holds no array"
+    clips = find_videos(SHARED / "pacman_clips32" / "clips_uint8.npz")
+    assert len(clips) == 1056 and {(len(v), v.size) for v in clips} == {(5, (32, 32))}

@@ -1,0 +1,48 @@
+"""Animated pictures as videos: GIF, APNG, WebP, TIFF stacks."""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+from utils.frames import BadFrame, Video, describe_error
+from utils.images import open_image, probe, to_rgb
+
+
+@dataclasses.dataclass(frozen=True)
+class Animation(Video):
+    """The images of one file; what is transparent in one of them is black."""
+
+    def decode(self, numbers):
+        with open_image(self.path) as image:
+            for number in range(numbers.start, self.count) if numbers else ():
+                if number >= numbers.stop:
+                    return
+                frame = self._seek(image, number)
+                if number in numbers:
+                    yield frame
+
+    def _seek(self, image, number):
+        try:
+            image.seek(number)
+            image.load()
+            return compose(image)
+        except Exception as error:  # decoders raise anything at all on damaged files
+            reason = f"image {number} cannot be read ({describe_error(error)})"
+            return BadFrame(self.path, reason)
+
+
+def compose(image):
+    """A loaded Pillow image before black -> uint8 (H, W, 3)."""
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "black"), image))[
+            ..., :3
+        ]
+    return to_rgb(image)
+
+
+def open_animation(path, name, digest, look):
+    """An animated picture file as a list of one Video; BadFrame if it cannot be read."""
+    count, size = probe(path)
+    return [Animation(path, name, count, size, digest, look=look)]

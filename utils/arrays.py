@@ -1,0 +1,155 @@
+"""Arrays in files as videos: NumPy, Zarr."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import zipfile
+
+import numpy as np
+
+from utils.frames import BadFrame, Video, describe_error
+
+ENDINGS = (".npy", ".npz")
+MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
+PIXELS = ("bool", "uint8", "uint16", "float16", "float32", "float64")
+COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
+MEMBER_BYTES = 2**28  # of an array in an .npz file, which is read as a whole
+CHUNK_CACHE_BYTES = 2**26  # neighbouring frames may lie in one chunk
+MOVING_MNIST = 20  # the frames of a sequence of the published file, its first axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequence(Video):
+    """One sequence of an array; `member` names an array within its file, `item` the sequence.
+
+    `axes` has one letter for each axis of the array, of N (sequences), T, H, W, C.
+    """
+
+    member: str
+    item: int
+    axes: str
+
+    def decode(self, numbers):
+        array = open_array(self.path, self.member)
+        for number in numbers:
+            index = {"N": self.item, "T": number}
+            picked = array[tuple(index.get(axis, slice(None)) for axis in self.axes)]
+            try:
+                yield to_frame(np.asarray(picked), self.axes)
+            except ValueError as error:
+                yield BadFrame(self.path, f"frame {number}: {describe_error(error)}")
+
+
+def open_sequences(path, name, digest, look, axes=None):
+    """All sequences of an array file or folder, as a list of Video.
+
+    `axes` says what the axes of 4- and 5-dimensional arrays are. BadFrame if that is unclear.
+    """
+    videos = []
+    for member in members(path):
+        array = open_array(path, member)
+        order = axes if axes and len(axes) == array.ndim else guess_axes(array.shape)
+        if order is None:
+            raise BadFrame(path, f"axes of {array.shape} are unclear; say --axes TNHW or the like")
+        dtype = getattr(array.dtype, "numpy_dtype", array.dtype)
+        if dtype not in PIXELS:
+            raise BadFrame(path, f"holds {dtype}, not pixels; make them uint8")
+        extent = dict(zip(order, array.shape, strict=True))
+        if extent.get("C", 1) not in COLOURS or 0 in array.shape:
+            raise BadFrame(path, f"no frames with 1, 3 or 4 channels in an array of {array.shape}")
+        for item in range(extent.get("N", 1)):
+            parts = [name, member, str(item) if "N" in extent else ""]
+            full = "/".join(part for part in parts if part)
+            shape = extent["H"], extent["W"]
+            ident = member, item, order
+            videos.append(Sequence(path, full, extent["T"], shape, digest, *ident, look=look))
+    return videos
+
+
+def guess_axes(shape):
+    """The letters of an array's axes where they can only be so, else None."""
+    last, third_last = shape[-1:], shape[-3:-2]
+    colour_last = bool(set(last) & set(COLOURS))
+    colour_first = bool(set(third_last) & set(COLOURS)) and not colour_last
+    if len(shape) == 3:
+        return "THW"
+    if len(shape) == 4 and (colour_last or colour_first):
+        return "THWC" if colour_last else "TCHW"
+    if len(shape) == 4 and shape[0] == MOVING_MNIST != shape[1]:
+        return "TNHW"
+    if len(shape) == 5 and (colour_last or colour_first):
+        return "NTHWC" if colour_last else "NTCHW"
+    return None
+
+
+def is_array(folder):
+    """Whether a folder with one of MARKERS in it is a Zarr array, not a group of some."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return json.loads((folder / "zarr.json").read_bytes()).get("node_type") != "group"
+    return True
+
+
+def members(path):
+    """The names of the arrays in a file; a lone array has none."""
+    if path.suffix.lower() != ".npz":
+        return [""]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
+    if not found:
+        raise BadFrame(path, "holds no array")
+    largest = max(info.file_size for info in found)
+    if largest > MEMBER_BYTES:
+        cure = "save it as .npy or Zarr, which can be read in parts"
+        raise BadFrame(path, f"holds an array of {largest} bytes; {cure}")
+    return [info.filename.removesuffix(".npy") for info in found]
+
+
+def open_array(path, member):
+    """An array that reads from its file what is asked of it; BadFrame if that cannot be."""
+    try:
+        if path.is_dir():
+            return open_zarr(path)
+        if member:
+            return open_member(path, member)
+        return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+    except Exception as error:  # damaged files raise anything at all
+        raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
+
+
+@functools.lru_cache(maxsize=1)
+def open_member(path, member):
+    with np.load(path, allow_pickle=False) as file:
+        return file[member]
+
+
+@functools.lru_cache(maxsize=1)
+def open_zarr(path):
+    import tensorstore  # late: most videos are no arrays
+
+    context = tensorstore.Context({"cache_pool": {"total_bytes_limit": CHUNK_CACHE_BYTES}})
+    kvstore = {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
+    spec = {"driver": "auto", "kvstore": kvstore}
+    return tensorstore.open(spec, read=True, context=context).result()
+
+
+def to_frame(values, axes):
+    """Values of one frame, whose axes are the last of `axes` but N, T -> uint8 (H, W, 1 or 3)."""
+    left = [axis for axis in axes if axis not in "NT"]
+    values = np.moveaxis(values, left.index("C"), 2) if "C" in left else values[..., None]
+    values = values[..., :3]  # without alpha
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    if values.dtype == bool:
+        return values * np.uint8(255)
+    if values.dtype == np.uint16:
+        return (values // 257).astype(np.uint8)
+    if not (values.min() >= 0 and values.max() <= 1):  # not a number is neither
+        raise ValueError(
+            f"{values.dtype} values from {values.min():g} to {values.max():g}, not 0..1"
+        )
+    return (values * 255).round().astype(np.uint8)

@@ -1,0 +1,50 @@
+"""The workers of a Dask cluster, to share the work of one loop."""
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = "video_clips_code"
+PATIENCE = 10  # seconds to wait for a scheduler
+
+
+@contextlib.contextmanager
+def cluster(address):
+    """Yield a `map(function, items)` that runs on the cluster of a scheduler, results in order.
+
+    The workers get this project's code from here. They must see the same files under the same
+    paths. UserError without `dask[distributed]`, or where nobody answers.
+    """
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        cure = "pip install -r requirements-dask.txt"
+        raise UserError(f"--scheduler needs Dask ({error}); run {cure}") from None
+    try:
+        client = Client(address, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"no Dask scheduler at {address} ({reason}): start `dask scheduler`, `dask worker`"
+        ) from None
+    with client:
+        if not client.scheduler_info()["workers"]:
+            raise UserError(f"the Dask scheduler at {address} has no workers: start `dask worker`")
+        with tempfile.TemporaryDirectory() as aside:
+            archive = shutil.make_archive(f"{aside}/{CODE}", "zip", ROOT, "utils")
+            client.upload_file(archive)
+
+        def spread(function, items):
+            futures = client.map(function, list(items), pure=False)
+            try:
+                for future in futures:
+                    yield future.result()
+                    future.release()
+            finally:
+                client.cancel(futures)
+
+        yield spread

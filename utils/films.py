@@ -1,0 +1,153 @@
+"""Film files as videos: whatever FFmpeg decodes."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+
+import av
+import numpy as np
+
+from utils.frames import MAX_PIXELS, BadFrame, Video
+
+ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv", ".flv")
+# A file may not send the reader elsewhere, as a playlist named film.mp4 would.
+CONTAINER = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegvideo,mpegts,ogg,asf,flv,h264,hevc,m4v",
+}
+# A decoder that meets damage says so, instead of painting over it.
+DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+QUARTER = 90  # degrees
+
+
+@dataclasses.dataclass(frozen=True)
+class Film(Video):
+    """The frames of the best video stream of one file, the right way up."""
+
+    def decode(self, numbers):
+        index = scan(self.path)
+        begin = max((key for key in index.keys if key <= numbers.start), default=0)
+        damage = None
+        for number, frame in decode_from(self.path, index, begin):
+            if number is None:
+                damage = frame
+                continue
+            while numbers and numbers[0] < number:
+                yield damage or BadFrame(self.path, f"frame {numbers[0]} cannot be decoded")
+                numbers = numbers[1:]
+            if numbers and numbers[0] == number:
+                yield frame
+                numbers = numbers[1:]
+            if not numbers:
+                return
+        if damage:
+            yield from (damage for _ in numbers)
+
+
+def open_film(path, name, digest, look):
+    """A film file as a list of one Video; BadFrame if it cannot be read."""
+    index = scan(path)
+    for _, frame in decode_from(path, index, 0):
+        if isinstance(frame, BadFrame):
+            raise frame
+        return [Film(path, name, index.count, frame.shape[:2], digest, look=look)]
+    raise BadFrame(path, "none of its frames can be decoded")
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """The time stamps of a film's frames in order, the numbers of those decoding can begin with.
+
+    A film whose frames have no time stamps of their own is known by its number of frames alone.
+    """
+
+    count: int
+    times: tuple[int, ...] = ()
+    keys: tuple[int, ...] = ()
+
+    @functools.cached_property
+    def numbers(self):
+        return {time: number for number, time in enumerate(self.times)}
+
+
+@functools.lru_cache(maxsize=4)
+def scan(path):
+    """The Index of a film, read without decoding anything; BadFrame for what is no film."""
+    times, keys = [], []
+    with open_stream(path) as (container, stream), contextlib.suppress(av.FFmpegError):
+        made_up = container.format.name == "avi"
+        for packet in container.demux(stream):
+            if packet.size:
+                times.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+    if not times:
+        raise BadFrame(path, "has no frames")
+    # An AVI file has none; those its reader makes up are wrong where it packs two frames into one.
+    if made_up or None in times or len(set(times)) < len(times):
+        return Index(len(times))
+    index = Index(len(times), tuple(sorted(times)))
+    return dataclasses.replace(index, keys=tuple(sorted(index.numbers[time] for time in keys)))
+
+
+@contextlib.contextmanager
+def open_stream(path):
+    """(container, its best video stream), to be decoded by one thread; may raise BadFrame."""
+    try:
+        container = av.open(os.fspath(path), options=CONTAINER)
+    except (av.FFmpegError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "its name is no text"
+        raise BadFrame(path, f"cannot be read ({reason})") from None
+    with container:
+        stream = container.streams.best("video")
+        if stream is None:
+            raise BadFrame(path, "has no pictures")
+        stream.codec_context.thread_count = 1  # the processes share the cores
+        stream.codec_context.options = DECODER
+        yield container, stream
+
+
+def decode_from(path, index, begin):
+    """Yield (number, frame) from frame `begin` on, a frame uint8 (H, W, 3) or a BadFrame.
+
+    (None, BadFrame) says that decoding failed. What comes then, up to the next frame that stands
+    by itself, may lean on what was lost: it is bad, too.
+    """
+    damage, count = None, 0
+    with open_stream(path) as (container, stream):
+        if begin:
+            container.seek(index.times[begin], stream=stream)
+        for frame in decode_all(container, stream):
+            if isinstance(frame, av.FFmpegError):
+                damage = BadFrame(path, f"cannot be decoded in full ({frame.strerror})")
+                yield (None if index.times else count), damage
+                count += 1
+                continue
+            number = index.numbers.get(frame.pts) if index.times else count
+            count += 1
+            if number is None:
+                continue
+            if frame.is_corrupt:
+                damage = BadFrame(path, f"frame {number} is damaged")
+            elif frame.key_frame:
+                damage = None
+            yield number, damage or upright(frame)
+
+
+def decode_all(container, stream):
+    """Yield the frames that a decoder gives, the exceptions it raises among them."""
+    try:
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError as error:
+                yield error
+    except av.FFmpegError as error:
+        yield error
+
+
+def upright(frame):
+    """A decoded frame -> uint8 (H, W, 3), turned as its file asks for."""
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / QUARTER)))

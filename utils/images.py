@@ -1,0 +1,82 @@
+"""Picture files as uint8 frames."""
+
+import contextlib
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from utils.frames import BadFrame, describe_error
+
+FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
+    ".png": "PNG",
+    ".apng": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+}
+ORIENTATION = 0x0112  # the EXIF tag; from 5 on it swaps height and width
+
+
+def read_image(path):
+    """Decode one picture file to uint8 RGB (H, W, 3).
+
+    16-bit grey is scaled by its full range, palettes are applied, alpha is dropped, the EXIF
+    rotation is obeyed. BadFrame for a file that is damaged, cut short, animated or too large.
+    """
+    with open_image(path) as image:
+        if count_pages(image) > 1:
+            raise BadFrame(path, f"{image.n_frames} images in one file, not a frame")
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_rgb(image)
+
+
+def probe(path):
+    """(number of images, (height, width)) of a picture file, by its header; may raise BadFrame."""
+    with open_image(path) as image:
+        pages = count_pages(image)
+        turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
+        return pages, image.size if turned and pages == 1 else image.size[::-1]
+
+
+def count_pages(image):
+    """How many frames an opened image has; phones put a second photo into one file (MPO)."""
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+
+
+@contextlib.contextmanager
+def open_image(path):
+    """The image behind a path, not decoded yet; all that goes wrong with it is a BadFrame."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=[FORMATS[path.suffix.lower()]]) as image:
+                yield image
+    except BadFrame:
+        raise
+    except Image.UnidentifiedImageError:
+        raise BadFrame(path, "cannot be read as the image its name promises") from None
+    except Exception as error:  # decoders raise anything at all on damaged files
+        raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
+
+
+def to_rgb(image):
+    """A loaded Pillow image -> uint8 (H, W, 3)."""
+    if image.mode.startswith("I"):
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError("grey levels beyond 16 bits")
+        return np.repeat((grey // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("floating-point grey has no known range")
+    if "transparency" in image.info and image.mode == "P":
+        image = image.convert("RGBA")
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -1,0 +1,68 @@
+"""What an unfinished run has done so far, kept beside the clips it has cut."""
+
+import hashlib
+import json
+
+from utils.errors import UserError
+from utils.store import ClipStore
+
+PREFIX = "unfinished."
+PLAN = "plan"
+
+
+def identity(value):
+    """A short digest of anything that JSON can write."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class Journal:
+    """Notes of one run: what it is to do, what became of each of its tasks."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def recall(self, name):
+        """What was noted under a name, JSON types; None where nothing was."""
+        text = self.store.read_file(f"{PREFIX}{name}")
+        return None if text is None else json.loads(text)
+
+    def note(self, name, value):
+        """Keep a value under a name, whatever happens to this process."""
+        self.store.write_file(f"{PREFIX}{name}", json.dumps(value).encode())
+
+    def discard(self):
+        """Forget all notes."""
+        self.store.delete_files(PREFIX)
+
+
+def open_store(path, record, shape, existing, resume):
+    """The store for a run that `record` describes, and whether the run is finished already.
+
+    `shape`: (history, horizon, size, channels) of the clips. An unfinished run with the same
+    record is gone on with, on `resume` or to "append". Else `existing` says what becomes of the
+    clips there are: "append", "overwrite" or None, which makes them a UserError.
+    """
+    run, store = identity(strip(record)), ClipStore.find(path)
+    if store is not None:
+        plan = Journal(store).recall(PLAN)
+        if plan and plan["run"] == run and (resume or existing == "append"):
+            return store, len(store) == plan["start"] + record["clips"]
+        if plan and resume:
+            raise UserError(
+                f"{path} has an unfinished run with other options or videos: "
+                "give those again, or --overwrite without --resume"
+            )
+        if resume and any(identity(strip(done)) == run for done in store.runs[-1:]):
+            return store, True
+        if resume and not len(store):  # killed before it had a plan
+            existing = existing or "append"
+    store = ClipStore.prepare(path, existing, *shape)
+    store.drop_unfinished()
+    Journal(store).note(PLAN, {"run": run, "start": len(store)})
+    return store, False
+
+
+def strip(record):
+    """A record of a run without what may change while it rests."""
+    return {key: value for key, value in record.items() if key != "versions"}

@@ -1,0 +1,45 @@
+"""How much moves in each category of videos, from samples."""
+
+import collections
+import functools
+
+from utils.clips import Outcome, Reel, category, find_moving
+
+SAMPLES = 8  # blocks of a category that are looked at, evenly spaced
+
+
+def survey(blocks, recipe, run, report):
+    """Look at some blocks of each category -> {category: share of its crops that move}.
+
+    `run` and `report` as for make_clips.
+    """
+    groups = collections.defaultdict(list)
+    for block in blocks:
+        groups[category(block.video)].append(block)
+    samples = [block for group in groups.values() for block in group[:: -(-len(group) // SAMPLES)]]
+    motion = {}
+    for outcome in run(functools.partial(look, recipe=recipe), samples):
+        report(outcome)
+        add_motion(motion, outcome.motion)
+    return shares(motion)
+
+
+def look(block, recipe):
+    """The Outcome of drawing nothing from a block."""
+    outcome = Outcome()
+    frames = Reel(recipe, outcome).load(block)
+    find_moving(frames, recipe, outcome, category(block.video))
+    return outcome
+
+
+def add_motion(motion, more):
+    """Add an Outcome's counts of crops, of moving crops, to those of other ones."""
+    for name, counts in more.items():
+        motion[name] = [a + b for a, b in zip(motion.get(name, (0, 0)), counts, strict=True)]
+
+
+def shares(motion):
+    """{category: share of its crops that move}; videos that lie in no category are left out."""
+    return {
+        name: moving / crops if crops else 0.0 for name, (crops, moving) in motion.items() if name
+    }

@@ -1,0 +1,111 @@
+"""The videos to be found below folders."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from utils import arrays, films
+from utils.animations import open_animation
+from utils.errors import UserError
+from utils.folders import list_folder, open_folder
+from utils.frames import BadFrame, Look, natural, warn
+from utils.images import FORMATS
+
+PEEK = 2**16  # bytes at both ends of a file that go into its digest
+KINDS = f"films ({', '.join(films.ENDINGS)}), arrays ({', '.join(arrays.ENDINGS)}, Zarr)"
+ADVICE = (
+    f"put {KINDS} or folders of pictures ({', '.join(FORMATS)}) there, "
+    "or record some with `python data/record_ms_pacman.py`"
+)
+
+
+def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is frozen)
+    """Every video at or below the given paths, as a list of Video in natural order.
+
+    A folder of still pictures is a video; so is each film, animated picture, sequence of an array
+    (whose axes are `axes`, such as TNHW, where they are not plain). `skip(path, reason)` is called
+    once for each file or link that is none; names that begin with a dot are ignored. UserError if
+    a path is missing, or nothing below all of them is usable.
+    """
+    for cached in (list_folder, films.scan, arrays.open_member, arrays.open_zarr):
+        cached.cache_clear()  # what is there now counts
+    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    videos = []
+    for root in map(Path, paths):
+        prefix = f"{root.resolve().name}/" if len(paths) > 1 else ""
+        if root.is_dir():
+            videos += search(root, prefix, skip, look, axes)
+        elif root.is_file():
+            videos += open_files(root.parent, [root.name], prefix, skip, look, axes)
+        else:
+            raise UserError(f"no folder {root}: {ADVICE}")
+    if not videos:
+        raise UserError(f"no frames below {', '.join(map(str, paths))}: {ADVICE}")
+    return videos
+
+
+def search(root, prefix, skip, look, axes):
+    """The videos at or below one folder."""
+    videos = []
+    for parent, below, names in os.walk(root, onerror=lambda e: skip(e.filename, e.strerror)):
+        parent = Path(parent)
+        name = (prefix + parent.relative_to(root).as_posix()).removesuffix("/.")
+        if not set(arrays.MARKERS).isdisjoint(names) and arrays.is_array(parent):
+            below[:] = []
+            videos += attempt(skip, arrays.open_sequences, parent, name, digest(parent), look, axes)
+            continue
+        below[:] = sorted((name for name in below if not name.startswith(".")), key=natural)
+        for link in (parent / name for name in below if os.path.islink(parent / name)):
+            skip(link, "a link to a folder")
+        listing = list_folder(parent, root)
+        for path, reason in listing.left_out:
+            skip(path, reason)
+        if listing.pictures:
+            videos += attempt(skip, open_folder, parent, root, name, look)
+        inside = "" if name == "." else f"{name}/"
+        videos += open_files(parent, listing.others, inside, skip, look, axes)
+    return videos
+
+
+def open_files(folder, names, prefix, skip, look, axes):
+    """The videos that are files of their own."""
+    videos = []
+    for name in names:
+        path, full = folder / name, prefix + name
+        ending = path.suffix.lower()
+        if ending in films.ENDINGS:
+            videos += attempt(skip, films.open_film, path, full, digest(path), look)
+        elif ending in arrays.ENDINGS:
+            videos += attempt(skip, arrays.open_sequences, path, full, digest(path), look, axes)
+        elif ending in FORMATS:
+            videos += attempt(skip, open_animation, path, full, digest(path), look)
+        elif name not in arrays.MARKERS:
+            skip(path, "neither picture nor film nor array")
+    return videos
+
+
+def attempt(skip, open_videos, *args):
+    """The videos that `open_videos` finds, none where it meets a BadFrame."""
+    try:
+        return open_videos(*args)
+    except BadFrame as bad:
+        skip(bad.path, bad.reason)
+        return []
+
+
+def digest(path):
+    """An identity of a file by its size, its begin, its end, or of a folder by names and sizes."""
+    state = hashlib.blake2b(digest_size=8)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        for file in files:
+            line = f"{file.relative_to(path)}\t{file.stat().st_size}\n"
+            state.update(line.encode(errors="surrogateescape"))
+        return state.hexdigest()
+    size = path.stat().st_size
+    state.update(f"{size}\n".encode())
+    with open(path, "rb") as file:
+        state.update(file.read(PEEK))
+        file.seek(max(0, size - PEEK))
+        state.update(file.read(PEEK))
+    return state.hexdigest()
