@@ -9,8 +9,14 @@ from utils.errors import Diverged, UserError, one_line
 
 AT_LEAST = {"iterations": 1, "batch_size": 1, "alpha": 1, "seed": 0, "rollbacks": 0}
 AT_LEAST |= {"snapshot_every": 1, "report_every": 1, "validate_every": 1, "clip_gradients": 0}
-AT_LEAST |= {"lr_gen": 0, "lr_dis": 0}
-OF_THE_COMMAND = ("gpu", "resume", "load", "out")  # options that -r does not take from the run
+AT_LEAST |= {"lr_gen": 0, "lr_dis": 0, "minutes": 0}
+OF_THE_COMMAND = (
+    "gpu",
+    "resume",
+    "load",
+    "out",
+    "minutes",
+)  # options that -r does not take from the run
 
 
 def parse(argv):
@@ -30,6 +36,7 @@ def parse(argv):
     add("--test-data", default=constants.TEST_CLIPS_DIR, help="clips to validate on")
     add("-o", "--out", default=constants.RESULT_DIR, help="directory of the run")
     add("-n", "--iterations", type=int, default=constants.ITERATIONS, help="when to stop")
+    add("--minutes", type=float, help="when to stop before that (None: when all is done)")
     add("-b", "--batch-size", type=int, default=constants.BATCH_SIZE, help="clips in a batch")
     add("--arch", default=constants.ARCH, help="architecture: a file of models/")
     add("--pyramid", help="sizes of the scales, such as 4-16-32-64 (None: by clip size)")
@@ -77,7 +84,7 @@ def parse(argv):
         options = parser.parse_args(argv)
     for name, least in AT_LEAST.items():
         value = getattr(options, name)
-        if not value >= least:
+        if value is not None and not value >= least:
             raise UserError(f"--{name.replace('_', '-')} {value}: must not be below {least}")
     return options
 
@@ -153,7 +160,12 @@ def train(options):
     test_clips = find_test_clips(options.test_data, clips)
     with rundir.claimed(options.out, options.resume):
         trainer = Trainer(
-            updater, options.out, options.iterations, options.clip_gradients, options.keep_going
+            updater,
+            options.out,
+            options.iterations,
+            options.minutes,
+            options.clip_gradients,
+            options.keep_going,
         )
         trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
         if test_clips:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ["--width", "small", "--report-every", "2", "--validate-every", "2"]
+OFTEN = ("--report-every", 2, "--validate-every", 2)
+SMALL = ("--width", "small")
 
 
 def run(*command, cwd=ROOT):
@@ -75,9 +76,9 @@ def work(tmp_path_factory):
     return place
 
 
-def training(place, out="result"):
+def training(place, out="result", width=SMALL):
     data = ("-d", place / "trainclips", "--test-data", place / "testclips")
-    return (*data, "-o", place / out, *SMALL)
+    return (*data, "-o", place / out, *OFTEN, *width)
 
 
 def test_training_leaves_what_it_promises(work):
@@ -119,6 +120,30 @@ def test_resuming_where_nothing_is_starts_afresh_and_says_so(work):
     assert "dis/loss" not in (work / "fresh" / "log").read_text()
 
 
+def test_a_run_ends_when_its_minutes_are_over_and_can_be_tested(work):
+    said = succeed("train.py", *training(work, "brief"), "-n", 10**6, "--minutes", 0.02)
+    assert "trained to iteration" in said
+    assert (work / "brief" / "TRAINED_ADVERSARIAL.model").exists()
+
+
+def test_any_architecture_trains_with_the_same_command_and_all_are_compared(work):
+    one = ("--arch", "hourglass", "--model-options", "maps=2,noise=0.1", "--loss", "l1=1,ssim=0.1")
+    other = ("--arch", "last-frame")
+    third = ("--arch", "conv2d", "--adversarial", "--width", "small")
+    for number, options in enumerate((one, other)):
+        succeed("train.py", *training(work, f"board/{number}", ()), *options, "-n", 2)
+    assert "conv2d has no such option" in fail("train.py", *training(work, "board/x"), *third)
+    out = succeed(
+        *("test.py", "--load", work / "board", work / "result", "--images", work / "images/test"),
+        *("-f", 3, "-w", 1, "--by", "ssim", "-o", work / "compared"),
+    )
+    table = out[out.index("| run") :].splitlines()
+    assert {line.split("|")[1].strip() for line in table[2:6]} == {"0", "1", "result", "copy last"}
+    assert (work / "compared" / "leaderboard.png").exists()
+    assert (work / "compared" / "result" / "contact_sheet.png").exists()
+    assert "choose from psnr" in fail("test.py", "--load", work / "board", "--by", "beauty")
+
+
 def test_the_generator_of_another_run_is_a_start(work):
     for source in ("TRAINED_ADVERSARIAL.model", "snapshot_iter_4"):
         out = f"from_{source}"
@@ -155,6 +180,10 @@ def test_testing_writes_numbers_and_pictures(work):
         (("train.py", "--pyramid", "4-8"), "--pyramid 4-8"),
         (("train.py", "--batch-size", "0"), "--batch-size 0"),
         (("train.py", "--alpha", "0.5"), "--alpha 0.5"),
+        (("train.py", "--minutes", "-1"), "--minutes -1"),
+        (("train.py", "--loss", "l3=1"), "no loss is called 'l3'"),
+        (("train.py", "--loss", "l1=1", "--adversarial"), "needs a weight"),
+        (("train.py", "--model-options", "depth=3"), "has no 'depth'"),
         (("train.py", "--lr-gen", "nan"), "--lr-gen nan"),
         (("train.py", "-l", "nothing.model"), "nothing.model"),
         (("train.py", "-l", __file__), "no checksum"),
@@ -175,7 +204,7 @@ def test_a_mistake_is_told_in_one_line(work, command, told):
     if script == "test.py" and "--images" not in arguments:
         arguments += ["--images", work / "images/test"]
     if script == "train.py" and "-o" not in arguments:
-        arguments = ["-o", work / "mistakes", *SMALL, *arguments]
+        arguments = ["-o", work / "mistakes", *OFTEN, *SMALL, *arguments]
     arguments = [work / a if a in ("result", "nowhere", "short") else a for a in arguments]
     if told == "-g 0":
         pytest.importorskip("utils.stack")

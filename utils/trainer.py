@@ -1,6 +1,7 @@
 """Chainer's Trainer with what every run writes: log, plots, snapshots, the model."""
 
 import sys
+import time
 
 from utils.best import Best
 from utils.divergence import FiniteCheck
@@ -20,13 +21,15 @@ from utils.validation import Validation
 class Trainer(chainer.training.Trainer):
     """Run an updater up to `iterations` in the directory `out`, to the end or to a signal.
 
-    clip: the largest norm of a network's gradient, longer ones are shortened to it; None leaves
-    them.  keep_going: a file that cannot be written costs a warning, not the run.
+    minutes: to run at the most, None for any number.  clip: the largest norm of a network's
+    gradient, longer ones are shortened to it; None leaves them.  keep_going: a file that cannot be
+    written costs a warning, not the run.
     """
 
-    def __init__(self, updater, out, iterations, clip=None, keep_going=False):
+    def __init__(self, updater, out, iterations, minutes=None, clip=None, keep_going=False):
         super().__init__(updater, self.ends, out)
         self.iterations, self.keep_going = iterations, keep_going
+        self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.signals = Signals()
         self.snapshot = None
         FiniteCheck(updater)
@@ -41,7 +44,7 @@ class Trainer(chainer.training.Trainer):
         """Write log and plots at the one interval, the last `kept` snapshots at the other."""
         report = self.every(report_every)
         self.extend(Log(report))
-        self.extend(Plots(), trigger=report)
+        self.extend(Plots(self.iterations), trigger=report)
         self.snapshot = Snapshot(kept)
         self.extend(self.snapshot, trigger=self.every(snapshot_every))
         self.extend(Randomness())
@@ -65,7 +68,8 @@ class Trainer(chainer.training.Trainer):
         return fires
 
     def ends(self, trainer):
-        return self.updater.iteration >= self.iterations or self.signals.caught
+        late = self.deadline is not None and time.monotonic() > self.deadline
+        return self.updater.iteration >= self.iterations or late or self.signals.caught
 
     def extend(self, extension, *args, **kwargs):
         super().extend(Tolerant(extension) if self.keep_going else extension, *args, **kwargs)

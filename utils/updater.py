@@ -79,7 +79,10 @@ def descend(optimizer, loss):
     """Take one step of the optimizer down loss.
 
     Gradients are worked out for the optimizer's own target and nothing else, so a network that
-    only passes a gradient on neither spends time on its weights nor is touched.
+    only passes a gradient on neither spends time on its weights nor is touched.  A network without
+    parameters has nothing to learn.
     """
-    chainer.grad([loss], list(optimizer.target.params()), set_grad=True)
-    optimizer.update()
+    params = list(optimizer.target.params())
+    if params:
+        chainer.grad([loss], params, set_grad=True)
+        optimizer.update()
