@@ -20,13 +20,13 @@ help:  ## list the targets
 
 demo: $(INSTALLED)  ## record Ms. Pac-Man, cut clips, train a small network, test it
 	rm -rf $(DEMO)
-	$(PY) data/record_ms_pacman.py --train 6 --test 2 --frames 300 --out $(DEMO)/images
-	$(PY) process_data.py -n 20000 --images $(DEMO)/images/train -o $(DEMO)/trainclips
+	$(PY) data/record_ms_pacman.py --train 8 --test 3 --frames 300 --out $(DEMO)/images
+	$(PY) process_data.py -n 30000 --images $(DEMO)/images/train -o $(DEMO)/trainclips
 	$(PY) process_data.py -n 500 --split test --images $(DEMO)/images/test -o $(DEMO)/testclips
-	$(PY) train.py --width small -n 1000 -d $(DEMO)/trainclips --test-data $(DEMO)/testclips \
-	  -o $(DEMO)/result
+	$(PY) train.py --width small --minutes 4 --lr-gen 1e-3 --lr-dis 1e-4 --validate-every 200 \
+	  -d $(DEMO)/trainclips --test-data $(DEMO)/testclips -o $(DEMO)/result
 	$(PY) test.py --load $(DEMO)/result --images $(DEMO)/images/test
-	@echo "Look at the pictures, the numbers in $(DEMO)/result/test"
+	@echo "Look at $(DEMO)/result/test/contact_sheet.png, the GIFs beside it, $(DEMO)/result/samples.gif"
 
 test: $(INSTALLED)  ## run the tests, print their coverage
 	$(PY) -m pytest --cov
