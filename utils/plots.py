@@ -1,5 +1,6 @@
 """Curves of what a run reported, drawn anew from its log."""
 
+import time
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -7,6 +8,7 @@ from matplotlib.figure import Figure
 from utils.files import write_whole
 from utils.stack import chainer
 
+PAUSE = 30  # seconds between two looks; to draw takes as long as many steps of a small network
 CURVES = {  # file: how the names of its curves begin
     "loss.png": ("gen/", "dis/"),
     "psnr.png": ("val/psnr", "copy/psnr"),
@@ -16,11 +18,22 @@ CURVES = {  # file: how the names of its curves begin
 
 
 class Plots(chainer.training.Extension):
-    """Draw the entries of the extension called "log", which holds all that is to be kept."""
+    """Draw the entries of the extension called "log", which holds all that is to be kept.
+
+    Not oftener than each PAUSE seconds, but in iteration `last` for sure.
+    """
 
     name = "plots"
 
+    def __init__(self, last):
+        self.last = last
+        self.drawn = float("-inf")
+
     def __call__(self, trainer):
+        now = time.monotonic()
+        if now - self.drawn < PAUSE and trainer.updater.iteration < self.last:
+            return
+        self.drawn = now
         entries = trainer.get_extension("log").entries
         names = list(dict.fromkeys(name for entry in entries for name in entry))
         for filename, beginnings in CURVES.items():
