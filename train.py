@@ -138,6 +138,7 @@ def train(options):
     slower = 0.5**options.rolled_back
     gen_optimizer = chainer.optimizers.Adam(options.lr_gen * slower).setup(gen)
 
+    data = {"path": options.data, "clips": len(clips), "fingerprint": clips.fingerprint}
     batches = ClipIterator(clips, options.batch_size, options.seed)
     converter = to_past_and_future(clips.history)
     terms, weight = by_name(options.loss, options.alpha)
@@ -171,9 +172,9 @@ def train(options):
         if test_clips:
             trainer.judge(test_clips, converter, device, options.validate_every)
         if options.resume:
+            rundir.warn_of_other_clips(options.out, data)
             resume(trainer)
         told = {name: value for name, value in vars(options).items() if name != "resume"}
-        data = {"path": options.data, "clips": len(clips), "fingerprint": clips.fingerprint}
         rundir.write_options(options.out, {"options": told, "model": model, "data": data})
         trainer.run()
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")

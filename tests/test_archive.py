@@ -119,4 +119,4 @@ def test_a_forged_file_with_a_right_checksum_is_refused(tmp_path, name, content,
 
 def test_not_a_file(tmp_path):
     assert "no such file" in refused(tmp_path / "nothing")
-    assert "cannot be read" in refused(tmp_path)
+    assert "not a file" in refused(tmp_path)

@@ -113,7 +113,8 @@ def test_snapshots(tmp_path):
 
 
 def test_options(tmp_path):
-    rundir.write_options(tmp_path, {"options": {"seed": 3, "data": "clips"}, "model": MODEL})
+    record = {"options": {"seed": 3}, "model": MODEL, "data": {"fingerprint": "7"}}
+    rundir.write_options(tmp_path, record)
 
     def load():
         return rundir.read_options(tmp_path)

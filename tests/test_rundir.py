@@ -8,11 +8,12 @@ from utils import rundir
 from utils.errors import UserError
 
 MODEL = {"arch": "x", "history": 4, "horizon": 1, "channels": 3, "size": [8, 8], "width": None}
+DATA = {"path": "clips", "fingerprint": "7"}
 OPTIONS = {"seed": 0, "lr_gen": 1e-4, "pyramid": None, "data": "clips", "no_adversarial": False}
 
 
 def test_options_come_back_with_versions_and_commit(tmp_path):
-    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL})
+    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL, "data": DATA})
     record = rundir.read_options(tmp_path)
     assert record["options"] == {"seed": 3} and record["model"] == MODEL
     assert record["versions"]["chainer"] == "7.8.1"
@@ -33,8 +34,8 @@ def test_a_directory_without_a_run_says_so(tmp_path):
 
 
 def test_snapshots_are_listed_newest_first(tmp_path):
-    for name in ("snapshot_iter_90", "snapshot_iter_1000", "snapshot_iter_200", "snapshot_iter_x"):
-        (tmp_path / name).touch()
+    for name in ("90", "1000", "200", "x", "\u00b2", "90.partial"):
+        (tmp_path / f"snapshot_iter_{name}").touch()
     assert [p.name for p in rundir.snapshots(tmp_path)] == [
         "snapshot_iter_1000",
         "snapshot_iter_200",
@@ -47,13 +48,13 @@ def test_snapshots_are_listed_newest_first(tmp_path):
     [{"history": 10**9}, {"size": [8, 10**9]}, {"size": "8"}, {"channels": True}, {"horizon": 0}],
 )
 def test_a_network_beyond_all_measure_is_refused(tmp_path, changed):
-    rundir.write_options(tmp_path, {"options": {}, "model": MODEL | changed})
+    rundir.write_options(tmp_path, {"options": {}, "model": MODEL | changed, "data": DATA})
     with pytest.raises(UserError, match="not the options of a run"):
         rundir.read_options(tmp_path)
 
 
 def test_an_edited_record_is_refused(tmp_path):
-    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL})
+    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL, "data": DATA})
     path = tmp_path / rundir.OPTIONS
     path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
     with pytest.raises(UserError, match="altered since"):
@@ -62,7 +63,7 @@ def test_an_edited_record_is_refused(tmp_path):
 
 def test_what_a_run_was_told_is_of_the_types_of_the_options(tmp_path):
     given = {"seed": 3, "pyramid": "4-8", "data": None, "no_adversarial": True, "lr_gen": 1.0}
-    rundir.write_options(tmp_path, {"options": given, "model": MODEL})
+    rundir.write_options(tmp_path, {"options": given, "model": MODEL, "data": DATA})
     assert rundir.told(tmp_path, OPTIONS) == given
 
 
@@ -70,13 +71,22 @@ def test_what_a_run_was_told_is_of_the_types_of_the_options(tmp_path):
     "given", [{"seed": "3"}, {"seed": 1.5}, {"data": ["a"]}, {"pyramid": {}}, {"lr_gen": True}]
 )
 def test_a_told_option_of_another_type_is_refused(tmp_path, given):
-    rundir.write_options(tmp_path, {"options": given, "model": MODEL})
+    rundir.write_options(tmp_path, {"options": given, "model": MODEL, "data": DATA})
     with pytest.raises(UserError, match=f"its --{next(iter(given))} is"):
         rundir.told(tmp_path, OPTIONS)
 
 
+def test_other_clips_are_worth_a_warning(tmp_path, capsys):
+    rundir.warn_of_other_clips(tmp_path, DATA)
+    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
+    rundir.warn_of_other_clips(tmp_path, DATA | {"path": "moved"})
+    assert capsys.readouterr().err == ""
+    rundir.warn_of_other_clips(tmp_path, DATA | {"fingerprint": "3"})
+    assert capsys.readouterr().err.startswith("warning: the clips at clips are not those")
+
+
 def test_a_told_option_that_is_not_known_is_refused(tmp_path):
-    rundir.write_options(tmp_path, {"options": {"speed": 3}, "model": MODEL})
+    rundir.write_options(tmp_path, {"options": {"speed": 3}, "model": MODEL, "data": DATA})
     with pytest.raises(UserError, match="another version, its --speed"):
         rundir.told(tmp_path, OPTIONS)
 
@@ -120,8 +130,9 @@ def test_what_a_killed_run_was_writing_goes(tmp_path):
 def test_a_link_out_of_the_directory_is_refused(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    (run / "samples").symlink_to(tmp_path)
-    with pytest.raises(UserError, match="samples: a link"):
+    (run / "samples").mkdir()
+    (run / "samples" / "preview_1.png").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="preview_1.png: a link"):
         claim(run, resume=True)
 
 
@@ -129,3 +140,8 @@ def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file"):
         claim(tmp_path / "file")
+
+
+def test_options_that_cannot_be_written_are_told_in_one_line(tmp_path):
+    with pytest.raises(UserError, match="cannot be written"):
+        rundir.write_options(tmp_path / "nowhere", {"options": {}, "model": MODEL, "data": DATA})

@@ -51,6 +51,8 @@ class Archive:
 
     def __init__(self, path, at_most):
         self.path = path
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UserError(f"{path}: not a file")  # to open a pipe would wait for ever
         try:
             self.file = open(path, "rb")  # noqa: SIM115, __exit__ closes it
             try:

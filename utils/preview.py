@@ -10,11 +10,12 @@ from utils.rollout import rollout
 from utils.stack import chainer
 
 CLIPS = 6
+SHOTS = 60  # of a longer training, every second or third or later picture
 PATTERN = "preview_*.png"
 
 
 class Preview(chainer.training.Extension):
-    """Write samples/preview_N.png of fixed clips and join all there are into samples.gif."""
+    """Write samples/preview_N.png of fixed clips, join them, SHOTS at the most, in samples.gif."""
 
     name = "preview"
 
@@ -34,6 +35,10 @@ class Preview(chainer.training.Extension):
         )
         folder = Path(trainer.out) / "samples"
         folder.mkdir(exist_ok=True)
-        pictures.save_picture(folder / PATTERN.replace("*", f"{iteration:08d}"), picture)
-        shots = [pictures.load_picture(p) for p in sorted(folder.glob(PATTERN))]
+        latest = folder / PATTERN.replace("*", f"{iteration:08d}")
+        pictures.save_picture(latest, picture)
+        # Those of later iterations are of a run that was killed, to be resumed from an earlier one.
+        paths = [p for p in sorted(folder.glob(PATTERN)) if p <= latest]
+        step = -(-len(paths) // SHOTS)
+        shots = [pictures.load_picture(p) for p in paths[:-1:step] + [latest]]
         pictures.save_animation(folder.parent / "samples.gif", shots)

@@ -5,12 +5,13 @@ import hashlib
 import json
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 from utils import lock
 from utils.errors import UserError
-from utils.files import PARTIAL, write_whole
+from utils.files import PARTIAL, reason, write_whole
 
 OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
@@ -40,20 +41,26 @@ def claimed(out, resume):
             raise UserError(
                 f"{out}: holds a run already; -r continues it, --out takes another place"
             )
-        for path in out.iterdir():
+        for path in (*out.iterdir(), *out.glob("samples/*")):
             if path.is_symlink():
                 raise UserError(f"{path}: a link, a run writes to its own directory; remove it")
-            if path.suffix == PARTIAL:
-                path.unlink()  # a killed run was writing it
+        for path in out.glob(f"{SNAPSHOT}*{PARTIAL}"):
+            path.unlink()  # a killed run was writing it
         yield
 
 
 def write_options(out, record):
-    """Write the record (JSON types only) with versions, commit and checksum to out/options.json."""
+    """Write the record (JSON types only) with versions, commit and checksum to out/options.json.
+
+    UserError where it cannot be written.
+    """
     record = {**record, "versions": versions(), "commit": commit()}
     record["sha256"] = digest(record)
     text = json.dumps(record, indent=2) + "\n"
-    write_whole(Path(out) / OPTIONS, lambda file: file.write(text.encode()))
+    try:
+        write_whole(Path(out) / OPTIONS, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise UserError(f"{reason(error)}: cannot be written; make room or give --out") from None
 
 
 def read_options(out):
@@ -65,14 +72,15 @@ def read_options(out):
         if record.pop("sha256") != digest(record):
             raise ValueError("its checksum does not match")
         check_model(record["model"])
-        record["options"].items()
+        record["options"].items(), record["data"]["fingerprint"]
     except FileNotFoundError:
         raise UserError(f"{out}: no run there ({OPTIONS} is missing); train.py makes one") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(
-            f"{path}: not the options of a run, or altered since; train again or restore it"
+            f"{path}: not the options of a run, or altered since; restore it, or remove it and give "
+            "train.py -r the options anew"
         ) from None
     return record
 
@@ -92,6 +100,16 @@ def told(out, options):
     return found
 
 
+def warn_of_other_clips(out, data):
+    """Say so if the run in this directory, if any, has last seen clips of another fingerprint."""
+    before = read_options(out)["data"] if exists(out) else data
+    if before["fingerprint"] != data["fingerprint"]:
+        print(
+            f"warning: the clips at {data['path']} are not those that the run in {out} saw last",
+            file=sys.stderr,
+        )
+
+
 def digest(record):
     """SHA-256 of a record of JSON types."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
@@ -107,9 +125,9 @@ def check_model(model):
 
 def snapshots(out, up_to=None):
     """The snapshots of a run, newest first, those of iterations beyond `up_to` left out."""
-    numbered = {p.name.removeprefix(SNAPSHOT): p for p in Path(out).glob(f"{SNAPSHOT}*")}
-    numbers = sorted((int(n) for n in numbered if n.isdigit()), reverse=True)
-    return [numbered[str(n)] for n in numbers if up_to is None or n <= up_to]
+    numbers = [p.name.removeprefix(SNAPSHOT) for p in Path(out).glob(f"{SNAPSHOT}*")]
+    found = sorted((int(n) for n in numbers if n.isdecimal()), reverse=True)
+    return [Path(out) / f"{SNAPSHOT}{n}" for n in found if up_to is None or n <= up_to]
 
 
 def find_runs(paths):
