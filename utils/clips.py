@@ -23,8 +23,8 @@ from utils.movement import UNIT, count_type, difference, find_cuts, mean_change,
 from utils.store import ClipStore
 
 BLOCK_WINDOWS = 64
-BLOCK_BYTES = 2**26  # larger frames make smaller blocks
-WORKING_BYTES = 11  # a pixel of a block: three colours twice, one movement sum, one flag
+BLOCK_BYTES = 2**27  # larger frames make smaller blocks
+WORKING_BYTES = 4  # a pixel of a block: three colours, one flag
 VERSIONS = ("numpy", "pillow", "av", "tensorstore")  # that decide what clips look like
 COPY_LEVELS, COPY_SHARE = 10, 0.001  # a near copy: fewer pixels than this change by more levels
 
@@ -353,8 +353,8 @@ def draw_crops(task, recipe, start, outcome):
         if not wanted + free:
             outcome.drawn[block.number] = visit.exempt, visit.moving, visit.more
             continue
-        frames = reel.load(block)
-        passing = find_moving(frames, recipe, outcome, category(block.video))
+        film, usable = reel.load(block)
+        passing = find_moving(film, usable, recipe, outcome, category(block.video))
         seed = recipe.seed, start, 1, block.number
         free_crops = draw_exempt(passing, visit.exempt + free, seed)
         after, left = draw_moving(passing, visit.moving, wanted, seed)
@@ -363,10 +363,8 @@ def draw_crops(task, recipe, start, outcome):
         outcome.exempt += len(fresh)
         exempt -= len(fresh)
         moving -= len(after)
-        if fresh or after:
-            film = stack(frames)
-            for first, y, x in fresh + after:
-                yield film[first : first + recipe.frames], y, x
+        for first, y, x in fresh + after:
+            yield film[first : first + recipe.frames], y, x
 
 
 class Reel:
@@ -374,20 +372,31 @@ class Reel:
 
     def __init__(self, recipe, outcome):
         self.recipe, self.outcome = recipe, outcome
-        self.video, self.next, self.held, self.frames = None, 0, {}, iter(())
+        self.video, self.first, self.stop, self.frames = None, 0, 0, iter(())
+        self.film, self.usable = None, None
 
     def load(self, block):
-        """The frames of a block in order, uint8 (H, W, C), None in place of unusable ones."""
+        """All frames of a block, uint8 (T, H, W, C), and which of them are usable, bool (T,)."""
         first, stop = block.first, block.first + block.windows + self.recipe.frames - 1
-        if block.video != self.video or not min(self.held, default=0) <= first <= self.next:
-            self.video, self.next, self.held = block.video, first, {}
+        if block.video != self.video or not self.first <= first <= self.stop:
+            self.video, self.stop, self.film = block.video, first, None
             self.frames = block.video.frames(first)
-        self.held = {number: frame for number, frame in self.held.items() if number >= first}
-        for number in range(self.next, stop):
-            self.held[number] = self._decode()
-        self.next = stop
-        frames = list(self.held.values())
-        return self._drop_copies(frames) if self.recipe.drop_copies else frames
+        before, kept = self.film, self.stop - first
+        usable = np.zeros(stop - first, bool)
+        film = None
+        if before is not None and kept:
+            film = alike(before[0], stop - first)
+            film[:kept], usable[:kept] = before[-kept:], self.usable[-kept:]
+        for place in range(kept, stop - first):
+            frame = self._decode()
+            if frame is not None:
+                if film is None:
+                    film = alike(frame, stop - first)
+                film[place], usable[place] = frame, True
+        if film is None:
+            film = np.empty((stop - first, *block.video.size, self.recipe.channels), np.uint8)
+        self.first, self.stop, self.film, self.usable = first, stop, film, usable
+        return self._drop_copies() if self.recipe.drop_copies else (film, usable)
 
     def _decode(self):
         frame = next(self.frames, None)
@@ -397,14 +406,23 @@ class Reel:
         self.outcome.decoded += frame is not None
         return frame
 
-    def _drop_copies(self, frames):
-        kept = frames[:1]
-        for frame in frames[1:]:
-            if frame is not None and kept[-1] is not None and is_copy(kept[-1], frame):
+    def _drop_copies(self):
+        kept = [0]
+        for place in range(1, len(self.film)):
+            pair = [kept[-1], place]
+            if self.usable[pair].all() and is_copy(*self.film[pair]):
                 self.outcome.copies += 1
             else:
-                kept.append(frame)
-        return kept
+                kept.append(place)
+        return self.film[kept], self.usable[kept]
+
+
+def alike(frame, count):
+    """Room for `count` frames, their channels together or apart as they are in this one."""
+    if frame.flags.c_contiguous:
+        return np.empty((count, *frame.shape), np.uint8)
+    height, width, channels = frame.shape
+    return np.moveaxis(np.empty((count, channels, height, width), np.uint8), 1, 3)
 
 
 def is_copy(before, after):
@@ -413,50 +431,45 @@ def is_copy(before, after):
     return np.count_nonzero(changed) < COPY_SHARE * changed.size
 
 
-def stack(frames):
-    """Frames as one array uint8 (T, H, W, C), unusable ones black."""
-    shape = next(frame.shape for frame in frames if frame is not None)
-    film = np.zeros((len(frames), *shape), np.uint8)
-    for place, frame in zip(film, frames, strict=True):
-        if frame is not None:
-            place[:] = frame
-    return film
-
-
 def category(video):
     """The folder that a video lies in, as data sets of actions have one for each."""
     return printable(video.name).rpartition("/")[0]
 
 
-def find_moving(frames, recipe, outcome, category=""):
+def find_moving(film, usable, recipe, outcome, category=""):
     """For each window of successive frames, which crops move enough.
 
-    Returns a list of bool (H-h+1, W-w+1), None for a window with an unusable frame or a scene cut.
+    film: uint8 (T, H, W, C), usable: bool (T,). Returns a list of bool (H-h+1, W-w+1), None for a
+    window with an unusable frame or a scene cut.
     """
-    steps, changes = [], []
-    for before, after in itertools.pairwise(frames):
-        if before is None or after is None:
+    span = recipe.frames - 1
+    dtype = count_type(recipe.size, film.shape[3], span)
+    limit = math.floor(recipe.min_movement * UNIT)
+    totals, passing = outcome.motion.setdefault(category, [0, 0]), []
+    steps, changes = collections.deque(maxlen=span), []
+    for number, (before, after) in enumerate(itertools.pairwise(film)):
+        if not usable[number : number + 2].all():
             steps.append(None)
             changes.append(0.0)
-            continue
-        change = difference(before, after)
-        dtype = count_type(recipe.size, before.shape[2], recipe.frames - 1)
-        steps.append(step_movement(change, recipe.size, dtype))
-        changes.append(mean_change(change))
+        else:
+            change = difference(before, after)
+            steps.append(step_movement(change, recipe.size, dtype))
+            changes.append(mean_change(change))
+        if len(steps) == span:
+            movement = None
+            if all(step is not None for step in steps):
+                movement = functools.reduce(np.add, steps)
+                most = float(movement.max()) / UNIT
+                outcome.most_movement = max(outcome.most_movement, most)
+            passing.append(None if movement is None else movement > limit)
     cuts = find_cuts(changes, recipe.scene_cut)
-    limit, span = math.floor(recipe.min_movement * UNIT), recipe.frames - 1
-    totals, passing = outcome.motion.setdefault(category, [0, 0]), []
-    for first in range(len(steps) - span + 1):
-        window = steps[first : first + span]
-        passing.append(None)
-        if any(step is None for step in window):
+    for window, moving in enumerate(passing):
+        if moving is None:
             continue
-        if cuts[first : first + span].any():
+        if cuts[window : window + span].any():
             outcome.cut_windows += 1
+            passing[window] = None
             continue
-        movement = functools.reduce(np.add, window)
-        outcome.most_movement = max(outcome.most_movement, float(movement.max()) / UNIT)
-        passing[-1] = movement > limit
-        totals[0] += movement.size
-        totals[1] += int(np.count_nonzero(passing[-1]))
+        totals[0] += moving.size
+        totals[1] += int(np.count_nonzero(moving))
     return passing

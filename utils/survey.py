@@ -27,8 +27,7 @@ def survey(blocks, recipe, run, report):
 def look(block, recipe):
     """The Outcome of drawing nothing from a block."""
     outcome = Outcome()
-    frames = Reel(recipe, outcome).load(block)
-    find_moving(frames, recipe, outcome, category(block.video))
+    find_moving(*Reel(recipe, outcome).load(block), recipe, outcome, category(block.video))
     return outcome
 
 
