@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 from collections import Counter
 
@@ -97,6 +98,9 @@ def parse(argv=None):
     train = args.split == "train"
     args.images = args.images or [constants.TRAIN_DIR if train else constants.TEST_DIR]
     args.out = args.out or (constants.TRAIN_CLIPS_DIR if train else constants.TEST_CLIPS_DIR)
+    if args.scheduler:  # its workers are elsewhere
+        args.images = [os.path.abspath(path) for path in args.images]
+        args.out = args.out if "://" in args.out else os.path.abspath(args.out)
     args.size = args.size[0], args.size[-1]
     args.resize = args.resize and tuple(args.resize)
     return args

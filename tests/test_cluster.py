@@ -1,0 +1,95 @@
+import filecmp
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.cluster import cluster
+from utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+pytest.importorskip("distributed")
+
+
+def start(folder, *arguments):
+    """A Dask process -> (process, the address of the scheduler that it tells of)."""
+    log = folder / f"{len(list(folder.iterdir()))}.log"
+    with open(log, "w") as file:
+        command = [sys.executable, "-m", "dask", *arguments]
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
+    while not (
+        found := re.search(r"(?:Scheduler at|Registered to): *(tcp://\S+)", log.read_text())
+    ):
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    return process, found.group(1)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """The address of a cluster of two processes that start far from this project."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    processes = []
+    try:
+        process, address = start(
+            *(elsewhere, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        )
+        processes.append(process)
+        for _ in range(2):
+            options = ("--nthreads", "1", "--no-dashboard", "--no-nanny")
+            processes.append(start(elsewhere, "worker", address, *options)[0])
+        yield address
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(20)
+
+
+def process_data(*arguments, cwd):
+    command = [sys.executable, ROOT / "process_data.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
+def test_the_same_clips_from_a_cluster(scheduler, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "in").mkdir(exist_ok=True)
+        np.save(tmp_path / "in" / name, rng.integers(0, 256, (90, 40, 40, 3), dtype=np.uint8))
+    (tmp_path / "in" / "notes.txt").write_text("left out")
+    command = ("-n", 2500, "--images", "in")
+    here = process_data(*command, "-o", "here", "--workers", 1, cwd=tmp_path)
+    assert here.returncode == 0, here.stderr
+    there = process_data(*command, "-o", "there", "--scheduler", scheduler, cwd=tmp_path)
+    assert there.returncode == 0, there.stderr
+    names = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert len(names) == 3 and names == sorted(p.name for p in (tmp_path / "there").iterdir())
+    same = filecmp.cmpfiles(tmp_path / "here", tmp_path / "there", names, shallow=False)[0]
+    assert same == names
+    assert here.stdout.splitlines()[:-1] == there.stdout.splitlines()[:-1]
+
+
+def test_both_workers_work(scheduler):
+    with cluster(scheduler) as spread:
+        assert list(spread(abs, range(-5, 0))) == [5, 4, 3, 2, 1]
+        assert len(set(spread(pid_after_a_while, range(8)))) == 2
+
+
+pid_after_a_while = eval("lambda _: [__import__('time').sleep(0.1), __import__('os').getpid()][1]")
+
+
+def test_mistakes_come_back(scheduler):
+    with pytest.raises(ZeroDivisionError), cluster(scheduler) as spread:
+        list(spread((1).__floordiv__, [0]))
+
+
+def test_nobody_answers(monkeypatch):
+    monkeypatch.setattr("utils.cluster.PATIENCE", 1)
+    with (
+        pytest.raises(UserError, match="no Dask scheduler at tcp://127.0.0.1:9 "),
+        cluster("tcp://127.0.0.1:9"),
+    ):
+        pass
