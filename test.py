@@ -6,6 +6,7 @@ from pathlib import Path
 import constants
 from utils import rundir
 from utils.errors import UserError, one_line
+from utils.files import reason
 
 
 def parse(argv):
@@ -22,6 +23,8 @@ def parse(argv):
     add("--by", default="psnr", metavar="METRIC", help="what a leaderboard is sorted by")
     add("--area", choices=("whole", "moving"), default="moving", help="where it is measured")
     add("-o", "--out", metavar="DIR", help="None: test/ in a single run, leaderboard/ for several")
+    add("--best", action="store_true", help="test what did best on the test clips, not the last")
+    add("--export", metavar="FILE", help="instead, write the network to this .safetensors file")
     options = parser.parse_args(argv)
     for name in ("frames", "windows"):
         if getattr(options, name) < 1:
@@ -34,6 +37,8 @@ def main(argv=None):
     options = parse(argv)
     runs = rundir.find_runs(options.load)
     records = [rundir.read_options(run) for run in runs]
+    if options.export:
+        return export(runs, records, options)
 
     from tqdm import tqdm
 
@@ -76,14 +81,11 @@ def main(argv=None):
 
 def examine_run(run, record, device, videos, history, options, out):
     """Test one run, leave its numbers with its pictures in `out` -> its leaderboard.Entry."""
-    import models
     from utils import cost, gallery, report
     from utils.evaluation import examine
     from utils.leaderboard import Entry
-    from utils.weights import load_weights
 
-    model = models.create(**record["model"])
-    load_weights(run / rundir.MODEL, model)
+    model = load_model(run, record, options.best)
     model.to_device(device)
     judged, examples, seconds = examine(
         model, device, videos, history, options.frames, options.windows
@@ -113,6 +115,32 @@ def examine_run(run, record, device, videos, history, options, out):
         seconds=seconds,
         **rundir.training_cost(run),
     )
+
+
+def load_model(run, record, best):
+    """The network of a run's directory with its last weights or its best."""
+    import models
+    from utils.weights import load_weights
+
+    try:
+        model = models.create(**record["model"])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{run}: of another version of this program ({error})") from None
+    load_weights(run / (rundir.BEST if best else rundir.MODEL), model)
+    return model
+
+
+def export(runs, records, options):
+    """Write the network of a single run for other programs to read."""
+    from utils.weights import SAFETENSORS, save_weights
+
+    if len(runs) > 1 or not options.export.endswith(SAFETENSORS):
+        raise UserError(f"--export {options.export}: give a name in {SAFETENSORS}, a single --load")
+    try:
+        save_weights(options.export, load_model(runs[0], records[0], options.best))
+    except OSError as error:
+        raise UserError(f"--export {reason(error)}: cannot be written") from None
+    print(f"{options.export}: the network of {runs[0]}")
 
 
 if __name__ == "__main__":

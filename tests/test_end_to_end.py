@@ -153,6 +153,15 @@ def test_the_generator_of_another_run_is_a_start(work):
     assert np.array_equal(start["refiners/3/0/W"], end["refiners/3/0/W"])
 
 
+def test_a_network_goes_out_as_safetensors_and_comes_back(work):
+    out = work / "network.safetensors"
+    succeed("test.py", "--load", work / "result", "--export", out, "--best")
+    succeed("train.py", *training(work, "returned"), "-l", out, "-n", 1, "--lr-gen", 0)
+    with np.load(work / "result" / "BEST.model") as best:
+        for name, array in weights(work / "returned").items():
+            assert np.array_equal(array, best[name]), name
+
+
 def test_testing_writes_numbers_and_pictures(work):
     out = succeed("test.py", "--load", work / "result", "--images", work / "images/test", "-f", 10)
     report = work / "result" / "test"
@@ -193,6 +202,8 @@ def test_testing_writes_numbers_and_pictures(work):
         (("train.py", "-r", "-o", "result", "--width", "paper"), "snapshot_iter_6"),
         (("test.py", "--load", "nowhere"), "nowhere"),
         (("test.py", "--load", "result", "--images", "nowhere"), "nowhere"),
+        (("test.py", "--load", "result", "--export", "a.npz"), ".safetensors"),
+        (("test.py", "--load", "result", "--export", "no/a.safetensors"), "no/a.safetensors"),
         (("test.py", "--load", "result", "-f", "0"), "--frames 0"),
         (("test.py", "--load", "result", "-f", "40"), "has the 44 frames"),
     ],
