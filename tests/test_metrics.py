@@ -102,8 +102,8 @@ def test_moving_marks_what_changed_and_its_neighbourhood():
     assert (moving == expected).all()
 
 
-def test_mean_counts_equal_frames_as_100_db_and_leaves_out_what_has_no_value():
-    assert metrics.mean([np.inf, 20.0, np.nan]) == 60
+def test_mean_counts_equal_frames_as_60_db_and_leaves_out_what_has_no_value():
+    assert metrics.mean([np.inf, 20.0, np.nan]) == 40
     assert metrics.mean([5000.0, 20.0]) == 2510
     assert np.isnan(metrics.mean([np.nan]))
     assert metrics.mean(np.array([[1.0, np.nan], [3.0, np.nan]]), axis=0)[0] == 2

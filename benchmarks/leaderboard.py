@@ -1,0 +1,91 @@
+"""Which architecture predicts best for the same data, time and number of test frames?
+
+    python benchmarks/leaderboard.py WORK --images NAME=FOLDER ... --minutes 1
+
+trains each on clips of FOLDER/train for as long, then compares them on FOLDER/test, in WORK/NAME;
+prints one JSON line.  `make leaderboard` records the data and writes docs/leaderboard.md by it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # where models is
+
+CLIPS, TEST_CLIPS = 20_000, 200
+ALWAYS = ("--lr-gen", "1e-3", "--validate-every", "1000000", "--report-every", "20")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path, help="where clips, runs and tables go")
+    parser.add_argument("--images", nargs="+", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of training for each")
+    parser.add_argument("--frames", type=int, default=8, help="predicted recursively")
+    parser.add_argument("--report", type=Path, help="Markdown file for the tables")
+    options = parser.parse_args()
+
+    import models
+
+    tables, found = {}, {}
+    for name, folder in (pair.split("=", 1) for pair in options.images):
+        work, images = options.work / name, Path(folder)
+        for split, count in (("train", CLIPS), ("test", TEST_CLIPS)):
+            if not (work / f"{split}clips").exists():
+                place = ("--images", images / split, "-o", work / f"{split}clips")
+                run("process_data.py", "-n", count, "--split", split, *place)
+        for arch in models.builders():
+            train(arch, work, options.minutes)
+        out = work / "compared"
+        test = ("--images", images / "test", "-f", options.frames, "-w", 2, "-o", out)
+        run("test.py", "--load", work / "runs", *test)
+        tables[name] = (out / "leaderboard.md").read_text()
+        ranking = json.loads((out / "leaderboard.json").read_text())["runs"]
+        found[name] = [entry["name"] for entry in ranking]
+    if options.report:
+        options.report.write_text(report(tables, options))
+    print(json.dumps({"minutes": options.minutes, "ranking": found}))
+
+
+def train(arch, work, minutes):
+    """Train one architecture, its feature maps cut to an eighth where it has that choice."""
+    import models
+
+    small = ("--width", "small") if "width" in models.own_options(arch) else ()
+    nothing = ("-n", 1) if arch == "last-frame" else ("--minutes", minutes)
+    data = ("-d", work / "trainclips", "--test-data", work / "testclips")
+    run("train.py", "--arch", arch, *data, "-o", work / "runs" / arch, *small, *nothing, *ALWAYS)
+
+
+def run(script, *arguments):
+    """Run a script of the project, its words on stderr."""
+    command = [sys.executable, ROOT / script, *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def report(tables, options):
+    """The tables with the conditions they were made under, as Markdown."""
+    text = f"""# Leaderboard
+
+Every architecture of `models/`, trained for {options.minutes:g} minutes each on
+{os.cpu_count()} CPU cores ({platform.machine()}, Python {platform.python_version()},
+{time.strftime("%Y-%m-%d")}), small feature maps where it has them, on {CLIPS:,} clips of 32x32
+pixels, 4 past frames and 1 future one, Adam 1e-3, otherwise as train.py does unless told.
+Tested on full frames, {options.frames} predicted recursively, 2 places in each test video.
+PSNR in dB over the moving area, of the first predicted frame, the mean of all and the last.
+Made by `make leaderboard`: so short a training tells which model learns fast, not which is best
+in the end.
+"""
+    for name, table in tables.items():
+        text += f"\n## {name}\n\n{table}"
+    return text
+
+
+if __name__ == "__main__":
+    main()
