@@ -1,0 +1,90 @@
+"""Whether a long training stays as it began: memory, open files, threads, time a step."""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import rivals
+
+PARTS = 10  # of the time, compared with each other; the first is for warming up
+
+
+def make_clips(path, count, size=32):
+    """A store of noise, 4 past frames and 1 future, of size x size."""
+    import numpy as np
+
+    from utils.store import ClipStore
+
+    store = ClipStore.create(path, 4, 1, (size, size))
+    store.write(
+        0, np.random.default_rng(0).integers(0, 256, (count, 5, 3, size, size), "u1"), count
+    )
+    store.commit(count, {})
+
+
+def probe():
+    """Resident memory in MiB, open files, threads of this process; needs Linux's /proc."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    files, threads = (len(os.listdir(f"/proc/self/{name}")) for name in ("fd", "task"))
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, files, threads
+
+
+def watch():
+    """Have every update of a Trainer noted -> the list that the notes will be in."""
+    from utils.trainer import Trainer
+
+    notes, init = [], Trainer.__init__
+
+    def watched(self, updater, *args, **kwargs):
+        init(self, updater, *args, **kwargs)
+        update, begun = updater.update, time.perf_counter()
+
+        def noted():
+            start = time.perf_counter(), time.process_time()
+            update()
+            end = time.perf_counter(), time.process_time()
+            notes.append((end[0] - begun, end[0] - start[0], end[1] - start[1], *probe()))
+
+        updater.update = noted
+
+    Trainer.__init__ = watched
+    return notes
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--minutes", type=float, default=60)
+    add("--width", choices=("paper", "small"), default="small")
+    add("--every", type=int, default=100, help="iterations between two reports, snapshots, looks")
+    options = parser.parse_args()
+
+    import train
+
+    notes = watch()
+    with tempfile.TemporaryDirectory() as place:
+        for name, count in (("clips", 2000), ("test", 100)):
+            make_clips(f"{place}/{name}", count)
+        where = f"-d {place}/clips --test-data {place}/test -o {place}/result"
+        every = "".join(f" --{what}-every {options.every}" for what in ("snapshot", "report"))
+        length = f"--validate-every {options.every} --minutes {options.minutes}"
+        train.main(f"{where}{every} {length} --width {options.width}".split())
+
+    span = notes[-1][0] / PARTS
+    parts = [[n for n in notes if k * span <= n[0] < (k + 1) * span] for k in range(1, PARTS)]
+    medians = [[statistics.median(column) for column in zip(*p, strict=True)] for p in parts]
+    names = ("wall_s", "cpu_s", "rss_mib", "open_files", "threads")
+    report = {name: [round(m[k + 1], 4) for m in medians] for k, name in enumerate(names)}
+    growth = {name: round(found[-1] / found[0], 3) for name, found in report.items()}
+    shared = {"steps": len(notes), "last_over_first": growth, "by_part": report}
+    print(json.dumps(shared | vars(options) | {"versions": rivals.versions()}))
+
+
+if __name__ == "__main__":
+    main()
