@@ -22,6 +22,7 @@ SEED = 0
 ARCH = "multiscale"
 ITERATIONS = 500_000
 BATCH_SIZE = 8
+DTYPE = "float32"
 LR_GEN = 2e-4
 LR_DIS = 2e-5
 LOSS = "l2=1,gdl=1,adversarial=0.05"

@@ -48,6 +48,12 @@ def parse(argv):
         help="train against discriminators, or the generator alone (None: as the architecture is)",
     )
     add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
+    add(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default=constants.DTYPE,
+        help="what CPU convolutions multiply; weights and sums stay float32",
+    )
     add("--lr-gen", type=float, default=constants.LR_GEN, help="Adam's rate for the generator")
     add("--lr-dis", type=float, default=constants.LR_DIS, help="and for the discriminators")
     add(
@@ -114,6 +120,7 @@ def train(options):
     from utils.losses import by_name
     from utils.snapshots import resume
     from utils.stack import chainer
+    from utils.stack.onednn import using_dtype
     from utils.store import ClipStore
     from utils.trainer import Trainer
     from utils.updater import AdversarialUpdater, PredictionUpdater
@@ -159,7 +166,9 @@ def train(options):
         )
 
     test_clips = find_test_clips(options.test_data, clips)
-    with rundir.claimed(options.out, options.resume):
+    if options.gpu >= 0 and options.dtype != constants.DTYPE:
+        raise UserError(f"--dtype {options.dtype}: is for the CPU; leave out -g or --dtype")
+    with rundir.claimed(options.out, options.resume), using_dtype(options.dtype):
         trainer = Trainer(
             updater,
             options.out,
