@@ -1,11 +1,12 @@
 """2D convolutions of NumPy arrays by oneDNN 3, called through its C interface."""
 
+import collections
 import ctypes
 import functools
 import math
 import os
 import threading
-from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from typing import NamedTuple
 
 import numpy as np
@@ -37,8 +38,14 @@ FUNCTIONS = {  # all return a status
     "stream_destroy": [Object],
     "stream_wait": [Object],
     "primitive_attr_create": [New],
+    "primitive_attr_destroy": [Object],
     "primitive_attr_set_scratchpad_mode": [Object, c_int],
+    "primitive_attr_set_post_ops": [Object, Object],
+    "post_ops_create": [New],
+    "post_ops_append_sum": [Object, c_float, c_int32, c_int],
+    "post_ops_destroy": [Object],
     "memory_desc_create_with_tag": [New, c_int, Dims, c_int, c_int],
+    "memory_desc_create_with_strides": [New, c_int, Dims, c_int, Dims],
     "memory_desc_destroy": [Object],
     "memory_create": [New, Object, Object, c_void_p],
     "memory_destroy": [Object],
@@ -51,6 +58,7 @@ FUNCTIONS = {  # all return a status
     "convolution_backward_weights_primitive_desc_create": (
         [New, Object, c_int] + [Object] * 4 + [Dims] * 4 + [Object] * 2
     ),
+    "matmul_primitive_desc_create": [New] + [Object] * 6,
     "reorder_primitive_desc_create": [New] + [Object] * 5,
     "primitive_desc_query": [Object, c_int, c_int, c_void_p],
     "primitive_desc_destroy": [Object],
@@ -135,7 +143,7 @@ def _layout(shape, dtype, tag=None):
     return Owned("memory_desc", create, len(shape), dims, dtype, tag or plain)
 
 
-def _memory(layout, address):
+def memory(layout, address):
     return Owned("memory", "memory_create", layout, library().engine, address)
 
 
@@ -146,22 +154,40 @@ def _aligned(size):
     return raw[start : start + size]
 
 
+def empty(shape):
+    """An uninitialised float32 array that starts on a cache line."""
+    return _aligned(4 * math.prod(shape)).view(np.float32).reshape(shape)
+
+
 def _round_up(size):
     return -(-size // CACHE_LINE) * CACHE_LINE
 
 
+class Room:
+    """A growing buffer for temporaries, whose contents are good until it is next asked for."""
+
+    def __init__(self):
+        self._buffer = _aligned(0)
+
+    def address(self, size):
+        """Where `size` bytes start."""
+        if self._buffer.size < size:
+            self._buffer = _aligned(size)
+        return self._buffer.ctypes.data
+
+    def array(self, *shape):
+        """An uninitialised float32 array."""
+        size = 4 * math.prod(shape)
+        self.address(size)
+        return self._buffer[:size].view(np.float32).reshape(shape)
+
+
 class Thread(threading.local):
-    """What each thread has for itself: a stream, with one growing buffer for temporaries."""
+    """What each thread has for itself: a stream, rooms for temporaries by their names."""
 
     def __init__(self):
         self.stream = Owned("stream", "stream_create", library().engine, IN_ORDER)
-        self.buffer = _aligned(0)
-
-    def room(self, size):
-        """The address of `size` bytes, good until the next call in this thread."""
-        if self.buffer.size < size:
-            self.buffer = _aligned(size)
-        return self.buffer.ctypes.data
+        self.rooms = collections.defaultdict(Room)
 
 
 thread = functools.cache(Thread)
@@ -174,7 +200,7 @@ class Primitive:
         self._descriptor = Owned("primitive_desc", create, *args)
         self._kernel = Owned("primitive", "primitive_create", self._descriptor)
         self._scratch_layout = self.layout(SCRATCHPAD)
-        self.scratch = library().size(self._scratch_layout)
+        self._scratch = library().size(self._scratch_layout)
 
     def layout(self, role):
         """The memory layout it wants in a role."""
@@ -190,9 +216,10 @@ class Primitive:
         library().primitive_desc_query(self._descriptor, QUERY_IMPLEMENTATION, 0, byref(name))
         return name.value.decode()
 
-    def __call__(self, memories, scratch):
-        """Run on {role: memory}, with temporaries at address `scratch`."""
-        memories = {**memories, SCRATCHPAD: _memory(self._scratch_layout, scratch)}
+    def __call__(self, memories):
+        """Run on {role: memory}."""
+        scratch = thread().rooms["scratch"].address(self._scratch)
+        memories = {**memories, SCRATCHPAD: memory(self._scratch_layout, scratch)}
         arguments = [Argument(role, m._as_parameter_) for role, m in memories.items()]
         stream, count = thread().stream, len(arguments)
         library().primitive_execute(self._kernel, stream, count, (Argument * count)(*arguments))
@@ -254,10 +281,10 @@ class Operand:
         if array.nbytes != self._bytes or not array.flags.c_contiguous:
             raise ValueError(f"not {self._bytes} bytes in a row: {array.dtype} {array.shape}")
         address = array.ctypes.data
-        plain = _memory(self._plain, address)
+        plain = memory(self._plain, address)
         if self._is_packed and address % CACHE_LINE == 0:
             return plain, plain
-        return plain, _memory(self._packed, room + self._offset)
+        return plain, memory(self._packed, room + self._offset)
 
 
 class Convolution:
@@ -273,24 +300,21 @@ class Convolution:
             end = operands[-1].end
         *self._inputs, self._output = operands
         self._room = end
-        self._scratch = max(p.scratch for p in (kernel, *(o.reorder for o in operands)))
 
     def __call__(self, *arrays):
         """C-contiguous float32 arrays of the compiled shapes -> a new one."""
-        size = 4 * math.prod(self._result)
-        result = _aligned(size).view(np.float32).reshape(self._result)
-        room = thread().room(self._room + self._scratch)
-        scratch = room + self._room
+        result = empty(self._result)
+        room = thread().rooms["operands"].address(self._room)
         packed = {}
         for operand, array in zip(self._inputs, arrays, strict=True):
             source, target = operand.memories(array, room)
             if source is not target:
-                operand.reorder({FROM: source, TO: target}, scratch)
+                operand.reorder({FROM: source, TO: target})
             packed[operand.role] = target
         target, source = self._output.memories(result, room)
-        self._kernel({**packed, self._output.role: source}, scratch)
+        self._kernel({**packed, self._output.role: source})
         if source is not target:
-            self._output.reorder({FROM: source, TO: target}, scratch)
+            self._output.reorder({FROM: source, TO: target})
         return result
 
 

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 
 from utils.errors import UserError
-from utils.stack import dnnl
+from utils.stack import dnnl, winograd
 
 KEPT = 512  # compiled convolutions, before the least recently used one goes
 DTYPES = {"float32": dnnl.F32, "bfloat16": dnnl.BF16}
@@ -88,20 +88,20 @@ def _convolution(node, x, W, b=None):
     if node.cudnn_fast:
         raise Unsuitable(logging.INFO, "cudnn_fast is for GPUs")
     outputs = x.shape[0], W.shape[0], *node._get_out_size(x.shape, W.shape)
-    run = _compiled(dnnl.forward, _geometry(node, x.shape, W.shape, outputs), b is not None)
+    run = _compiled("forward", _geometry(node, x.shape, W.shape, outputs), b is not None)
     return run(x, W) if b is None else run(x, W, b)
 
 
 def _weight_gradient(node, x, gy):
     geometry = _geometry(node, x.shape, node.W_shape, gy.shape)
-    return _compiled(dnnl.weight_gradient, geometry)(x, gy)
+    return _compiled("weight_gradient", geometry)(x, gy)
 
 
 def _deconvolution(node, x, W, b=None):
     # It is the data gradient of the convolution with the same weights.
     node._calc_out_size(x.shape, W.shape)
     images = x.shape[0], W.shape[1] * node.groups, node.outh, node.outw
-    y = _compiled(dnnl.data_gradient, _geometry(node, images, W.shape, x.shape))(x, W)
+    y = _compiled("data_gradient", _geometry(node, images, W.shape, x.shape))(x, W)
     if b is not None:
         y += b[:, None, None]
     return y
@@ -134,13 +134,14 @@ def _compiled(direction, *key):
 
 @functools.lru_cache(KEPT)
 def _compile(direction, geometry, *bias):
-    """A dnnl.Convolution, or why there is none."""
+    """A function of the arrays, or why there is none."""
+    way = winograd if winograd.pays(direction, geometry) else dnnl
     try:
-        convolution = direction(geometry, *bias)
+        convolution = getattr(way, direction)(geometry, *bias)
     except dnnl.Error as error:
-        return f"{error} for the {direction.__name__} of {geometry}"
+        return f"{error} for the {direction} of {geometry}"
     if "ref" in convolution.implementation:  # loops without vectors, such as "ref:any"
-        return f"oneDNN has no fast {direction.__name__} for {geometry}"
+        return f"oneDNN has no fast {direction} for {geometry}"
     return convolution
 
 
