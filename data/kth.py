@@ -1,0 +1,68 @@
+"""Convert KTH Actions: its films by the official split of persons, cut into its sequences.
+
+    python data/kth.py --videos KTH --sequences 00sequences.txt
+
+reads KTH/**/person01_boxing_d1_uncomp.avi and writes data/images/{train,test}/boxing/
+person01_boxing_d1_1/frame_00001.png, grey. The file of frame ranges belongs to the data set.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
+from utils.collection import add_frames, folder_of
+from utils.errors import UserError, one_line
+from utils.frames import Look, warn
+from utils.videos import find_videos
+
+# The data set's own split; training and validation persons are trained on.
+TEST_PERSONS = {2, 3, 5, 6, 7, 8, 9, 10, 22}
+LINE = re.compile(r"(person(\d\d)_(\w+)_d\d)\s+frames\s+([\d\s,-]+)$")
+
+
+def read_ranges(path):
+    """{film: [(first, last), ...]}, frames counted from 1, of the data set's 00sequences.txt."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path} ({error}): give KTH's 00sequences.txt") from None
+    matches = [match for line in lines if (match := LINE.match(line.strip()))]
+    if not matches:
+        raise UserError(f"{path} names no sequences: give KTH's 00sequences.txt")
+    return {
+        match[1]: [tuple(map(int, pair)) for pair in re.findall(r"(\d+)-(\d+)", match[4])]
+        for match in matches
+    }
+
+
+@one_line
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=folder_of, required=True, help="folder of the films")
+    parser.add_argument("--sequences", type=Path, required=True, help="00sequences.txt")
+    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    options = parser.parse_args()
+    ranges, count = read_ranges(options.sequences), 0
+    for film in tqdm(find_videos(options.videos, look=Look(gray=True)), disable=None):
+        name = film.path.stem.removesuffix("_uncomp")
+        match = LINE.match(f"{name} frames 1-1")
+        if name not in ranges or not match:
+            warn(film.path, f"not in {options.sequences}")
+            continue
+        split = "test" if int(match[2]) in TEST_PERSONS else "train"
+        for number, (first, last) in enumerate(ranges[name], 1):
+            if not 1 <= first <= last <= len(film):
+                warn(film.path, f"{len(film)} frames, sequence {first}-{last} is not among them")
+                continue
+            frames = (frame[..., 0] for frame in film.read(first - 1, last))
+            add_frames(options.out / split / match[3] / f"{name}_{number}", frames)
+            count += 1
+    print(f"{options.out}: {count} sequences")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Make Moving MNIST: two digits that bounce in a frame of 64x64.
+
+    python data/moving_mnist.py --digits train-images-idx3-ubyte.gz --train 10000 --test 1000
+
+writes data/images/{train,test}/moving_mnist.npy, uint8 (N, T, 64, 64, 1), by the rules of the
+published generator (Srivastava, Mansimov, Salakhutdinov, ICML 2015). Without --digits they are
+drawn with a font. --published mnist_test_seq.npy puts the published test set beside them.
+"""
+
+import argparse
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
+from utils.collection import SPLITS, add_file, make_room
+from utils.errors import UserError, one_line
+
+SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
+DIGITS = 2
+MAGIC = bytes([0, 0, 8, 3])  # an idx file of bytes with three axes
+SIZES = range(20, 31, 2)  # of the font
+
+
+def read_digits(path):
+    """The pictures of an idx file, packed or not, uint8 (N, 28, 28)."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        shape = np.frombuffer(content[4:16], ">u4")
+        if content[:4] != MAGIC or tuple(shape[1:]) != (DIGIT, DIGIT):
+            raise ValueError("it does not begin as an idx file of 28x28 pictures does")
+        return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"{path} has no digits ({error}): give MNIST's images-idx3-ubyte") from None
+
+
+def draw_digits():
+    """The ten digits in some sizes of a font, uint8 (N, 28, 28)."""
+    pictures = []
+    for size in SIZES:
+        font = ImageFont.load_default(size)
+        for digit in "0123456789":
+            picture = Image.new("L", (DIGIT, DIGIT))
+            middle = (DIGIT / 2, DIGIT / 2)
+            ImageDraw.Draw(picture).text(middle, digit, fill=255, font=font, anchor="mm")
+            pictures.append(np.asarray(picture))
+    return np.stack(pictures)
+
+
+def walk(frames, rng):
+    """Top left corners (y, x) of a digit that bounces, whole pixels, int (frames, 2)."""
+    place, angle = rng.random(2), rng.random() * 2 * np.pi
+    speed, way = np.array([np.sin(angle), np.cos(angle)]) * STEP, []
+    for _ in range(frames):
+        place = place + speed
+        speed = np.where((place <= 0) | (place >= 1), -speed, speed)
+        place = place.clip(0, 1)
+        way.append(place * (SIDE - DIGIT))
+    return np.array(way).astype(int)
+
+
+def make_sequence(digits, frames, rng):
+    """uint8 (frames, 64, 64): the brighter digit covers the other."""
+    film = np.zeros((frames, SIDE, SIDE), np.uint8)
+    for _ in range(DIGITS):
+        digit = digits[rng.integers(len(digits))]
+        for frame, (y, x) in zip(film, walk(frames, rng), strict=True):
+            place = frame[y : y + DIGIT, x : x + DIGIT]
+            np.maximum(place, digit, out=place)
+    return film
+
+
+@one_line
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--digits", type=Path, help="MNIST's images, idx or idx.gz")
+    parser.add_argument("--train", type=int, default=10_000, help="sequences to train on")
+    parser.add_argument("--test", type=int, default=1_000, help="sequences to test on")
+    parser.add_argument("--frames", type=int, default=20, help="of a sequence")
+    parser.add_argument("--published", type=Path, help="mnist_test_seq.npy, to test on as well")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
+    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    options = parser.parse_args()
+    digits = read_digits(options.digits) if options.digits else draw_digits()
+    for number, split in enumerate(SPLITS):
+        if not (count := getattr(options, split)):
+            continue
+        path = options.out / split / "moving_mnist.npy"
+        make_room(path)
+        shape = count, options.frames, SIDE, SIDE, 1
+        films = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        rng = np.random.default_rng((options.seed, number))
+        for film in tqdm(films, split, disable=None):
+            film[..., 0] = make_sequence(digits, options.frames, rng)
+        films.flush()
+        print(f"{path}: {count} sequences of {options.frames} frames")
+    if options.published:
+        add_file(options.published, options.out / "test" / "mnist_test_seq.npy")
+
+
+if __name__ == "__main__":
+    main()

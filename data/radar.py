@@ -1,0 +1,66 @@
+"""Convert weather radar composites, one palette picture a time step, to grey frames.
+
+    python data/radar.py --images mch/20150515 --pool 2
+
+writes data/images/train/20150515/frame_00001.png. The number of a colour is the datum: 0 is dry,
+255 outside of the radars' range, which becomes dry, too.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
+from utils.collection import SPLITS, add_frames, folder_of
+from utils.errors import UserError, one_line
+from utils.frames import BadFrame, natural, warn
+from utils.images import FORMATS, open_image
+
+OUTSIDE = 255
+
+
+def read_levels(path, pool):
+    """The numbers of the colours of a palette picture, uint8 (H, W), the most of pool x pool."""
+    with open_image(path) as image:
+        if image.mode not in {"P", "L"}:
+            raise ValueError(f"a picture of mode {image.mode} has no palette")
+        levels = np.array(image)
+    levels[levels == OUTSIDE] = 0
+    height, width = (length // pool for length in levels.shape)
+    tiles = levels[: height * pool, : width * pool].reshape(height, pool, width, pool)
+    return tiles.max(axis=(1, 3))
+
+
+def usable(paths, pool):
+    """Yield the levels of each picture; what cannot be read is named."""
+    for path in tqdm(paths, disable=None):
+        try:
+            yield read_levels(path, pool)
+        except BadFrame as bad:
+            warn(path, bad.reason)
+
+
+@one_line
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=folder_of, required=True, help="folder of one sequence")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="(train)")
+    parser.add_argument("--pool", type=int, default=1, help="pixels that become one, by their most")
+    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    options = parser.parse_args()
+    if options.pool < 1:
+        raise UserError(f"--pool {options.pool}: must not be below 1")
+    paths = [path for path in options.images.iterdir() if path.suffix.lower() in FORMATS]
+    paths.sort(key=lambda path: natural(path.name))
+    if not paths:
+        raise UserError(f"no pictures in {options.images}: give the folder of one sequence")
+    folder = options.out / options.split / options.images.resolve().name
+    count = add_frames(folder, usable(paths, options.pool))
+    print(f"{folder}: {count} frames")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Arrange UCF-101 by one of its official splits, a folder for each class.
+
+    python data/ucf101.py --videos UCF-101 --lists ucfTrainTestlist --split 1
+
+puts UCF-101/Archery/v_Archery_g01_c01.avi into data/images/{train,test}/Archery, as a second name
+of the same file where the disk allows.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
+from utils.collection import SPLITS, add_file, folder_of
+from utils.errors import UserError, one_line
+
+
+def read_list(path):
+    """Class/film.avi of each line of a split list; what follows is the number of the class."""
+    try:
+        names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path} ({error}): give UCF-101's lists") from None
+    for name in names:
+        if len(Path(name).parts) != 2 or ".." in name:
+            raise UserError(f"{path}: {name} is not a class with a film: give UCF-101's lists")
+    return names
+
+
+@one_line
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=folder_of, required=True, help="folder of the classes")
+    parser.add_argument("--lists", type=folder_of, required=True, help="folder of the split lists")
+    parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1, help="(1)")
+    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    options = parser.parse_args()
+    missing = []
+    for split in SPLITS:
+        names = read_list(options.lists / f"{split}list{options.split:02d}.txt")
+        found = [name for name in names if (options.videos / name).is_file()]
+        missing += sorted(set(names) - set(found))
+        for name in tqdm(found, split, disable=None):
+            add_file(options.videos / name, options.out / split / name)
+        print(f"{options.out / split}: {len(found)} films")
+    if missing:
+        print(
+            f"warning: {len(missing)} films of the lists are not below {options.videos}, "
+            f"the first is {missing[0]}",
+            file=sys.stderr,
+        )
+
+
+if __name__ == "__main__":
+    main()

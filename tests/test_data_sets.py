@@ -1,0 +1,233 @@
+"""The scripts in data/ that convert public data sets, run as a user runs them."""
+
+import gzip
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import cats, kitti, kth, microscopy, moving_mnist, radar, ucf101
+from utils.videos import find_videos
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a script's main below tmp_path -> (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
+        status = 0
+        try:
+            script.main()
+        except SystemExit as end:
+            status = end.code
+        return (status, *capsys.readouterr())
+
+    return call
+
+
+def found(folder):
+    return {video.name: video for video in find_videos(folder)}
+
+
+@pytest.mark.parametrize("name", ["moving_mnist", "kth", "ucf101", "radar", "cats", "kitti"])
+def test_scripts_run_by_themselves(name):
+    command = [sys.executable, ROOT / "data" / f"{name}.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "--out" in done.stdout
+
+
+def test_moving_mnist(run):
+    status, said, _ = run(moving_mnist, "--train", 8, "--test", 2, "--frames", 30)
+    assert status == 0 and "moving_mnist.npy: 8 sequences of 30 frames" in said
+    videos = found("data/images/train")
+    assert len(videos) == 8 and {(len(v), v.size) for v in videos.values()} == {(30, (64, 64))}
+    films = np.load("data/images/train/moving_mnist.npy")[..., 0]
+    assert (np.abs(np.diff(films.astype(int), axis=1)).sum(axis=(2, 3)) > 0).all()
+    assert run(moving_mnist, "--train", 8, "--test", 2)[0] == 2  # is there already
+    for out, seed in (("same", 0), ("other", 1)):
+        run(
+            moving_mnist, *("--train", 8, "--test", 0, "--frames", 30, "--seed", seed, "--out", out)
+        )
+    same, other = (np.load(f"{out}/train/moving_mnist.npy") for out in ("same", "other"))
+    assert np.array_equal(same[..., 0], films) and not np.array_equal(other[..., 0], films)
+
+
+def test_digits_bounce_as_published():
+    for seed in range(40):
+        way = moving_mnist.walk(60, np.random.default_rng(seed))
+        assert way.min() >= 0 and way.max() <= 64 - 28
+        steps = np.hypot(*np.diff(way, axis=0).T)
+        inside = ((way > 0) & (way < 36)).all(axis=1)
+        inner = steps[inside[1:] & inside[:-1]]
+        assert np.abs(inner - 3.6).max(initial=0) < 1.5  # a tenth of the way, whole pixels
+
+
+@shared
+def test_moving_mnist_of_real_digits(run):
+    path = SHARED / "mnist" / "t10k-images-idx3-ubyte.gz"
+    digits = moving_mnist.read_digits(path)
+    assert digits.shape == (10000, 28, 28) and digits.max() == 255
+    np.save("mnist_test_seq.npy", np.zeros((20, 5, 64, 64), np.uint8))
+    arguments = ("--train", 3, "--test", 1, "--published", "mnist_test_seq.npy", "--digits", path)
+    assert run(moving_mnist, *arguments)[0] == 0
+    assert len(found("data/images/test")) == 1 + 5
+    plain = Path("digits-idx3-ubyte")
+    plain.write_bytes(gzip.decompress(path.read_bytes())[:-5])
+    status, _, said = run(moving_mnist, "--digits", plain)
+    assert status == 2 and said.startswith("error: digits-idx3-ubyte has no digits")
+
+
+@shared
+def test_kth(run):
+    Path("00sequences.txt").write_text(
+        "Some words before.\n\n"
+        "person01_boxing_d1\t\tframes\t1-95, 96-185, 186-245, 246-360\n"
+        "person02_boxing_d1\t\tframes\t1-30, 31-999\n"
+    )
+    Path("kth/boxing").mkdir(parents=True)
+    film = SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi"
+    for name in ("person01_boxing_d1", "person02_boxing_d1", "person03_boxing_d1"):
+        shutil.copy(film, f"kth/boxing/{name}_uncomp.avi")
+    status, said, warned = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
+    assert status == 0 and said == "data/images: 5 sequences\n"
+    assert "person03_boxing_d1_uncomp.avi: not in 00sequences.txt" in warned
+    assert "360 frames, sequence 31-999 is not among them" in warned
+    videos = found("data/images/train")
+    lengths = {name: len(video) for name, video in videos.items()}
+    names = [f"boxing/person01_boxing_d1_{number}" for number in range(1, 5)]
+    assert lengths == dict(zip(names, (95, 90, 60, 115), strict=True))
+    assert [(n, len(v)) for n, v in found("data/images/test").items()] == [
+        ("boxing/person02_boxing_d1_1", 30)
+    ]
+    (whole,) = find_videos(film)
+    second = videos["boxing/person01_boxing_d1_2"].read(0, 1)[0]
+    assert np.abs(second.astype(int) - whole.read(95, 96)[0]).max() <= 2  # grey of grey
+
+
+@shared
+def test_ucf101(run):
+    names = ["v_Bowling_g01_c01.avi", "v_JumpRope_g01_c01.avi"]
+    for name in names:
+        Path("ucf", name.split("_")[1]).mkdir(parents=True)
+        shutil.copy(SHARED / "ucf101_avi" / name, Path("ucf", name.split("_")[1], name))
+    Path("trainlist02.txt").write_text(
+        "Bowling/v_Bowling_g01_c01.avi 16\nBowling/v_Bowling_g09_c09.avi 16\n"
+    )
+    Path("testlist02.txt").write_text("JumpRope/v_JumpRope_g01_c01.avi\n")
+    arguments = ("--videos", "ucf", "--lists", ".", "--split", 2)
+    status, said, warned = run(ucf101, *arguments)
+    assert status == 0 and "data/images/train: 1 films" in said
+    assert "1 films of the lists are not below ucf, the first is Bowling/v_Bowling_g09" in warned
+    assert list(found("data/images/train")) == ["Bowling/v_Bowling_g01_c01.avi"]
+    assert list(found("data/images/test")) == ["JumpRope/v_JumpRope_g01_c01.avi"]
+    status, _, warned = run(ucf101, *arguments)
+    assert status == 2 and "is there already" in warned
+    Path("testlist02.txt").write_text("../../etc/passwd 1\n")
+    status, _, warned = run(ucf101, *arguments, "--out", "else")
+    assert status == 2 and "etc/passwd is not a class with a film" in warned
+
+
+@shared
+def test_radar(run):
+    source = SHARED / "radar" / "mch_20150515_original_gif"
+    status, said, _ = run(radar, "--images", source, "--pool", 2)
+    assert status == 0 and said.endswith(": 12 frames\n")
+    (video,) = find_videos("data/images/train")
+    assert (video.name, len(video), video.size) == ("mch_20150515_original_gif", 12, (320, 355))
+    (ready,) = find_videos(SHARED / "radar" / "frames_png")
+    ours, theirs = video.read(0, 1)[0], ready.read(0, 1)[0]
+    assert np.array_equal(ours[:, :352], theirs)  # somebody else's conversion of the same picture
+
+
+@shared
+def test_microscopy(run):
+    status, said, _ = run(microscopy, "--images", SHARED / "microscopy")
+    assert status == 0 and "2 recordings" in said
+    sizes = {name: (len(v), v.size) for name, v in found("data/images/train").items()}
+    assert sizes == {
+        "brightfield_beads/Video 1": (8, (500, 500)),
+        "flowing_blood_cells/Video 1": (20, (131, 271)),
+    }
+
+
+def test_microscopy_of_a_stack_with_12_bits(run):
+    Path("in").mkdir()
+    levels = np.linspace(1000, 4000, 5 * 20 * 30).astype(np.uint16).reshape(5, 20, 30)
+    pages = [Image.fromarray(page) for page in levels]
+    pages[0].save("in/cells.tif", save_all=True, append_images=pages[1:])
+    assert run(microscopy, "--images", "in")[0] == 0
+    frames = np.stack(list(found("data/images/train")["cells.tif"]))[..., 0]
+    assert frames.min() == 0 and frames.max() == 255
+    assert np.abs(frames - (levels - 1000.0) / 3000 * 255).max() < 2
+
+
+def test_cats(run):
+    for number, folder in enumerate(cats.PLACES):
+        Path("cats", folder).mkdir(parents=True)
+        for name in (1, 2, 10):
+            colour = (10 * number, name, 0)
+            Image.new("RGB", (8, 6), colour).save(Path("cats", folder, f"{name}.png"))
+    Path("cats/cat_3/2.png").unlink()
+    status, said, warned = run(cats, "--images", "cats", "--test", 2)
+    assert status == 0 and said == "data/images: 2 videos\n"
+    assert warned.count("not in all of") == 5
+    assert list(found("data/images/train")) == ["1"]
+    (video,) = find_videos("data/images/test")
+    assert [tuple(frame[0, 0]) for frame in video] == [(10 * n, 10, 0) for n in range(6)]
+
+
+@shared
+def test_real_cats(run):
+    assert run(cats, "--images", SHARED / "cats", "--test", 2)[0] == 0
+    assert [(n, len(v)) for n, v in found("data/images/train").items()] == [("cat-moshpit", 34)]
+    assert [(n, len(v)) for n, v in found("data/images/test").items()] == [("catgoalkeeper", 80)]
+
+
+def test_kitti_and_caltech(run):
+    day = Path("raw/2011_09_26")
+    for folder in (
+        day / "2011_09_26_drive_0001_sync" / "image_02" / "data",
+        day / "2011_09_26_drive_0104_sync" / "image_03" / "data",
+        Path("raw/set00/V001/images"),
+        Path("raw/set06/V000/images"),
+        Path("raw/labels"),
+    ):
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (8, 6), (number, 0, 0)).save(folder / f"{number:010d}.png")
+    status, said, _ = run(kitti, "--images", "raw")
+    assert status == 0 and said == "data/images: 4 recordings\n"
+    names = {split: list(found(f"data/images/{split}")) for split in ("train", "test")}
+    assert names == {
+        "train": ["2011_09_26_drive_0001_02", "set00_V001"],
+        "test": ["2011_09_26_drive_0104_03", "set06_V000"],
+    }
+    assert run(kitti, "--images", "raw/labels")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "script, needed",
+    [
+        (ucf101, ("--lists", ".", "--videos")),
+        (radar, ("--images",)),
+        (microscopy, ("--images",)),
+        (cats, ("--images",)),
+        (kitti, ("--images",)),
+    ],
+)
+def test_mistakes_take_one_line(run, script, needed):
+    status, _, said = run(script, *needed, "nowhere")
+    assert status == 2 and said.startswith("error: no folder nowhere") and said.count("\n") == 1
+    Path("empty").mkdir()
+    status, _, said = run(script, *needed, "empty")
+    assert status == 2 and said.startswith("error: ") and said.count("\n") == 1

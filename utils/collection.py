@@ -1,0 +1,64 @@
+"""A collection of videos that a script fills, below folders named train, test."""
+
+import os
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from utils.errors import UserError
+
+SPLITS = ("train", "test")
+
+
+def add_frames(folder, frames):
+    """Write frames, uint8 (H, W) or (H, W, 3), as PNG files into a new folder -> their number.
+
+    All of them or none. UserError if the folder is there already, or nothing can be written.
+    """
+    folder, count = Path(folder), 0
+    unfinished = make_room(folder) / f".unfinished-{folder.name}"
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        for count, frame in enumerate(frames, 1):
+            Image.fromarray(frame).save(unfinished / f"frame_{count:05d}.png")
+        unfinished.rename(folder)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return count
+
+
+def add_file(source, target):
+    """Put a file into the collection, as a second name of it where the disk allows, else a copy."""
+    source, target = Path(source).resolve(), Path(target)
+    make_room(target)
+    try:
+        os.link(source, target)
+    except OSError:
+        try:
+            shutil.copy2(source, target)
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            raise UserError(f"cannot copy {source} to {target}: {error}") from None
+
+
+def make_room(target):
+    """The folder above a new file or folder, made where there is none; UserError if that exists."""
+    if os.path.lexists(target):
+        raise UserError(f"{target} is there already: remove it or give another --out")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {target.parent}: {error}") from None
+    return target.parent
+
+
+def folder_of(text):
+    """An argument type: a folder that exists, as a Path."""
+    path = Path(text)
+    if not path.is_dir():
+        raise UserError(f"no folder {text}: give the place of the unpacked data set")
+    return path
