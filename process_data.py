@@ -8,6 +8,7 @@ from collections import Counter
 
 import constants
 from utils.errors import UserError, one_line
+from utils.usage import Help
 from utils.workers import cores, workers
 
 
@@ -48,9 +49,7 @@ share = number(1)
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     add = parser.add_argument
     add("-n", "--clips", type=whole(1), default=constants.CLIPS, help="how many to make")
     add("--split", choices=["train", "test"], default="train", help="sets --images and --out")

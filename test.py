@@ -7,12 +7,11 @@ import constants
 from utils import rundir
 from utils.errors import UserError, one_line
 from utils.files import reason
+from utils.usage import Help
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     add = parser.add_argument
     runs = {"nargs": "+", "default": [constants.RESULT_DIR], "metavar": "DIR"}
     add("--load", **runs, help="directories of training runs, or of several such")
@@ -22,7 +21,12 @@ def parse(argv):
     add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     add("--by", default="psnr", metavar="METRIC", help="what a leaderboard is sorted by")
     add("--area", choices=("whole", "moving"), default="moving", help="where it is measured")
-    add("-o", "--out", metavar="DIR", help="None: test/ in a single run, leaderboard/ for several")
+    add(
+        "-o",
+        "--out",
+        metavar="DIR",
+        help="where it all goes; if not told, test/ in a single run, leaderboard/ for several",
+    )
     add("--best", action="store_true", help="test what did best on the test clips, not the last")
     add("--export", metavar="FILE", help="instead, write the network to this .safetensors file")
     options = parser.parse_args(argv)

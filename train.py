@@ -6,6 +6,7 @@ import sys
 import constants
 from utils import rundir
 from utils.errors import Diverged, UserError, one_line
+from utils.usage import Help
 
 AT_LEAST = {"iterations": 1, "batch_size": 1, "alpha": 1, "seed": 0, "rollbacks": 0}
 AT_LEAST |= {"snapshot_every": 1, "report_every": 1, "validate_every": 1, "clip_gradients": 0}
@@ -20,9 +21,7 @@ OF_THE_COMMAND = (
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     add = parser.add_argument
     add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     add("-r", "--resume", action="store_true", help="go on from the newest good snapshot in --out")
@@ -36,16 +35,16 @@ def parse(argv):
     add("--test-data", default=constants.TEST_CLIPS_DIR, help="clips to validate on")
     add("-o", "--out", default=constants.RESULT_DIR, help="directory of the run")
     add("-n", "--iterations", type=int, default=constants.ITERATIONS, help="when to stop")
-    add("--minutes", type=float, help="when to stop before that (None: when all is done)")
+    add("--minutes", type=float, help="when to stop if not all is done by then")
     add("-b", "--batch-size", type=int, default=constants.BATCH_SIZE, help="clips in a batch")
     add("--arch", default=constants.ARCH, help="architecture: a file of models/")
-    add("--pyramid", help="sizes of the scales, such as 4-16-32-64 (None: by clip size)")
+    add("--pyramid", help="sizes of the scales, such as 4-16-32-64, not by clip size")
     add("--width", choices=("paper", "small"), help="the paper's feature maps or an eighth of them")
     add("--model-options", metavar="NAME=VALUE,...", help="others that the architecture has")
     add(
         "--adversarial",
         action=argparse.BooleanOptionalAction,
-        help="train against discriminators, or the generator alone (None: as the architecture is)",
+        help="train against discriminators, or the generator alone; if neither, as the architecture was meant",
     )
     add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
     add(

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.errors import UserError, one_line
+from utils.usage import Help
 
 SPLITS = ("train", "test")
 NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
@@ -134,7 +135,7 @@ def within(flag, least, most, text):
 def parse():
     parser = argparse.ArgumentParser(
         description="Record games of Ms. Pac-Man as frames to learn from (needs ale-py).",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
     )
     for flag, default, least, most, meaning in (
         ("train", 20, 0, 9999, "episodes to train on"),
