@@ -25,7 +25,7 @@ def parse(argv):
         "-o",
         "--out",
         metavar="DIR",
-        help="where it all goes; if not told, test/ in a single run, leaderboard/ for several",
+        help="where it goes, else test/ in the run, leaderboard/ for several",
     )
     add("--best", action="store_true", help="test what did best on the test clips, not the last")
     add("--export", metavar="FILE", help="instead, write the network to this .safetensors file")

@@ -44,7 +44,7 @@ def parse(argv):
     add(
         "--adversarial",
         action=argparse.BooleanOptionalAction,
-        help="train against discriminators, or the generator alone; if neither, as the architecture was meant",
+        help="train against discriminators or alone, else as the architecture was meant",
     )
     add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
     add(
