@@ -195,6 +195,31 @@ def test_first_calls_from_two_threads_at_once():
     assert in_new_process(program).stdout.split() == 4 * ["right"]
 
 
+@needs_library
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers(bias):
+    x, w, b, gy = random((5, 7)), random((3, 7), 1), random(3, 2), random((5, 3), 3)
+    off = np.empty(4 * w.size + 4, np.uint8)[4:].view(np.float32).reshape(w.shape)
+    off[...] = w
+    layouts = [(x, w), (np.asfortranarray(x), w), (x, off), (x[::-1][::-1], w)]
+    for layout in layouts:
+        inputs = [chainer.Variable(array) for array in (*layout, *[b] * bias)]
+        with only_onednn():
+            y = F.linear(*inputs)
+            F.sum(y * gy).backward()
+        truth = x.astype("f8") @ w.T + b * bias, gy.astype("f8") @ w, gy.astype("f8").T @ x
+        for a, exact in zip((y.array, *(v.grad for v in inputs[:2])), truth, strict=True):
+            assert a.dtype == np.float32 and a.flags.c_contiguous
+            np.testing.assert_allclose(a, exact, rtol=0, atol=1e-5)
+
+
+@needs_library
+def test_linear_layer_of_another_precision_is_chainers_own(caplog):
+    caplog.set_level(logging.INFO, onednn.__name__)
+    assert F.linear(random((5, 7)).astype("f8"), random((3, 7)).astype("f8")).dtype == "f8"
+    assert "float64" in caplog.text
+
+
 def test_empty_batch_is_chainers_own():
     x, w = np.zeros((0, 3, 8, 8), np.float32), random((4, 3, 3, 3))
     assert F.convolution_2d(x, w, pad=1).shape == (0, 4, 8, 8)
@@ -375,7 +400,7 @@ def test_switched_off():
 
 
 needs_bfloat16 = pytest.mark.skipif(
-    bool(MISSING) or not dnnl.library().has_fast_bfloat16,
+    bool(MISSING) or not dnnl.library().has(dnnl.AVX512_BF16),
     reason=MISSING or "neither AVX512_BF16 nor AMX",
 )
 

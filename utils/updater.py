@@ -86,3 +86,4 @@ def descend(optimizer, loss):
     if params:
         chainer.grad([loss], params, set_grad=True)
         optimizer.update()
+        optimizer.target.cleargrads()  # as large as the network: not to be kept for long

@@ -1,6 +1,8 @@
 """Adam on the CPU in pieces that stay in the processor's cache."""
 
+import concurrent.futures
 import functools
+import os
 
 import numpy as np
 
@@ -11,8 +13,8 @@ def install(chainer):
     """Let `chainer`'s Adam update large float32 parameters piece by piece, to the same bits.
 
     NumPy works through whole arrays, one operation after the other; a parameter larger than the
-    cache then comes from memory eleven times instead of once.  AMSGrad, AdaBound, weight decay,
-    other types stay with Chainer's own code.
+    cache then comes from memory eleven times instead of once.  Threads share the pieces.  AMSGrad,
+    AdaBound, weight decay, other types stay with Chainer's own code.
     """
     rule = chainer.optimizers.adam.AdamRule
     own = rule.update_core_cpu
@@ -25,13 +27,47 @@ def install(chainer):
         if not (plain and whole and {a.dtype for a in arrays} == {np.dtype(np.float32)}):
             own(self, param)
             return
-        grad, data, m, v = (a.reshape(-1) for a in arrays)
-        room = np.empty(PIECE, np.float32)
-        for start in range(0, data.size, PIECE):
-            piece = slice(start, start + PIECE)
-            step(hp, self.alpha_t, grad[piece], data[piece], m[piece], v[piece], room)
+        arrays = [a.reshape(-1) for a in arrays]
+        rate = self.alpha_t
+
+        def steps(pieces):
+            room = np.empty(PIECE, np.float32)
+            for piece in pieces:
+                step(hp, rate, *(a[piece] for a in arrays), room)
+
+        pieces = [slice(start, start + PIECE) for start in range(0, param.size, PIECE)]
+        share(steps, pieces)
 
     rule.update_core_cpu = update_core_cpu
+
+
+def share(work, pieces):
+    """Call work(some of the pieces) in several threads where there are pieces enough."""
+    if len(pieces) < 2 or threads() < 2:
+        work(pieces)
+        return
+    parts = [pieces[start :: threads()] for start in range(threads())]
+    waiting = [pool(os.getpid()).submit(work, part) for part in parts[1:]]
+    work(parts[0])
+    for one in waiting:
+        one.result()
+
+
+@functools.cache
+def threads():
+    """As many as OpenMP would start."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit():
+        return max(1, int(asked))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def pool(process):
+    """The threads of a process, which a fork of it does not have."""
+    return concurrent.futures.ThreadPoolExecutor(threads() - 1, thread_name_prefix="adam")
 
 
 def step(hp, rate, grad, data, m, v, room):

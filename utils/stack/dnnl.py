@@ -18,7 +18,7 @@ CACHE_LINE = 64  # bytes; oneDNN's vector kernels want buffers that start on one
 CPU = IN_ORDER = TAG_ANY = SCRATCHPAD_USER = DIRECT = 1
 FORWARD_TRAINING = 64
 BF16, F32 = 2, 3
-AVX512_BF16 = 0xE7  # the instruction sets that end in it, as bits; AMX has these, too
+AVX2, AVX512_BF16, AMX = 0x7, 0xE7, 0xFEF  # instruction sets, each with those before it, as bits
 QUERY_IMPLEMENTATION, QUERY_ARGUMENT_LAYOUT = 8, 255
 SRC, DST, WEIGHTS, BIAS, SCRATCHPAD = 1, 17, 33, 41, 80
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS = 129, 145, 161
@@ -98,10 +98,10 @@ class Library:
         self.primitive_attr_create(byref(self.attributes))
         self.primitive_attr_set_scratchpad_mode(self.attributes, SCRATCHPAD_USER)
 
-    @property
-    def has_fast_bfloat16(self):
-        """Whether the processor multiplies bfloat16 numbers in vectors, adding in float32."""
-        return self._lib.dnnl_get_effective_cpu_isa() & AVX512_BF16 == AVX512_BF16
+    def has(self, instructions):
+        """Whether the processor has them: AVX2 for vectors of float32, AVX512_BF16 for vectors of
+        bfloat16 added in float32, AMX for matrices of it."""
+        return self._lib.dnnl_get_effective_cpu_isa() & instructions == instructions
 
     def _check(self, status, function, _):
         if status:

@@ -49,7 +49,10 @@ def _product(add, *places):
     a, b, out = map(_layout, places)
     attributes = _adding() if add else library().attributes
     create = "matmul_primitive_desc_create"
-    return Primitive(create, library().engine, a, b, None, out, attributes), a, b, out
+    product = Primitive(create, library().engine, a, b, None, out, attributes)
+    if "ref" in product.implementation:
+        raise dnnl.Error("matmul: not in vectors")
+    return product, a, b, out
 
 
 @functools.lru_cache(KEPT)
