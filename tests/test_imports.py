@@ -9,14 +9,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "constants.py")
+COMMANDS = [name.removesuffix(".py") for name in SCRIPTS]
 FOLDERS = {  # and which of the project's own packages its files may import
     ".": ("constants", "models", "utils"),
     "models": ("models", "utils.stack"),
     "utils": ("utils",),
     "utils/stack": ("utils",),
     "data": ("utils",),
-    "tests": ("data", "models", "tests", "utils", *(name.removesuffix(".py") for name in SCRIPTS)),
-    "benchmarks": ("benchmarks", "models", "utils"),
+    "tests": ("benchmarks", "data", "models", "tests", "utils", *COMMANDS),
+    "benchmarks": ("benchmarks", "models", "utils", *COMMANDS),
 }
 OWN = {package.partition(".")[0] for packages in FOLDERS.values() for package in packages}
 FILES = [
