@@ -216,7 +216,7 @@ def test_the_store_describes_itself(tmp_path):
     (run,) = made.store.attributes["runs"]
     assert (run["seed"], run["size"], run["min_movement"]) == (5, [8, 8], 1.0)
     assert [(s["name"], s["frames"], s["size"]) for s in run["sources"]] == [("a", 9, [16, 16])]
-    assert set(run["versions"]) == {"numpy", "pillow", "av", "tensorstore"}
+    assert set(run["versions"]) == {"numpy", "pillow", "imagecodecs", "av", "tensorstore"}
 
 
 @pytest.mark.parametrize("start, total", [(0, 1), (0, 64), (0, 65), (60, 64), (60, 200), (64, 65)])

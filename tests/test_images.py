@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from utils.frames import BadFrame
-from utils.images import probe, read_image
+from utils.images import probe, read_image, read_plain_png
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
@@ -55,6 +55,28 @@ def test_two_photos_of_a_phone_are_one_frame(tmp_path):
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
     assert probe(tmp_path / "a.jpg") == (1, (16, 24))
     assert read_image(tmp_path / "a.jpg")[0, 0, 0] > 250
+
+
+def test_a_plain_png_is_what_pillow_reads(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.png"
+    colours = rng.integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    texts = PngImagePlugin.PngInfo()
+    texts.add(b"gAMA", (100000).to_bytes(4, "big"))
+    texts.add(b"bKGD", bytes(6))
+    texts.add_text("comment", "made by hand")
+    for options in ({}, {"pnginfo": texts}, {"dpi": (72, 72)}, {"compress_level": 0}):
+        Image.fromarray(colours).save(path, **options)
+        assert np.array_equal(read_plain_png(path), colours)
+        assert np.array_equal(read_image(path), colours)
+    for mode in ("L", "P", "1", "RGBA", "LA", "I;16"):
+        Image.fromarray(colours).convert("L" if mode == "I;16" else mode).convert(mode).save(path)
+        assert read_plain_png(path) is None and read_image(path).shape == (9, 13, 3)
+    Image.fromarray(colours).save(path, transparency=(0, 0, 0))
+    assert read_plain_png(path) is None and np.array_equal(read_image(path), colours)
+    monkeypatch.setattr("utils.images.MAX_PIXELS", 100)
+    Image.fromarray(colours).save(path)
+    assert read_plain_png(path) is None
 
 
 @shared

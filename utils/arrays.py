@@ -98,7 +98,7 @@ def members(path):
     try:
         with zipfile.ZipFile(path) as archive:
             found = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged files raise anything at all
         raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
     if not found:
         raise BadFrame(path, "holds no array")

@@ -25,7 +25,13 @@ from utils.store import ClipStore
 BLOCK_WINDOWS = 64
 BLOCK_BYTES = 2**27  # larger frames make smaller blocks
 WORKING_BYTES = 4  # a pixel of a block: three colours, one flag
-VERSIONS = ("numpy", "pillow", "av", "tensorstore")  # that decide what clips look like
+VERSIONS = (
+    "numpy",
+    "pillow",
+    "imagecodecs",
+    "av",
+    "tensorstore",
+)  # that decide what clips look like
 COPY_LEVELS, COPY_SHARE = 10, 0.001  # a near copy: fewer pixels than this change by more levels
 
 
