@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.files import PARTIAL, write_whole
+from utils.files import PARTIAL, reason, write_whole
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -13,7 +13,7 @@ def test_the_new_content_takes_the_place_of_the_old(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [OSError(28, "disk full"), KeyboardInterrupt()])
 def test_the_old_content_stays_where_writing_fails(tmp_path, error):
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -22,8 +22,10 @@ def test_the_old_content_stays_where_writing_fails(tmp_path, error):
         file.write(b"new")
         raise error
 
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         write_whole(path, fail)
+    if isinstance(error, OSError):
+        assert reason(caught.value) == f"{path}: disk full"
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -186,6 +186,7 @@ def test_a_full_disk_ends_a_run_in_one_line_with_its_snapshots_whole(context, wo
     fill_disk(process)
     assert finish(process) == 2
     (line,) = [line for line in said(out).splitlines() if line.startswith("error")]
+    assert line.startswith(f"error: {out}/")
     assert "File too large: cannot be written; last good snapshot" in line
     assert not list(out.glob(f"*{PARTIAL}"))
     assert finish(start(context, work, out, "-r")) == 0

@@ -29,7 +29,7 @@ def write_archive(path, arrays):
 
     def write(file):
         with zipfile.ZipFile(file, "w") as archive:
-            for name, array in arrays.items():
+            for name, array in sorted(arrays.items()):
                 info = zipfile.ZipInfo(f"{name}.npy")  # of 1980, whatever the time
                 with archive.open(info, "w", force_zip64=True) as member:
                     npy.write_array(member, np.asanyarray(array), allow_pickle=False)

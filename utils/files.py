@@ -22,8 +22,10 @@ def write_whole(path, write):
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:
+            error.filename = str(path)  # a full disk is told without
         raise
     sync_directory(path.parent)
 
