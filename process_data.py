@@ -221,8 +221,8 @@ def run(args):
     for reason, count in Counter(tally.skipped.values()).most_common():
         print(f"left out: {count} x {reason}")
     size = store.bytes_on_disk()
-    each = size / len(store)
-    print(f"{args.out}: {len(store)} clips, {size / 2**20:.1f} MiB, {each:.0f} bytes a clip")
+    room = f", {size / 2**20:.1f} MiB, {size / len(store):.0f} bytes a clip" if size else ""
+    print(f"{args.out}: {len(store)} clips{room}")
 
 
 @one_line

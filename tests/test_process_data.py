@@ -312,3 +312,14 @@ def test_strict(tmp_path):
     done = process_data(*command, "--strict")
     assert done.returncode == 2 and "notes.txt: neither picture nor film" in done.stderr
     assert process_data(*command).returncode == 0
+
+
+def test_a_store_at_a_url(images, made, tmp_path):
+    url = f"file://{tmp_path}/clips"
+    arguments = ("--images", images, "-o", url, "--workers", 2)
+    done = process_data("-n", 3000, *arguments)
+    assert done.returncode == 0 and done.stdout.endswith(f"{url}: 3000 clips\n"), done.stderr
+    assert same_files(made[0], tmp_path / "clips")
+    assert process_data("-n", 10, *arguments).returncode == 2
+    assert process_data("-n", 10, *arguments, "--overwrite").returncode == 0
+    assert len(ClipStore.open(url)) == 10

@@ -8,7 +8,7 @@ import os
 import av
 import numpy as np
 
-from utils.frames import MAX_PIXELS, BadFrame, Video
+from utils.frames import MAX_PIXELS, BadFrame, Video, describe_error
 
 ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv", ".flv")
 # A file may not send the reader elsewhere, as a playlist named film.mp4 would.
@@ -134,7 +134,7 @@ def decode_from(path, index, begin):
                 damage = BadFrame(path, f"frame {number} is damaged")
             elif frame.key_frame:
                 damage = None
-            yield number, damage or upright(frame)
+            yield number, damage or to_pixels(path, number, frame)
 
 
 def decode_all(container, stream):
@@ -147,6 +147,14 @@ def decode_all(container, stream):
                 yield error
     except av.FFmpegError as error:
         yield error
+
+
+def to_pixels(path, number, frame):
+    """The pixels of a decoded frame, or a BadFrame."""
+    try:
+        return upright(frame)
+    except Exception as error:  # a damaged header may ask for what FFmpeg cannot convert
+        return BadFrame(path, f"frame {number} cannot be converted ({describe_error(error)})")
 
 
 def upright(frame):

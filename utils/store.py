@@ -204,7 +204,9 @@ class ClipStore:
         self._write_metadata({**self.metadata, "shape": shape, "attributes": attributes})
 
     def bytes_on_disk(self):
-        """Size of all files of a local store."""
+        """Size of all files of a local store; None at a URL."""
+        if "://" in str(self.path):
+            return None
         return sum(file.stat().st_size for file in Path(self.path).rglob("*") if file.is_file())
 
     def clear(self):
