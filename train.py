@@ -11,26 +11,17 @@ from utils.usage import Help
 AT_LEAST = {"iterations": 1, "batch_size": 1, "alpha": 1, "seed": 0, "rollbacks": 0}
 AT_LEAST |= {"snapshot_every": 1, "report_every": 1, "validate_every": 1, "clip_gradients": 0}
 AT_LEAST |= {"lr_gen": 0, "lr_dis": 0, "minutes": 0}
-OF_THE_COMMAND = (
-    "gpu",
-    "resume",
-    "load",
-    "out",
-    "minutes",
-)  # options that -r does not take from the run
+OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes the others from the run
+STATUS = """exit status: 0 trained, 2 a mistake or a file that cannot be written, 3 NaN or infinity,
+130 Ctrl-C, 143 SIGTERM; after these two all is saved for -r to go on"""
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
+    parser = argparse.ArgumentParser(description=__doc__, epilog=STATUS, formatter_class=Help)
     add = parser.add_argument
     add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     add("-r", "--resume", action="store_true", help="go on from the newest good snapshot in --out")
-    add(
-        "-l",
-        "--load",
-        metavar="FILE",
-        help="start from the generator of this model, snapshot or .safetensors file",
-    )
+    add("-l", "--load", metavar="FILE", help="start from a model, a snapshot or .safetensors")
     add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, help="clips to train on")
     add("--test-data", default=constants.TEST_CLIPS_DIR, help="clips to validate on")
     add("-o", "--out", default=constants.RESULT_DIR, help="directory of the run")
@@ -59,20 +50,10 @@ def parse(argv):
         "--loss", default=constants.LOSS, help="weights of l1, l2, mse, bce, gdl, ssim, adversarial"
     )
     add("--alpha", type=float, default=constants.ALPHA, help="exponent of the gdl loss")
+    clip, rollbacks = constants.CLIP_GRADIENTS, constants.ROLLBACKS
+    add("--clip-gradients", type=float, default=clip, help="norm to shorten them to; 0 leaves them")
     add(
-        "--clip-gradients",
-        type=float,
-        default=constants.CLIP_GRADIENTS,
-        metavar="NORM",
-        help="shorten the gradient of a network to this; 0 leaves it",
-    )
-    add(
-        "--rollbacks",
-        type=int,
-        default=constants.ROLLBACKS,
-        metavar="N",
-        help="how often a run "
-        "that meets NaN or infinity goes back to its last snapshot with half the learning rates",
+        "--rollbacks", type=int, default=rollbacks, help="to the last snapshot on NaN, rates halved"
     )
     add("--seed", type=int, default=constants.SEED, help="of the first weights and the batches")
     add("--keep-going", action="store_true", help="train on where a file cannot be written")
