@@ -1,4 +1,4 @@
-"""The video prediction network of the seeds, its first implementation: a stack of ConvLSTMs."""
+"""The video prediction network of the project's brief, first implementation: a stack of ConvLSTMs."""
 
 from models.blocks import enlarging, to_frames
 from models.convlstm import NormalisedConvLSTM, Stack
@@ -12,7 +12,7 @@ def build(history, horizon, channels, size, width="paper"):
     """ConvLSTMs at full size, each batch normalised, a transposed convolution, sigmoid.
 
     After the past it goes on with the frames that it predicts.  width: "paper" for the feature maps
-    of the seeds, "small" for an eighth of them.
+    of the brief, "small" for an eighth of them.
     """
     *_, last = maps = MAPS[width]
     inputs = channels, *maps

@@ -1,4 +1,4 @@
-"""The video prediction network of the seeds, its second implementation: an LSTM between frames."""
+"""The video prediction network of the project's brief, second implementation: an LSTM between frames."""
 
 from models.blocks import convolution, deconvolution, enlarging, to_frames
 from models.convlstm import ConvLSTM
@@ -12,11 +12,11 @@ UNITS = {"paper": 256, "small": 32}
 def build(history, horizon, channels, size, width="paper"):
     """Convolutions on each frame, an LSTM that encodes, another that decodes, back up, sigmoid.
 
-    The seeds flatten the last maps for the LSTM, which ties it to one frame size, then apply the
+    The brief flattens the last maps for the LSTM, which ties it to one frame size, then applies the
     decoding one after the transposed convolutions, which cannot run.  Here an LSTM of as many units
     stands at each place of the last maps, sharing its weights, before the transposed convolutions.
 
-    width: "paper" for the feature maps of the seeds, "small" for an eighth of them.
+    width: "paper" for the feature maps of the brief, "small" for an eighth of them.
     """
     a, b, c, d = MAPS[width]
     units = UNITS[width]

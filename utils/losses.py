@@ -44,7 +44,7 @@ def bce(logits, target):
 def pixel_bce(predicted, true):
     """Mean binary cross-entropy of pixels taken as chances, [-1, 1] standing for [0, 1].
 
-    The loss of the seeds' VPN.  A pixel that is surely wrong costs no more than log(1 / EPSILON).
+    The loss of the brief's VPN.  A pixel that is surely wrong costs no more than log(1 / EPSILON).
     """
     chance = F.clip((predicted + 1) / 2, EPSILON, 1 - EPSILON)
     target = (true + 1) / 2

@@ -1,0 +1,42 @@
+"""The README says what is there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import models
+from utils.losses import LOSSES
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("arch", sorted(models.builders()))
+def test_every_architecture_is_in_the_table(arch):
+    assert re.search(rf"^\|[^|]*\b{arch}\b", README, re.MULTILINE)
+
+
+def test_every_loss_is_named():
+    named = re.search(r"weighs the losses \(([^)]*)\)", README)[1]
+    assert set(re.split(r",\s+", named)) == {*LOSSES, "adversarial"}
+
+
+def test_every_link_to_a_file_leads_to_one():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_option_it_shows_exists():
+    scripts = [*ROOT.glob("*.py"), *ROOT.glob("data/*.py")]
+    helps = [[sys.executable, script, "--help"] for script in scripts if script.stem != "constants"]
+    told = "".join(subprocess.run(h, capture_output=True, text=True).stdout for h in helps)
+    shown = set(re.findall(r"`(?:[^`]*\s)?(--[a-z][a-z-]+)", README))
+    assert {option for option in shown if option not in told} <= {"--help"}
+
+
+def test_ci_calls_its_test_command():
+    assert "make test" in README and "make test" in (ROOT / ".ci" / "run").read_text()
