@@ -34,7 +34,7 @@ for case in range(cases):
     broken = np.frombuffer(whole[path], np.uint8).copy()
     places = rng.integers(len(broken), size=rng.integers(1, 6))
     broken[places] ^= rng.integers(1, 256, len(places), dtype=np.uint8)
-    if case % 5 == 0:
+    if rng.random() < 0.2:
         broken = broken[: rng.integers(len(broken))]
     print(case, path.name, file=sys.stderr, flush=True)
     path.write_bytes(broken.tobytes())

@@ -263,5 +263,13 @@ class ClipStore:
             "store_data_equal_to_fill_value": True,
             "recheck_cached_data": "open",
         }
-        context = tensorstore.Context({"cache_pool": {"total_bytes_limit": INDEX_CACHE_BYTES}})
+        context = tensorstore.Context(
+            {
+                "cache_pool": {"total_bytes_limit": INDEX_CACHE_BYTES},
+                # A batch is read faster than threads hand each other its clips: 21,500 clips in
+                # a second of the processor, 14,000 with as many threads as cores.
+                "data_copy_concurrency": {"limit": 1},
+                "file_io_concurrency": {"limit": 1},
+            }
+        )
         return tensorstore.open(spec, open=True, assume_metadata=True, context=context).result()
