@@ -1,4 +1,4 @@
-"""The video prediction network of the project's brief, first implementation: a stack of ConvLSTMs."""
+"""The first video prediction network of the brief: a stack of ConvLSTMs."""
 
 from models.blocks import enlarging, to_frames
 from models.convlstm import NormalisedConvLSTM, Stack

@@ -1,4 +1,4 @@
-"""The video prediction network of the project's brief, second implementation: an LSTM between frames."""
+"""The second video prediction network of the brief: an LSTM between frames."""
 
 from models.blocks import convolution, deconvolution, enlarging, to_frames
 from models.convlstm import ConvLSTM
