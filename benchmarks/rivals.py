@@ -61,9 +61,18 @@ def serve(pipe, prepare, arguments):
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
-def ratio(report, quantity):
-    """Ours over PyTorch's: below 1, ours needs less."""
-    return round(report["ours"][quantity] / report["pytorch"][quantity], 3)
+def ratio(report, quantity, rival="pytorch"):
+    """Ours over the rival's: below 1, ours needs less."""
+    return round(report["ours"][quantity] / report[rival][quantity], 3)
+
+
+def surroundings():
+    """What else decides how fast it is: versions, how idle threads wait, the machine's load."""
+    return {
+        "versions": versions(),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def versions():

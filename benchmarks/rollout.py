@@ -55,8 +55,9 @@ def main():
     sides = {"ours": ours, "pytorch": theirs}
     report = rivals.compete(sides, arguments, options.repeats, options.threads)
     report["ratio"] = rivals.ratio(report, "median_s")
+    report["cpu_ratio"] = rivals.ratio(report, "cpu_s")
     report["peak_rss_ratio"] = rivals.ratio(report, "peak_rss_mib")
-    print(json.dumps(report | vars(options) | {"versions": rivals.versions()}))
+    print(json.dumps(report | vars(options) | rivals.surroundings()))
 
 
 if __name__ == "__main__":

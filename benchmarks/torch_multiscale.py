@@ -116,37 +116,46 @@ def split(clips, history):
     return scales(frames[:, :history].flatten(1, 2)), scales(frames[:, history:].flatten(1, 2))
 
 
+def autocast(dtype):
+    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
 def descend(optimizer, loss):
     loss.backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 
 
-def generator_step(gen, gen_optimizer, clips, history):
+def generator_step(gen, gen_optimizer, clips, history, dtype=torch.float32):
     """Train the generator alone -> its loss."""
     pasts, reals = split(clips, history)
-    loss = likeness(gen.pyramid(pasts), reals)
+    with autocast(dtype):
+        loss = likeness(gen.pyramid(pasts), reals)
     descend(gen_optimizer, loss)
     return loss.item()
 
 
-def adversarial_step(gen, dis, gen_optimizer, dis_optimizer, clips, history, weight):
+def adversarial_step(
+    gen, dis, gen_optimizer, dis_optimizer, clips, history, weight, dtype=torch.float32
+):
     """Train the discriminators, then the generator, scored by them -> the losses of both."""
     pasts, reals = split(clips, history)
-    fakes = gen.pyramid(pasts)
+    with autocast(dtype):
+        fakes = gen.pyramid(pasts)
 
-    dis_loss = 0
-    for judge, past, real, fake in zip(dis, pasts, reals, fakes, strict=True):
-        both = torch.cat([torch.cat([past, real], 1), torch.cat([past, fake.detach()], 1)])
-        of_real, of_fake = judge(both).chunk(2)
-        dis_loss += bce(of_real, 1.0) + bce(of_fake, 0.0)
+        dis_loss = 0
+        for judge, past, real, fake in zip(dis, pasts, reals, fakes, strict=True):
+            both = torch.cat([torch.cat([past, real], 1), torch.cat([past, fake.detach()], 1)])
+            of_real, of_fake = judge(both).chunk(2)
+            dis_loss += bce(of_real, 1.0) + bce(of_fake, 0.0)
     descend(dis_optimizer, dis_loss)
 
     dis.requires_grad_(False)  # their weights' gradients are of no use now
-    scored = zip(dis, pasts, fakes, strict=True)
-    adv = sum(bce(judge(torch.cat([past, fake], 1)), 1.0) for judge, past, fake in scored)
+    with autocast(dtype):
+        scored = zip(dis, pasts, fakes, strict=True)
+        adv = sum(bce(judge(torch.cat([past, fake], 1)), 1.0) for judge, past, fake in scored)
+        gen_loss = likeness(fakes, reals) + weight * adv
     dis.requires_grad_(True)
-    gen_loss = likeness(fakes, reals) + weight * adv
     descend(gen_optimizer, gen_loss)
     return gen_loss.item(), dis_loss.item()
 

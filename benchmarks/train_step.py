@@ -1,6 +1,7 @@
 """How long a training step of the multi-scale GAN takes, ours beside PyTorch's, on the CPU."""
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import rivals
 
 HISTORY, HORIZON, CHANNELS, PATCH = 4, 1, 3, 32
+SGEMM = 2048  # rows, columns of the product whose speed is the machine's peak
 RATE_GEN, RATE_DIS, WEIGHT_ADV = 2e-4, 2e-5, 0.05
 
 
@@ -21,8 +23,21 @@ def clips(batch):
     return np.random.default_rng(0).integers(0, 256, (batch, *shape), np.uint8)
 
 
-def ours(width, batch, adversarial):
+def ours(width, batch, adversarial, dtype):
     """A function that makes one training step, as train.py would."""
+    from utils.stack import onednn
+
+    update = updater(width, batch, adversarial).update
+
+    def step():
+        with onednn.using_dtype(dtype):
+            update()
+
+    return step
+
+
+def updater(width, batch, adversarial):
+    """The updater of train.py on one batch."""
     import models
     from models.discriminators import Discriminators
     from utils.batches import to_past_and_future
@@ -42,30 +57,54 @@ def ours(width, batch, adversarial):
     shared = terms, to_past_and_future(gen.history), chainer.get_device("@numpy")
     gen_optimizer = chainer.optimizers.Adam(RATE_GEN).setup(gen)
     if not adversarial:
-        return PredictionUpdater(OneBatch(), gen_optimizer, *shared).update
+        return PredictionUpdater(OneBatch(), gen_optimizer, *shared)
     sizes = [[n // factor for n in size] for factor in gen.factors]
     dis = Discriminators(sizes, *shape, width)
     optimizers = gen_optimizer, chainer.optimizers.Adam(RATE_DIS).setup(dis)
-    return AdversarialUpdater(OneBatch(), *optimizers, WEIGHT_ADV, *shared).update
+    return AdversarialUpdater(OneBatch(), *optimizers, WEIGHT_ADV, *shared)
 
 
-def theirs(width, batch, adversarial):
+def theirs(width, batch, adversarial, dtype):
     """A function that makes the same step in PyTorch."""
     import torch
 
     from benchmarks import torch_multiscale
 
-    shape = HISTORY, HORIZON, CHANNELS
+    shape, dtype = (HISTORY, HORIZON, CHANNELS), getattr(torch, dtype)
     gen = torch_multiscale.Generator(width, *shape)
     gen_optimizer = torch.optim.Adam(gen.parameters(), RATE_GEN, fused=True)
     data = torch.from_numpy(clips(batch))
     if not adversarial:
-        return lambda: torch_multiscale.generator_step(gen, gen_optimizer, data, HISTORY)
+        return lambda: torch_multiscale.generator_step(gen, gen_optimizer, data, HISTORY, dtype)
     dis = torch_multiscale.discriminators(width, *shape, PATCH)
     dis_optimizer = torch.optim.Adam(dis.parameters(), RATE_DIS, fused=True)
     return lambda: torch_multiscale.adversarial_step(
-        gen, dis, gen_optimizer, dis_optimizer, data, HISTORY, WEIGHT_ADV
+        gen, dis, gen_optimizer, dis_optimizer, data, HISTORY, WEIGHT_ADV, dtype
     )
+
+
+def theirs_in_float32(width, batch, adversarial, dtype):
+    return theirs(width, batch, adversarial, "float32")
+
+
+def sgemm(*_):
+    """A function that multiplies two matrices by oneDNN."""
+    import numpy as np
+
+    from utils.stack import products
+
+    a, b = np.random.default_rng(0).standard_normal((2, SGEMM, SGEMM), np.float32)
+    return functools.partial(products.multiply, a, b, np.empty_like(a))
+
+
+def operations(*arguments):
+    """Additions, multiplications of a step's convolutions and matrix products, done directly."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    step = theirs(*arguments)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
 
 
 def main():
@@ -73,17 +112,30 @@ def main():
     add = parser.add_argument
     add("--width", choices=("paper", "small"), default="paper")
     add("--batch", type=int, default=8)
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
     add("--no-adversarial", action="store_true", help="train the generator alone")
     add("--repeats", type=int, default=10, help="steps of each side, in turns")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
     options = parser.parse_args()
 
-    arguments = options.width, options.batch, not options.no_adversarial
-    sides = {"ours": ours, "pytorch": theirs}
+    arguments = options.width, options.batch, not options.no_adversarial, options.dtype
+    sides = {"ours": ours, "pytorch": theirs, "sgemm": sgemm}
+    if options.dtype == "bfloat16":
+        sides["pytorch_float32"] = theirs_in_float32
     report = rivals.compete(sides, arguments, options.repeats, options.threads)
     report["ratio"] = rivals.ratio(report, "median_s")
+    if options.dtype == "bfloat16":
+        report["ratio_to_float32"] = rivals.ratio(report, "median_s", "pytorch_float32")
+    report["cpu_ratio"] = rivals.ratio(report, "cpu_s")
     report["peak_rss_ratio"] = rivals.ratio(report, "peak_rss_mib")
-    print(json.dumps(report | vars(options) | {"versions": rivals.versions()}))
+    report["gflop"] = round(operations(*arguments) / 1e9, 1)
+    # By the processor's time, which other programs do not lengthen.
+    peak = 2e-9 * SGEMM**3 / report["sgemm"]["cpu_s"]
+    for side in ("ours", "pytorch"):  # above 1 by fewer operations than the direct way's
+        share = report["gflop"] / report[side]["cpu_s"] / peak
+        report[side]["share_of_sgemm_peak"] = round(share, 3)
+    report["sgemm"]["gflop_per_cpu_s"] = round(peak, 1)
+    print(json.dumps(report | vars(options) | rivals.surroundings()))
 
 
 if __name__ == "__main__":

@@ -112,11 +112,18 @@ def test_generators_agree_on_a_frame_that_is_no_multiple_of_theirs():
     np.testing.assert_allclose(ours.reshape(theirs.shape), theirs.numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("arguments", [("train_step.py",), ("rollout.py", "--size", "20", "16")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train_step.py", "--width=small", "--batch=2"),
+        ("rollout.py", "--width=small", "--size", "20", "16"),
+        ("convlstm.py", "--channels=4", "--size=8"),
+    ],
+)
 def test_scripts_print_one_line_of_json(arguments):
     script, *options = arguments
-    command = [sys.executable, ROOT / "benchmarks" / script, "--width", "small", "--repeats", "1"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    command = [sys.executable, ROOT / "benchmarks" / script, "--repeats=1", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     report = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
     for side in ("ours", "pytorch"):
@@ -125,3 +132,14 @@ def test_scripts_print_one_line_of_json(arguments):
     assert report["ratio"] == pytest.approx(
         report["ours"]["median_s"] / report["pytorch"]["median_s"], abs=0.01
     )
+
+
+def test_bfloat16_step_is_near_the_one_in_float32():
+    nets, same = networks()
+    _, theirs = sgd(nets, same)
+    clips = torch.from_numpy(CLIPS)
+    exact = pytorch.adversarial_step(*same, *theirs, clips, SHAPE[0], WEIGHT_ADV)
+    _, same = networks()
+    _, theirs = sgd(nets, same)
+    near = pytorch.adversarial_step(*same, *theirs, clips, SHAPE[0], WEIGHT_ADV, torch.bfloat16)
+    assert near != exact and near == pytest.approx(exact, rel=0.02)
