@@ -46,7 +46,7 @@ def step_movement(change, size, dtype):
     whose top left pixel is (y, x).
     """
     energy = np.zeros(change.shape[:2], dtype)
-    busy = np.flatnonzero(change.reshape(len(change), -1).any(axis=1))  # few rows, as a rule
+    busy = np.flatnonzero(change.any(axis=(1, 2)))  # few rows, as a rule
     squares = np.square(change[busy], dtype=np.uint16)
     total = squares[..., 0].astype(dtype)
     for channel in range(1, change.shape[2]):  # 7 times as fast as sum(axis=2)
