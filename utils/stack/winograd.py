@@ -18,7 +18,7 @@ from utils.stack.products import copy, multiply
 POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2  # the eighth is infinity
 TILE = len(POINTS) + 1  # rows, columns
 ONES = TILE + 1  # the place of point (1, 1): what is added there is added to every output
-AT_ONCE = 256  # tiles; what they become stays near the processor
+AT_ONCE = 128  # tiles; what they become stays near the processor
 MOVE = 90  # multiplications take as long as one number's way to the points or back (measured)
 
 
@@ -46,6 +46,7 @@ def aligned(array):
 
 
 def room(name, *shape):
+    """A temporary, good until the next of its name: "operands" and "points" take turns."""
     return dnnl.thread().rooms[name].array(*shape)
 
 
@@ -104,10 +105,10 @@ class Tiling:
                     slice(row, min(row + rows, self.rows)),
                 )
 
-    def images_at_points(self, images, part, name):
+    def images_at_points(self, images, part):
         """The tiles of images (B, C, H, W), (64, tiles, C)."""
         tiles = self.cut(images, part, TILE, self.pad)
-        found = room(name, TILE**2, tiles.shape[1])
+        found = room("points", TILE**2, tiles.shape[1])
         multiply(self.to_points, tiles, found)
         return found.reshape(TILE**2, -1, images.shape[1])
 
@@ -132,7 +133,7 @@ class Tiling:
         copy(images[:, :, inside[0], inside[1]].transpose(0, 2, 3, 1), framed[:, y, x])
 
         image, down, right, channel = framed.strides
-        tiles = room("tiles", size, size, number, *counts, channels)
+        tiles = room("operands", size, size, number, *counts, channels)
         steps = down, right, image, self.step * down, self.step * right, channel
         np.copyto(tiles, np.lib.stride_tricks.as_strided(framed, tiles.shape, steps))
         return tiles.reshape(size**2, -1)
@@ -172,13 +173,13 @@ class Forward:
         channels = factors.shape[2]
         outputs = dnnl.empty((t.batch, channels, t.rows * t.step, t.columns * t.step))
         for part in t.parts():
-            points = t.images_at_points(images, part, "points")
-            products = room("products", TILE**2, points.shape[1], channels)
+            points = t.images_at_points(images, part)
+            products = room("operands", TILE**2, points.shape[1], channels)
             multiply(points, factors, products)
             if bias is not None:
                 products[ONES] += bias
             products = products.reshape(TILE**2, -1)
-            tiles = room("tiles", t.step**2, products.shape[1])
+            tiles = room("points", t.step**2, products.shape[1])
             multiply(t.from_points, products, tiles)
             t.paste(tiles, part, outputs)
         return np.ascontiguousarray(outputs[:, :, : t.size[0], : t.size[1]])
@@ -210,9 +211,9 @@ class WeightGradient:
         maps = self.shape[:2]
         total = room("weights", TILE**2, *maps)
         for number, part in enumerate(t.parts()):
-            points = t.images_at_points(images, part, "points")
+            points = t.images_at_points(images, part)
             tiles = t.cut(gradient, part, t.step, (0, 0))
-            slopes = room("products", TILE**2, tiles.shape[1])
+            slopes = room("slopes", TILE**2, tiles.shape[1])
             multiply(self.to_points, tiles, slopes)
             slopes = slopes.reshape(TILE**2, -1, maps[0])
             multiply(slopes.transpose(0, 2, 1), points, total, add=number > 0)
