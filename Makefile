@@ -6,6 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 DEMO := demo
+BOARD := leaderboard
 
 # Chainer's build needs an old setuptools: pip obeys the first name up to 25.2, the second after.
 export PIP_CONSTRAINT := build-constraints.txt
@@ -13,7 +14,7 @@ export PIP_BUILD_CONSTRAINT := build-constraints.txt
 export PIP_USE_PEP517 := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check format lock clean
+.PHONY: help demo leaderboard test check format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,13 @@ demo: $(INSTALLED)  ## record Ms. Pac-Man, cut clips, train a small network, tes
 	  -d $(DEMO)/trainclips --test-data $(DEMO)/testclips -o $(DEMO)/result
 	$(PY) test.py --load $(DEMO)/result --images $(DEMO)/images/test
 	@echo "Look at $(DEMO)/result/test/contact_sheet.png, the GIFs beside it, $(DEMO)/result/samples.gif"
+
+leaderboard: $(INSTALLED)  ## train all architectures for equal times, compare them: an hour
+	rm -rf $(BOARD)
+	$(PY) data/record_ms_pacman.py --train 8 --test 2 --frames 300 --out $(BOARD)/images/ms-pacman
+	$(PY) data/moving_mnist.py --train 200 --test 4 --frames 40 --out $(BOARD)/images/moving-mnist
+	$(PY) benchmarks/leaderboard.py $(BOARD) --minutes 1 --report docs/leaderboard.md \
+	  --images ms-pacman=$(BOARD)/images/ms-pacman moving-mnist=$(BOARD)/images/moving-mnist
 
 test: $(INSTALLED)  ## run the tests, print their coverage
 	$(PY) -m pytest --cov
@@ -47,7 +55,7 @@ lock: $(INSTALLED)  ## write requirements.lock anew with the newest versions
 	  requirements.txt requirements-dev.txt requirements-pacman.txt -o requirements.lock
 
 clean:  ## remove what make made
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) $(BOARD)
 
 # Where Debian keeps ensurepip in a package of its own, the system's pip installs the first pip.
 $(INSTALLED): requirements.lock build-constraints.txt
