@@ -18,19 +18,19 @@ from utils.stack.products import copy, multiply
 POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2  # the eighth is infinity
 TILE = len(POINTS) + 1  # rows, columns
 ONES = TILE + 1  # the place of point (1, 1): what is added there is added to every output
+GAP = 16  # numbers, a cache line
 AT_ONCE = 128  # tiles; what they become stays near the processor
-MOVE = 90  # multiplications take as long as one number's way to the points or back (measured)
+MOVE = 70  # multiplications take as long as one number's way to the points or back (measured)
 
 
 @functools.cache
 def transforms(kernel):
-    """Matrices that act on flattened tiles from the left, float32: of images (64, 64), of weights
-    (64, kernel**2), of outputs (step**2, 64)."""
+    """Matrices for one axis of a tile, float32: of images (8, 8), weights (8, kernel), outputs
+    (step, 8)."""
     scale = [np.prod([p - q for q in POINTS if q != p]) for p in POINTS]
     scale = np.abs([*scale, 1])[:, None]
     images = np.linalg.inv(powers(TILE)).T * scale
-    sides = images, powers(kernel) / scale, powers(TILE - kernel + 1).T
-    return [aligned(np.kron(side, side)) for side in sides]
+    return [aligned(m) for m in (images, powers(kernel) / scale, powers(TILE - kernel + 1).T)]
 
 
 def powers(count):
@@ -46,8 +46,35 @@ def aligned(array):
 
 
 def room(name, *shape):
-    """A temporary, good until the next of its name: "operands" and "points" take turns."""
+    """A temporary, good until the next of its name."""
     return dnnl.thread().rooms[name].array(*shape)
+
+
+class Maps:
+    """Tiles of `side` x `side` numbers, each number a row of the tiles' channels.
+
+    Rows are longer than what is in them: with powers of two between them they would push each
+    other out of the cache.
+    """
+
+    def __init__(self, name, side, tiles, channels):
+        self.side, self.tiles, self.channels = side, tiles, channels
+        self.rows = room(name, side, side, tiles * (channels + GAP) + GAP)
+
+    def all(self):
+        """(side**2, tiles, channels)"""
+        step = self.channels + GAP
+        rows = self.rows.reshape(self.side**2, -1)[:, : self.tiles * step]
+        return rows.reshape(self.side**2, self.tiles, step)[..., : self.channels]
+
+    def transformed(self, matrix, name):
+        """matrix @ each tile @ matrix.T"""
+        (side, _), row = matrix.shape, self.rows.shape[2]
+        half = room("between", side, self.side, row)
+        multiply(matrix, self.rows.reshape(self.side, -1), half.reshape(side, -1))
+        found = Maps(name, side, self.tiles, self.channels)
+        multiply(matrix.reshape(1, side, -1), half, found.rows)
+        return found
 
 
 def pays(direction, geometry):
@@ -92,7 +119,8 @@ class Tiling:
         self.batch, _, *self.size = geometry.outputs
         self.pad = geometry.pad
         self.rows, self.columns = (-(-n // self.step) for n in self.size)
-        self.to_points, self.weights_to_points, self.from_points = transforms(self.kernel)
+        self.to_points, weights_to_points, self.from_points = transforms(self.kernel)
+        self.weights_to_points = aligned(np.kron(weights_to_points, weights_to_points))
 
     def parts(self):
         """Yield (images, rows of tiles) as slices, AT_ONCE tiles together if they can be cut so."""
@@ -106,14 +134,11 @@ class Tiling:
                 )
 
     def images_at_points(self, images, part):
-        """The tiles of images (B, C, H, W), (64, tiles, C)."""
-        tiles = self.cut(images, part, TILE, self.pad)
-        found = room("points", TILE**2, tiles.shape[1])
-        multiply(self.to_points, tiles, found)
-        return found.reshape(TILE**2, -1, images.shape[1])
+        """The tiles of images (B, C, H, W), as Maps."""
+        return self.cut(images, part, TILE, self.pad).transformed(self.to_points, "points")
 
     def cut(self, images, part, size, pad):
-        """Tiles of size x size, zero beyond the edges, (size**2, tiles * C)."""
+        """Tiles of size x size, zero beyond the edges, as Maps."""
         batch, rows = part
         images = images[batch]
         number, channels, *edges = images.shape
@@ -133,18 +158,20 @@ class Tiling:
         copy(images[:, :, inside[0], inside[1]].transpose(0, 2, 3, 1), framed[:, y, x])
 
         image, down, right, channel = framed.strides
-        tiles = room("operands", size, size, number, *counts, channels)
+        tiles = Maps("operands", size, number * math.prod(counts), channels)
+        shape = size, size, number, *counts, channels
         steps = down, right, image, self.step * down, self.step * right, channel
-        np.copyto(tiles, np.lib.stride_tricks.as_strided(framed, tiles.shape, steps))
-        return tiles.reshape(size**2, -1)
+        source = np.lib.stride_tricks.as_strided(framed, shape, steps)
+        np.copyto(tiles.all().reshape(shape), source)
+        return tiles
 
     def paste(self, tiles, part, outputs):
-        """Put (step**2, tiles * C) into outputs (B, C, rows * step, columns * step)."""
+        """Put Maps of the outputs into (B, C, rows * step, columns * step)."""
         batch, rows = part
         outputs = outputs[batch, :, rows.start * self.step : rows.stop * self.step]
         number, channels = outputs.shape[:2]
         counts = rows.stop - rows.start, self.columns
-        tiles = tiles.reshape(self.step, self.step, number, *counts, channels)
+        tiles = tiles.all().reshape(self.step, self.step, number, *counts, channels)
         image, channel, down, right = outputs.strides
         shape = number, channels, counts[0], self.step, counts[1], self.step
         steps = image, channel, self.step * down, down, self.step * right, right
@@ -174,14 +201,11 @@ class Forward:
         outputs = dnnl.empty((t.batch, channels, t.rows * t.step, t.columns * t.step))
         for part in t.parts():
             points = t.images_at_points(images, part)
-            products = room("operands", TILE**2, points.shape[1], channels)
-            multiply(points, factors, products)
+            products = Maps("operands", TILE, points.tiles, channels)
+            multiply(points.all(), factors, products.all())
             if bias is not None:
-                products[ONES] += bias
-            products = products.reshape(TILE**2, -1)
-            tiles = room("points", t.step**2, products.shape[1])
-            multiply(t.from_points, products, tiles)
-            t.paste(tiles, part, outputs)
+                products.all()[ONES] += bias
+            t.paste(products.transformed(t.from_points, "points"), part, outputs)
         return np.ascontiguousarray(outputs[:, :, : t.size[0], : t.size[1]])
 
 
@@ -212,11 +236,8 @@ class WeightGradient:
         total = room("weights", TILE**2, *maps)
         for number, part in enumerate(t.parts()):
             points = t.images_at_points(images, part)
-            tiles = t.cut(gradient, part, t.step, (0, 0))
-            slopes = room("slopes", TILE**2, tiles.shape[1])
-            multiply(self.to_points, tiles, slopes)
-            slopes = slopes.reshape(TILE**2, -1, maps[0])
-            multiply(slopes.transpose(0, 2, 1), points, total, add=number > 0)
+            slopes = t.cut(gradient, part, t.step, (0, 0)).transformed(self.to_points, "slopes")
+            multiply(slopes.all().transpose(0, 2, 1), points.all(), total, add=number > 0)
         result = dnnl.empty(self.shape)
         multiply(
             total.reshape(TILE**2, -1).T, t.weights_to_points, result.reshape(maps[0] * maps[1], -1)
