@@ -79,8 +79,8 @@ def read_options(out):
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(
-            f"{path}: not the options of a run, or altered since; restore it, or remove it and give "
-            "train.py -r the options anew"
+            f"{path}: not the options of a run, or altered since; restore it, or remove it and "
+            "give train.py -r the options anew"
         ) from None
     return record
 
