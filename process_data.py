@@ -1,6 +1,5 @@
 """Cut training or test clips out of videos: films, folders of frames, arrays."""
 
-import argparse
 import math
 import os
 import sys
@@ -8,32 +7,8 @@ from collections import Counter
 
 import constants
 from utils.errors import UserError, one_line
-from utils.usage import Help
+from utils.usage import Parser, number, whole
 from utils.workers import cores, workers
-
-
-def whole(least):
-    """An argument type: an integer of at least `least`."""
-
-    def integer(text):
-        if int(text) < least:
-            raise ValueError
-        return int(text)
-
-    integer.__name__ = f"whole number from {least} up"  # argparse puts it into its message
-    return integer
-
-
-def number(most):
-    """An argument type: a finite number from 0 to `most`."""
-
-    def real(text):
-        if not (0 <= float(text) <= most and float(text) < math.inf):
-            raise ValueError
-        return float(text)
-
-    real.__name__ = f"number from 0 to {most:g}" if most < math.inf else "number from 0 up"
-    return real
 
 
 def axes(text):
@@ -45,11 +20,11 @@ def axes(text):
 
 AXES = ("NTHW", "THWC", "NTHWC")
 axes.__name__ = f"order of {', '.join(AXES)}"
-share = number(1)
+share = number(0, 1)
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("-n", "--clips", type=whole(1), default=constants.CLIPS, help="how many to make")
     add("--split", choices=["train", "test"], default="train", help="sets --images and --out")
@@ -73,7 +48,7 @@ def parse(argv=None):
         "--axes", type=axes, metavar="TNHW", help="of arrays of 4 or 5 axes, where they are unclear"
     )
     movement = "sum of squared differences between successive frames in [-1, 1] to exceed"
-    add("--min-movement", type=number(math.inf), default=constants.MIN_MOVEMENT, help=movement)
+    add("--min-movement", type=number(0), default=constants.MIN_MOVEMENT, help=movement)
     add("--exempt", type=share, default=constants.EXEMPT, help="share that need not move")
     cut = "change of the mean pixel, from 0 to 1, that is a cut, not a motion; 1 keeps all"
     add("--scene-cut", type=share, default=constants.SCENE_CUT, help=cut)

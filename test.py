@@ -1,23 +1,30 @@
 """Predict test videos with trained networks: numbers, GIFs, a contact sheet, a leaderboard."""
 
-import argparse
 from pathlib import Path
 
 import constants
 from utils import rundir
 from utils.errors import UserError, one_line
 from utils.files import reason
-from utils.usage import Help
+from utils.usage import Parser, whole
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
+    parser = Parser(__doc__)
     add = parser.add_argument
     runs = {"nargs": "+", "default": [constants.RESULT_DIR], "metavar": "DIR"}
     add("--load", **runs, help="directories of training runs, or of several such")
     add("--images", default=constants.TEST_DIR, help="videos to predict")
-    add("-f", "--frames", type=int, default=constants.FRAMES, help="how many frames to predict")
-    add("-w", "--windows", type=int, default=constants.WINDOWS, help="places to start in a video")
+    add(
+        "-f", "--frames", type=whole(1), default=constants.FRAMES, help="how many frames to predict"
+    )
+    add(
+        "-w",
+        "--windows",
+        type=whole(1),
+        default=constants.WINDOWS,
+        help="places to start in a video",
+    )
     add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     add("--by", default="psnr", metavar="METRIC", help="what a leaderboard is sorted by")
     add("--area", choices=("whole", "moving"), default="moving", help="where it is measured")
@@ -29,11 +36,7 @@ def parse(argv):
     )
     add("--best", action="store_true", help="test what did best on the test clips, not the last")
     add("--export", metavar="FILE", help="instead, write the network to this .safetensors file")
-    options = parser.parse_args(argv)
-    for name in ("frames", "windows"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} {getattr(options, name)}: must not be below 1")
-    return options
+    return parser.parse_args(argv)
 
 
 @one_line

@@ -6,28 +6,25 @@ import sys
 import constants
 from utils import rundir
 from utils.errors import Diverged, UserError, one_line
-from utils.usage import Help
+from utils.usage import Parser, number, whole
 
-AT_LEAST = {"iterations": 1, "batch_size": 1, "alpha": 1, "seed": 0, "rollbacks": 0}
-AT_LEAST |= {"snapshot_every": 1, "report_every": 1, "validate_every": 1, "clip_gradients": 0}
-AT_LEAST |= {"lr_gen": 0, "lr_dis": 0, "minutes": 0}
 OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes the others from the run
 STATUS = """exit status: 0 trained, 2 a mistake or a file that cannot be written, 3 NaN or infinity,
 130 Ctrl-C, 143 SIGTERM; after these two all is saved for -r to go on"""
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, epilog=STATUS, formatter_class=Help)
-    add = parser.add_argument
+    parser = Parser(__doc__, STATUS)
+    add, rate = parser.add_argument, number(0)
     add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     add("-r", "--resume", action="store_true", help="go on from the newest good snapshot in --out")
     add("-l", "--load", metavar="FILE", help="start from a model, a snapshot or .safetensors")
     add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, help="clips to train on")
     add("--test-data", default=constants.TEST_CLIPS_DIR, help="clips to validate on")
     add("-o", "--out", default=constants.RESULT_DIR, help="directory of the run")
-    add("-n", "--iterations", type=int, default=constants.ITERATIONS, help="when to stop")
-    add("--minutes", type=float, help="when to stop if not all is done by then")
-    add("-b", "--batch-size", type=int, default=constants.BATCH_SIZE, help="clips in a batch")
+    add("-n", "--iterations", type=whole(1), default=constants.ITERATIONS, help="when to stop")
+    add("--minutes", type=number(0), help="when to stop if not all is done by then")
+    add("-b", "--batch-size", type=whole(1), default=constants.BATCH_SIZE, help="clips in a batch")
     add("--arch", default=constants.ARCH, help="architecture: a file of models/")
     add("--pyramid", help="sizes of the scales, such as 4-16-32-64, not by clip size")
     add("--width", choices=("paper", "small"), help="the paper's feature maps or an eighth of them")
@@ -44,20 +41,24 @@ def parse(argv):
         default=constants.DTYPE,
         help="what CPU convolutions multiply; weights and sums stay float32",
     )
-    add("--lr-gen", type=float, default=constants.LR_GEN, help="Adam's rate for the generator")
-    add("--lr-dis", type=float, default=constants.LR_DIS, help="and for the discriminators")
+    add("--lr-gen", type=rate, default=constants.LR_GEN, help="Adam's rate for the generator")
+    add("--lr-dis", type=rate, default=constants.LR_DIS, help="and for the discriminators")
     add(
         "--loss", default=constants.LOSS, help="weights of l1, l2, mse, bce, gdl, ssim, adversarial"
     )
-    add("--alpha", type=float, default=constants.ALPHA, help="exponent of the gdl loss")
+    add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
     clip, rollbacks = constants.CLIP_GRADIENTS, constants.ROLLBACKS
-    add("--clip-gradients", type=float, default=clip, help="norm to shorten them to; 0 leaves them")
+    add("--clip-gradients", type=rate, default=clip, help="norm to shorten them to; 0 leaves them")
+    back = "times to go back to the last snapshot on NaN, rates halved"
+    add("--rollbacks", type=whole(0), default=rollbacks, help=back)
     add(
-        "--rollbacks", type=int, default=rollbacks, help="to the last snapshot on NaN, rates halved"
+        "--seed",
+        type=whole(0, 2**32 - 1),
+        default=constants.SEED,
+        help="of the first weights and the batches",
     )
-    add("--seed", type=int, default=constants.SEED, help="of the first weights and the batches")
     add("--keep-going", action="store_true", help="train on where a file cannot be written")
-    every = {"type": int, "metavar": "N", "help": "iterations between two"}
+    every = {"type": whole(1), "metavar": "N", "help": "iterations between two"}
     add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **every)
     add("--report-every", default=constants.REPORT_EVERY, **every)
     add("--validate-every", default=constants.VALIDATE_EVERY, **every)
@@ -68,10 +69,6 @@ def parse(argv):
         told = rundir.told(options.out, vars(parser.parse_args([])))
         parser.set_defaults(**{k: v for k, v in told.items() if k not in OF_THE_COMMAND})
         options = parser.parse_args(argv)
-    for name, least in AT_LEAST.items():
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must not be below {least}")
     return options
 
 

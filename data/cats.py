@@ -7,7 +7,6 @@ frames of one video, data/images/train/NAME/frame_00001.png to frame_00006.png. 
 beside those folders are cut into their frames. One video in --test goes to data/images/test.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from utils.collection import add_frames, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, read_image
+from utils.usage import Parser
 from utils.videos import find_videos
 
 PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
@@ -47,7 +47,7 @@ def find_animations(root):
 
 @one_line
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of the folders")
     parser.add_argument("--test", type=int, default=10, help="every how manieth is for test (10)")
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")

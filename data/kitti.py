@@ -7,7 +7,6 @@ set06/V000/images, into data/images/{train,test} as second names of the same fil
 recordings are those of the PredNet paper for KITTI, sets 6 to 10 for Caltech.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import add_file, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
+from utils.usage import Parser
 from utils.videos import find_videos
 
 TEST_DRIVES = {"2011_09_26_drive_0104", "2011_09_26_drive_0079", "2011_09_26_drive_0070"}
@@ -40,7 +40,7 @@ def place(folder):
 
 @one_line
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()

@@ -6,7 +6,6 @@ reads KTH/**/person01_boxing_d1_uncomp.avi and writes data/images/{train,test}/b
 person01_boxing_d1_1/frame_00001.png, grey. The file of frame ranges belongs to the data set.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import add_frames, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import Look, warn
+from utils.usage import Parser
 from utils.videos import find_videos
 
 # The data set's own split; training and validation persons are trained on.
@@ -41,7 +41,7 @@ def read_ranges(path):
 
 @one_line
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the films")
     parser.add_argument("--sequences", type=Path, required=True, help="00sequences.txt")
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")

@@ -6,7 +6,6 @@ writes data/images/train/NAME/frame_00001.png for each stack or folder. Cameras 
 their 12 or 16 bits: the darkest 1 in 1000 pixels of a recording become black, the brightest white.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.frames import BadFrame, warn
 from utils.images import open_image
+from utils.usage import Parser
 from utils.videos import find_videos
 
 ENDS = 0.1, 99.9  # percentiles that become black, white
@@ -49,7 +49,7 @@ def stretch(pictures):
 
 @one_line
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
     parser.add_argument("--split", choices=SPLITS, default="train", help="(train)")
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")

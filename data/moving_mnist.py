@@ -7,7 +7,6 @@ published generator (Srivastava, Mansimov, Salakhutdinov, ICML 2015). Without --
 drawn with a font. --published mnist_test_seq.npy puts the published test set beside them.
 """
 
-import argparse
 import gzip
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, add_file, make_room
 from utils.errors import UserError, one_line
-from utils.usage import Help
+from utils.usage import Parser
 
 SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
 DIGITS = 2
@@ -78,7 +77,7 @@ def make_sequence(digits, frames, rng):
 
 @one_line
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=Help)
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--digits", type=Path, help="MNIST's images, idx or idx.gz")
     parser.add_argument("--train", type=int, default=10_000, help="sequences to train on")
     parser.add_argument("--test", type=int, default=1_000, help="sequences to test on")

@@ -6,7 +6,6 @@ writes data/images/train/20150515/frame_00001.png. The number of a colour is the
 255 outside of the radars' range, which becomes dry, too.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from utils.collection import SPLITS, add_frames, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, open_image
+from utils.usage import Parser
 
 OUTSIDE = 255
 
@@ -45,7 +45,7 @@ def usable(paths, pool):
 
 @one_line
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of one sequence")
     parser.add_argument("--split", choices=SPLITS, default="train", help="(train)")
     parser.add_argument("--pool", type=int, default=1, help="pixels that become one, by their most")

@@ -7,7 +7,6 @@ episode is one game, from when things move (after the opening tune) to its end o
 The emulator and the game come with `ale-py` (GPL), which this script alone needs.
 """
 
-import argparse
 import multiprocessing
 import os
 import shutil
@@ -25,7 +24,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.errors import UserError, one_line
-from utils.usage import Help
+from utils.usage import Parser
 
 SPLITS = ("train", "test")
 NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
@@ -133,10 +132,7 @@ def within(flag, least, most, text):
 
 
 def parse():
-    parser = argparse.ArgumentParser(
-        description="Record games of Ms. Pac-Man as frames to learn from (needs ale-py).",
-        formatter_class=Help,
-    )
+    parser = Parser("Record games of Ms. Pac-Man as frames to learn from (needs ale-py).")
     for flag, default, least, most, meaning in (
         ("train", 20, 0, 9999, "episodes to train on"),
         ("test", 5, 0, 9999, "episodes to test on; they never share a seed with train"),

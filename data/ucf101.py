@@ -6,7 +6,6 @@ puts UCF-101/Archery/v_Archery_g01_c01.avi into data/images/{train,test}/Archery
 of the same file where the disk allows.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, add_file, folder_of
 from utils.errors import UserError, one_line
+from utils.usage import Parser
 
 
 def read_list(path):
@@ -31,7 +31,7 @@ def read_list(path):
 
 @one_line
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the classes")
     parser.add_argument("--lists", type=folder_of, required=True, help="folder of the split lists")
     parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1, help="(1)")

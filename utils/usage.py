@@ -1,11 +1,48 @@
-"""How the scripts explain their options."""
+"""How the scripts take their options."""
 
 import argparse
+import math
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells the default of each option that has one to tell; a mistake is one line, status 2."""
+
+    def __init__(self, description, epilog=None):
+        super().__init__(description=description, epilog=epilog, formatter_class=Help)
+
+    def error(self, message):
+        self.exit(2, f"error: {message}; {self.prog} --help tells more\n")
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Tells the default of each option that has one to tell."""
-
     def _get_help_string(self, action):
         silent = action.default is None or action.default is False
         return action.help if silent else super()._get_help_string(action)
+
+
+def whole(least, most=math.inf):
+    """An argument type: an integer from `least` to `most`."""
+
+    def integer(text):
+        if not least <= int(text) <= most:
+            raise ValueError
+        return int(text)
+
+    integer.__name__ = f"whole number {between(least, most)}"  # argparse puts it into its message
+    return integer
+
+
+def number(least, most=math.inf):
+    """An argument type: a finite number from `least` to `most`."""
+
+    def real(text):
+        if not (least <= float(text) <= most and math.isfinite(float(text))):
+            raise ValueError
+        return float(text)
+
+    real.__name__ = f"number {between(least, most)}"
+    return real
+
+
+def between(least, most):
+    return f"from {least} " + (f"to {most}" if most < math.inf else "up")
