@@ -214,6 +214,18 @@ def test_linear_layers(bias):
 
 
 @needs_library
+def test_product_that_onednn_refuses_is_chainers_own(caplog, monkeypatch):
+    def refuse(a, b, out):
+        raise dnnl.Error("unimplemented")
+
+    caplog.set_level(logging.INFO, onednn.__name__)
+    monkeypatch.setattr(onednn.products, "multiply", refuse)
+    ones = np.ones((2, 3), np.float32)
+    assert (F.linear(ones, ones).array == 3).all()
+    assert "unimplemented" in caplog.text
+
+
+@needs_library
 def test_linear_layer_of_another_precision_is_chainers_own(caplog):
     caplog.set_level(logging.INFO, onednn.__name__)
     assert F.linear(random((5, 7)).astype("f8"), random((3, 7)).astype("f8")).dtype == "f8"

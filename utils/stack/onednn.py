@@ -80,14 +80,20 @@ def _preferring(compute, own):
         try:
             _check_library()
             result = compute(self, *_check_arrays(self, inputs))
-        except Unsuitable as obstacle:
-            level, reason = obstacle.args
+        except (Unsuitable, dnnl.Error) as obstacle:
+            level, reason = _level_and_reason(obstacle)
             _log_once(level, f"Chainer's own code computes, not oneDNN: {reason}")
             return own(self, inputs)
         self.retain_inputs((0, 1))
         return (result,)
 
     return forward
+
+
+def _level_and_reason(obstacle):
+    if isinstance(obstacle, Unsuitable):
+        return obstacle.args
+    return logging.INFO, str(obstacle)
 
 
 def _convolution(node, x, W, b=None):
@@ -130,10 +136,7 @@ def _linear_weight_gradient(node, x, gy):
 
 def _product(a, b):
     out = dnnl.empty((a.shape[0], b.shape[1]))
-    try:
-        products.multiply(a, b, out)
-    except dnnl.Error as error:
-        raise Unsuitable(logging.INFO, f"{error} for {a.shape} @ {b.shape}") from None
+    products.multiply(a, b, out)
     return out
 
 

@@ -51,7 +51,7 @@ def _product(add, *places):
     create = "matmul_primitive_desc_create"
     product = Primitive(create, library().engine, a, b, None, out, attributes)
     if "ref" in product.implementation:
-        raise dnnl.Error("matmul: not in vectors")
+        raise dnnl.Error(f"no fast product for (shape, strides) {places}")
     return product, a, b, out
 
 
