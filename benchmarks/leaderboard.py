@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # where models is
 
 CLIPS, TEST_CLIPS = 20_000, 200
-ALWAYS = ("--lr-gen", "1e-3", "--validate-every", "1000000", "--report-every", "20")
+ALWAYS = ("--lr-gen", "1e-3", "--validate-every", "1000000", "--report-every", "5")
 
 
 def main():
