@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-from collections import Counter
 
 import constants
 from utils.errors import UserError, one_line
@@ -80,32 +79,6 @@ def parse(argv=None):
     return args
 
 
-class Tally:
-    """What is counted while clips are made; each file left out is named once."""
-
-    def __init__(self, strict):
-        self.strict = strict
-        self.skipped, self.motion, self.counts = {}, {}, Counter()
-
-    def skip(self, path, reason):
-        from tqdm import tqdm
-
-        if self.strict:
-            raise UserError(f"{path}: {reason}; mend or remove it, or leave out --strict")
-        if str(path) not in self.skipped:
-            self.skipped[str(path)] = reason
-            tqdm.write(f"warning: {path}: {reason}; left out", file=sys.stderr)
-
-    def add(self, outcome):
-        from utils.survey import add_motion
-
-        for path, reason in outcome.skipped.items():
-            self.skip(path, reason)
-        for name in ("decoded", "exempt", "copies", "cut_windows"):
-            self.counts[name] += getattr(outcome, name)
-        add_motion(self.motion, outcome.motion)
-
-
 def spread_over(args, tasks):
     """Context of a `map` over the processes that the options ask for, no more than have work."""
     if args.scheduler:
@@ -140,7 +113,7 @@ def run(args):
     from utils.journal import open_store
     from utils.lock import claim
     from utils.store import ClipStore
-    from utils.survey import shares
+    from utils.tally import Tally
     from utils.videos import find_videos
 
     tally = Tally(args.strict)
@@ -186,15 +159,8 @@ def run(args):
         f"from {len(videos)} videos, {counts['decoded']} frames decoded; "
         f"{counts['exempt']} exempt from moving"
     )
-    if counts["cut_windows"]:
-        print(f"left out: {counts['cut_windows']} windows with a scene cut")
-    if counts["copies"]:
-        print(f"left out: {counts['copies']} near copies of the frame before")
-    for name, moving in sorted(shares(tally.motion).items()):
-        if moving < args.still:
-            print(f"little motion: {name}, {moving:.2%} of its crops move")
-    for reason, count in Counter(tally.skipped.values()).most_common():
-        print(f"left out: {count} x {reason}")
+    for line in tally.left_out(args.still):
+        print(line)
     size = store.bytes_on_disk()
     room = f", {size / 2**20:.1f} MiB, {size / len(store):.0f} bytes a clip" if size else ""
     print(f"{args.out}: {len(store)} clips{room}")

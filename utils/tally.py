@@ -1,0 +1,43 @@
+"""What is counted while clips are made."""
+
+import sys
+from collections import Counter
+
+from tqdm import tqdm
+
+from utils.errors import UserError
+from utils.survey import add_motion, shares
+
+
+class Tally:
+    """Sums up outcomes of tasks; names each file left out once, or, if strict, stops at it."""
+
+    def __init__(self, strict):
+        self.strict = strict
+        self.skipped, self.motion, self.counts = {}, {}, Counter()
+
+    def skip(self, path, reason):
+        if self.strict:
+            raise UserError(f"{path}: {reason}; mend or remove it, or leave out --strict")
+        if str(path) not in self.skipped:
+            self.skipped[str(path)] = reason
+            tqdm.write(f"warning: {path}: {reason}; left out", file=sys.stderr)
+
+    def add(self, outcome):
+        for path, reason in outcome.skipped.items():
+            self.skip(path, reason)
+        for name in ("decoded", "exempt", "copies", "cut_windows"):
+            self.counts[name] += getattr(outcome, name)
+        add_motion(self.motion, outcome.motion)
+
+    def left_out(self, still):
+        """Lines that say what made no clips, folders named of which less than `still` moves."""
+        if self.counts["cut_windows"]:
+            yield f"left out: {self.counts['cut_windows']} windows with a scene cut"
+        if self.counts["copies"]:
+            yield f"left out: {self.counts['copies']} near copies of the frame before"
+        for name, moving in sorted(shares(self.motion).items()):
+            if moving < still:
+                yield f"little motion: {name}, {moving:.2%} of its crops move"
+        for reason, count in Counter(self.skipped.values()).most_common():
+            yield f"left out: {count} x {reason}"
