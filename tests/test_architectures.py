@@ -112,6 +112,13 @@ def test_the_same_past_has_the_same_future(arch):
         assert np.array_equal(model(past).array, model(past).array)
 
 
+def test_rolls_out_far_beyond_its_horizon(arch):
+    model = create(arch)
+    future = rollout(model, clips(batch=1), 64)
+    assert future.shape == (1, 64, 3, *SIZE)
+    assert np.isfinite(future).all()
+
+
 def test_rollout_feeds_predictions_back(arch):
     model, past = create(arch), clips(batch=1)
     future = rollout(model, past, HORIZON + 1)
