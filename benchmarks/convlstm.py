@@ -74,9 +74,7 @@ def main():
     arguments = options.batch, options.time, options.channels, options.size
     sides = {"ours": ours, "pytorch": theirs}
     report = rivals.compete(sides, arguments, options.repeats, options.threads)
-    report["ratio"] = rivals.ratio(report, "median_s")
-    report["cpu_ratio"] = rivals.ratio(report, "cpu_s")
-    report["peak_rss_ratio"] = rivals.ratio(report, "peak_rss_mib")
+    report |= rivals.ratios(report)
     print(json.dumps(report | vars(options) | rivals.surroundings()))
 
 

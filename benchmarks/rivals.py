@@ -66,6 +66,12 @@ def ratio(report, quantity, rival="pytorch"):
     return round(report["ours"][quantity] / report[rival][quantity], 3)
 
 
+def ratios(report):
+    """Ours over theirs of wall time, processor time, memory; below 1 is better."""
+    quantities = {"ratio": "median_s", "cpu_ratio": "cpu_s", "peak_rss_ratio": "peak_rss_mib"}
+    return {name: ratio(report, quantity) for name, quantity in quantities.items()}
+
+
 def surroundings():
     """What else decides how fast it is: versions, how idle threads wait, the machine's load."""
     return {

@@ -54,9 +54,7 @@ def main():
     arguments = options.width, options.size, options.frames
     sides = {"ours": ours, "pytorch": theirs}
     report = rivals.compete(sides, arguments, options.repeats, options.threads)
-    report["ratio"] = rivals.ratio(report, "median_s")
-    report["cpu_ratio"] = rivals.ratio(report, "cpu_s")
-    report["peak_rss_ratio"] = rivals.ratio(report, "peak_rss_mib")
+    report |= rivals.ratios(report)
     print(json.dumps(report | vars(options) | rivals.surroundings()))
 
 

@@ -216,7 +216,6 @@ def test_a_mistake_is_told_in_one_line(work, command, told, capsys):
         arguments = ["-o", work / "mistakes", *OFTEN, *SMALL, *arguments]
     arguments = [work / a if a in ("result", "nowhere", "short") else a for a in arguments]
     if told == "-g 0":
-        pytest.importorskip("utils.stack")
         from utils.stack import chainer
 
         if chainer.backends.cuda.available:
