@@ -16,7 +16,7 @@ from models.discriminators import Discriminators
 from utils.batches import to_past_and_future
 from utils.losses import by_name
 from utils.rollout import rollout
-from utils.stack import chainer
+from utils.stack import chainer, onednn
 from utils.updater import AdversarialUpdater, PredictionUpdater
 
 torch = pytest.importorskip("torch", reason="the benchmarks compare with PyTorch")
@@ -26,6 +26,15 @@ ROOT = Path(__file__).parents[1]
 SHAPE, SIZE = (4, 1, 3), 32
 WEIGHT_ADV = 0.5  # ten times the usual, so that nobody misses it
 CLIPS = np.random.default_rng(0).integers(0, 256, (2, 5, 3, SIZE, SIZE), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def direct_convolutions(monkeypatch):
+    """Both sides round alike; what minimal filtering adds is tested in test_winograd.py."""
+    monkeypatch.setenv("CHAINER_WINOGRAD", "0")
+    onednn._compile.cache_clear()
+    yield
+    onednn._compile.cache_clear()
 
 
 class OneBatch(chainer.dataset.Iterator):
