@@ -21,7 +21,7 @@ PAPER = (2, 128, 32, 32), (256, 128, 5, 5), 2  # images, weights, padding: a lay
 @pytest.fixture
 def always(monkeypatch):
     """Choose it for all convolutions that it can compute."""
-    monkeypatch.setattr(winograd, "pays", lambda direction, geometry: winograd.suits(geometry))
+    monkeypatch.setattr(winograd, "pays", winograd.suits)
     onednn._compile.cache_clear()
     yield
     onednn._compile.cache_clear()
@@ -148,16 +148,15 @@ def test_same_call_same_bits_in_threads_at_once():
     assert right == 9 * [True]
 
 
-@pytest.mark.parametrize("direction", ["forward", "data_gradient", "weight_gradient"])
-def test_where_it_pays(direction, monkeypatch):
+def test_where_it_pays(monkeypatch):
     large = geometry_of(PAPER[0], PAPER[1], (2, 2))
-    assert winograd.pays(direction, large)
-    assert not winograd.pays(direction, geometry_of((2, 128, 4, 4), PAPER[1], (2, 2)))  # few tiles
-    assert not winograd.pays(direction, geometry_of((2, 3, 32, 32), (128, 3, 5, 5), (2, 2)))
+    assert winograd.pays(large)
+    assert not winograd.pays(geometry_of((2, 128, 4, 4), PAPER[1], (2, 2)))  # few tiles
+    assert not winograd.pays(geometry_of((2, 3, 32, 32), (128, 3, 5, 5), (2, 2)))
     for other in ({"stride": (2, 2)}, {"groups": 2}, {"dilate": (2, 2)}):
-        assert not winograd.pays(direction, large._replace(**other))
+        assert not winograd.pays(large._replace(**other))
     monkeypatch.setenv("CHAINER_WINOGRAD", "0")
-    assert not winograd.pays(direction, large)
+    assert not winograd.pays(large)
 
 
 def test_convolutions_choose_it_where_it_pays(monkeypatch, caplog):

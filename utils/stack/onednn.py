@@ -168,7 +168,7 @@ def _compiled(direction, *key):
 @functools.lru_cache(KEPT)
 def _compile(direction, geometry, *bias):
     """A function of the arrays, or why there is none."""
-    way = winograd if winograd.pays(direction, geometry) else dnnl
+    way = winograd if winograd.pays(geometry) else dnnl
     try:
         convolution = getattr(way, direction)(geometry, *bias)
     except dnnl.Error as error:

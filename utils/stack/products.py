@@ -19,6 +19,7 @@ from utils.stack.dnnl import (
     library,
 )
 
+OF_THE_OUTPUT = 0  # the data type that a sum is in
 KEPT = 1024  # compiled products, before the least recently used one goes
 
 
@@ -30,9 +31,9 @@ def multiply(a, b, out, add=False):
     _run(functools.partial(_product, add), {SRC: a, WEIGHTS: b, DST: out})
 
 
-def copy(source, out):
-    """out[...] = source: float32 arrays of one shape, as in `multiply`."""
-    _run(_reorder, {FROM: source, TO: out})
+def copy(source, out, add=False):
+    """out[...] = source, or with `add` += : float32 arrays of one shape, as in `multiply`."""
+    _run(functools.partial(_reorder, add), {FROM: source, TO: out})
 
 
 def _run(compiled, arrays):
@@ -56,10 +57,11 @@ def _product(add, *places):
 
 
 @functools.lru_cache(KEPT)
-def _reorder(*places):
+def _reorder(add, *places):
     source, out = map(_layout, places)
     ends = source, library().engine, out, library().engine
-    return Primitive("reorder_primitive_desc_create", *ends, library().attributes), source, out
+    attributes = _adding() if add else library().attributes
+    return Primitive("reorder_primitive_desc_create", *ends, attributes), source, out
 
 
 def _layout(place):
@@ -74,7 +76,7 @@ def _adding():
     """Attributes by which a kernel adds to its output."""
     sums = Owned("post_ops", "post_ops_create")
     attributes = Owned("primitive_attr", "primitive_attr_create")
-    library().post_ops_append_sum(sums, 1, 0, F32)
+    library().post_ops_append_sum(sums, 1, 0, OF_THE_OUTPUT)
     library().primitive_attr_set_scratchpad_mode(attributes, SCRATCHPAD_USER)
     library().primitive_attr_set_post_ops(attributes, sums)
     return attributes

@@ -77,7 +77,7 @@ class Maps:
         return found
 
 
-def pays(direction, geometry):
+def pays(geometry):
     """Whether it is likely to be clearly faster than the direct way.
 
     Counts multiplications, which in bfloat16 take half as long, and the numbers moved.
@@ -86,7 +86,7 @@ def pays(direction, geometry):
     if os.environ.get("CHAINER_WINOGRAD") == "0" or not suits(geometry):
         return False
     outputs, inputs, kernel, _ = geometry.weights
-    tiling = Tiling(reverse(geometry) if direction == "data_gradient" else geometry)
+    tiling = Tiling(geometry)
     tiles = tiling.batch * tiling.rows * tiling.columns
     moved = tiles * (inputs + outputs) + inputs * outputs
     ours = TILE**2 * (tiles * inputs * outputs + MOVE * moved)
@@ -102,12 +102,6 @@ def suits(geometry):
     has = dnnl.library().has
     vectors = has(dnnl.AVX2) and not (geometry.dtype == dnnl.BF16 and has(dnnl.AMX))
     return plain and inside and 1 < height == width < TILE and vectors
-
-
-def reverse(geometry):
-    """The convolution by which outputs' gradients become images' gradients."""
-    pad = tuple(geometry.weights[-1] - 1 - pad for pad in geometry.pad)
-    return geometry._replace(images=geometry.outputs, outputs=geometry.images, pad=pad)
 
 
 class Tiling:
@@ -139,44 +133,66 @@ class Tiling:
 
     def cut(self, images, part, size, pad):
         """Tiles of size x size, zero beyond the edges, as Maps."""
+        framed, pixels, inside = self.frame(images, part, size, pad)
+        framed[...] = 0
+        copy(pixels.transpose(0, 2, 3, 1), inside)
+        tiles = Maps("operands", size, math.prod(self.counts(part)), framed.shape[3])
+        grid = self.grid(tiles, part)
+        np.copyto(grid, self.overlapping(framed, grid.shape))
+        return tiles
+
+    def lay(self, tiles, part, images):
+        """The transpose of `cut`: add up tiles where they overlap, add that to images."""
+        framed, pixels, inside = self.frame(images, part, tiles.side, self.pad)
+        framed[...] = 0
+        grid = self.grid(tiles, part)
+        for y in range(0, tiles.side, self.step):  # what is this far apart does not overlap
+            for x in range(0, tiles.side, self.step):
+                block = grid[y : y + self.step, x : x + self.step]
+                target = self.overlapping(framed[:, y:, x:], block.shape)
+                target += block
+        copy(inside.transpose(0, 3, 1, 2), pixels, add=True)
+
+    def counts(self, part):
+        """How many images, rows of tiles, columns of tiles a part has."""
         batch, rows = part
-        images = images[batch]
-        number, channels, *edges = images.shape
-        counts = rows.stop - rows.start, self.columns
+        return batch.stop - batch.start, rows.stop - rows.start, self.columns
+
+    def frame(self, images, part, size, pad):
+        """What tiles of size x size span, channels last, beyond the edges, too: room for it, the
+        pixels of images that lie in it, where."""
+        batch, rows = part
+        number, *counts = self.counts(part)
         first = rows.start * self.step - pad[0], -pad[1]
         spans = [(count - 1) * self.step + size for count in counts]
-        inside = [
-            slice(max(start, 0), min(start + span, edge))
-            for start, span, edge in zip(first, spans, edges, strict=True)
-        ]
-        y, x = (
-            slice(i.start - start, i.stop - start) for i, start in zip(inside, first, strict=True)
-        )
-        framed = room("framed", number, *spans, channels)
-        framed[:, : y.start] = framed[:, y.stop :] = 0
-        framed[:, :, : x.start] = framed[:, :, x.stop :] = 0
-        copy(images[:, :, inside[0], inside[1]].transpose(0, 2, 3, 1), framed[:, y, x])
+        framed = room("framed", number, *spans, images.shape[1])
+        edges = zip(first, spans, images.shape[2:], strict=True)
+        y, x = (slice(max(start, 0), min(start + span, edge)) for start, span, edge in edges)
+        down, right = first
+        inside = framed[:, y.start - down : y.stop - down, x.start - right : x.stop - right]
+        return framed, images[batch, :, y, x], inside
 
+    def grid(self, tiles, part):
+        """Maps as (row, column in a tile, image, row, column of tiles, channel)."""
+        return tiles.all().reshape(tiles.side, tiles.side, *self.counts(part), tiles.channels)
+
+    def overlapping(self, framed, shape):
+        """A view of what `frame` gives, as `grid` has it."""
         image, down, right, channel = framed.strides
-        tiles = Maps("operands", size, number * math.prod(counts), channels)
-        shape = size, size, number, *counts, channels
-        steps = down, right, image, self.step * down, self.step * right, channel
-        source = np.lib.stride_tricks.as_strided(framed, shape, steps)
-        np.copyto(tiles.all().reshape(shape), source)
-        return tiles
+        strides = down, right, image, self.step * down, self.step * right, channel
+        return np.lib.stride_tricks.as_strided(framed, shape, strides)
 
     def paste(self, tiles, part, outputs):
         """Put Maps of the outputs into (B, C, rows * step, columns * step)."""
         batch, rows = part
         outputs = outputs[batch, :, rows.start * self.step : rows.stop * self.step]
-        number, channels = outputs.shape[:2]
-        counts = rows.stop - rows.start, self.columns
-        tiles = tiles.all().reshape(self.step, self.step, number, *counts, channels)
+        number, *counts = self.counts(part)
+        grid = self.grid(tiles, part)
         image, channel, down, right = outputs.strides
-        shape = number, channels, counts[0], self.step, counts[1], self.step
+        shape = number, outputs.shape[1], counts[0], self.step, counts[1], self.step
         steps = image, channel, self.step * down, down, self.step * right, right
         outputs = np.lib.stride_tricks.as_strided(outputs, shape, steps)
-        copy(tiles.transpose(2, 5, 3, 0, 4, 1), outputs)
+        copy(grid.transpose(2, 5, 3, 0, 4, 1), outputs)
 
 
 class Forward:
@@ -188,20 +204,16 @@ class Forward:
         self.tiling = Tiling(geometry)
 
     def __call__(self, images, weights, bias=None):
-        outputs, inputs, *_ = weights.shape
-        flat = weights.reshape(outputs * inputs, -1).T
-        return self.convolve(images, flat, (outputs, inputs), (0, 2, 1), bias)
-
-    def convolve(self, images, flat, maps, axes, bias=None):
         t = self.tiling
-        factors = room("weights", TILE**2, flat.shape[1])
-        multiply(t.weights_to_points, flat, factors)
-        factors = factors.reshape(TILE**2, *maps).transpose(axes)
-        channels = factors.shape[2]
-        outputs = dnnl.empty((t.batch, channels, t.rows * t.step, t.columns * t.step))
+        made, taken, *_ = weights.shape
+        turned = room("turned", t.kernel**2, taken, made)  # as products read them fastest
+        copy(weights.reshape(made, taken, -1).transpose(2, 1, 0), turned)
+        factors = room("weights", TILE**2, taken, made)
+        multiply(t.weights_to_points, turned.reshape(len(turned), -1), factors.reshape(TILE**2, -1))
+        outputs = dnnl.empty((t.batch, made, t.rows * t.step, t.columns * t.step))
         for part in t.parts():
             points = t.images_at_points(images, part)
-            products = Maps("operands", TILE, points.tiles, channels)
+            products = Maps("operands", TILE, points.tiles, made)
             multiply(points.all(), factors, products.all())
             if bias is not None:
                 products.all()[ONES] += bias
@@ -209,16 +221,31 @@ class Forward:
         return np.ascontiguousarray(outputs[:, :, : t.size[0], : t.size[1]])
 
 
-class DataGradient(Forward):
-    """(outputs' gradient, weights) -> images' gradient, a convolution by the weights reversed."""
+class DataGradient:
+    """(outputs' gradient, weights) -> images' gradient: each step of Forward back, transposed."""
+
+    implementation = "winograd"
 
     def __init__(self, geometry):
-        super().__init__(reverse(geometry))
-        self.tiling.weights_to_points = aligned(self.tiling.weights_to_points[:, ::-1])
+        self.tiling, self.shape = Tiling(geometry), geometry.images
+        self.to_points, self.from_points = (
+            aligned(m.T) for m in (self.tiling.from_points, self.tiling.to_points)
+        )
 
     def __call__(self, gradient, weights):
-        maps = weights.shape[:2]
-        return self.convolve(gradient, weights.reshape(maps[0] * maps[1], -1).T, maps, (0, 1, 2))
+        t = self.tiling
+        made, taken, *_ = weights.shape
+        factors = room("weights", TILE**2, made, taken)
+        flat = weights.reshape(made * taken, -1).T
+        multiply(t.weights_to_points, flat, factors.reshape(TILE**2, -1))
+        images = dnnl.empty(self.shape)
+        images[...] = 0
+        for part in t.parts():
+            slopes = t.cut(gradient, part, t.step, (0, 0)).transformed(self.to_points, "points")
+            products = Maps("operands", TILE, slopes.tiles, taken)
+            multiply(slopes.all(), factors, products.all())
+            t.lay(products.transformed(self.from_points, "points"), part, images)
+        return images
 
 
 class WeightGradient:
