@@ -51,7 +51,7 @@ def main(argv=None):
 
     from utils import leaderboard
     from utils.conventions import CONVENTIONS
-    from utils.device import open_device
+    from utils.device import memory_for, open_device
     from utils.frames import Look
     from utils.metrics import METRICS
     from utils.videos import find_videos
@@ -73,7 +73,8 @@ def main(argv=None):
     entries = []
     for run, record in zip(tqdm(runs, unit="run", disable=None), records, strict=True):
         place = out if single else out / run.name
-        entries.append(examine_run(run, record, device, videos, history, options, place))
+        with memory_for("give smaller frames or leave -g out"):
+            entries.append(examine_run(run, record, device, videos, history, options, place))
     if single:
         return
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)

@@ -75,9 +75,13 @@ def parse(argv):
 @one_line
 def main(argv=None):
     options = parse(argv)
+    from utils.device import memory_for
+
+    cure = f"give a --batch-size below {options.batch_size}, smaller clips or --width small"
     while True:
         try:
-            return train(options)
+            with memory_for(cure):
+                return train(options)
         except Diverged as error:
             if options.rolled_back == options.rollbacks:
                 raise

@@ -60,7 +60,8 @@ def test_arrows(path, folder):
 @pytest.mark.parametrize("path, folder", FILES)
 def test_chainer_is_imported_mended(path, folder):
     bare = [name for name in imports(path, late=False) if within(name, ["chainer", "cupy"])]
-    assert bare == [] or folder == "utils/stack", "take chainer, F, L from utils.stack"
+    exempt = folder == "utils/stack" or path == "tests/standin.py"  # which is what CuPy is
+    assert bare == [] or exempt, "take chainer, F, L from utils.stack"
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

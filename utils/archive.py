@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 from numpy.lib import format as npy
 
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.files import write_whole
 
 # The comment of the zip file, hence its last bytes: what it is, then the SHA-256 of all before.
@@ -139,7 +139,3 @@ def digest_of(file, length):
         digest.update(chunk)
         length -= len(chunk)
     return digest.hexdigest().encode()
-
-
-def first_line(error):
-    return (str(error) or type(error).__name__).splitlines()[0]

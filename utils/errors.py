@@ -32,3 +32,8 @@ def one_line(main):
             sys.exit(130)
 
     return run
+
+
+def first_line(error):
+    """What an exception says, cut to a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -59,8 +59,8 @@ def ssim(predicted, true):
     frames = [F.reshape((x + 1) / 2, (-1, 1, *x.shape[-2:])) for x in (predicted, true)]
     p, t = frames
     xp = chainer.backend.get_array_module(p)
-    bells = [bell(min(11, n - 1 + n % 2), p.dtype) for n in p.shape[-2:]]
-    down, right = (xp.asarray(b).reshape(s) for b, s in zip(bells, SHAPES, strict=True))
+    bells = [bell(xp, min(11, n - 1 + n % 2), p.dtype) for n in p.shape[-2:]]
+    down, right = (b.reshape(s) for b, s in zip(bells, SHAPES, strict=True))
 
     def mean(x):
         return F.convolution_2d(F.convolution_2d(x, down), right)
@@ -74,10 +74,10 @@ def ssim(predicted, true):
     return 1 - F.mean(likeness)
 
 
-def bell(length, dtype):
-    """A Gaussian of sigma 1.5 over `length` pixels that sums to 1."""
-    x = np.arange(length) - length // 2
-    heights = np.exp(-(x**2) / (2 * 1.5**2))
+def bell(xp, length, dtype):
+    """A Gaussian of sigma 1.5 over `length` pixels that sums to 1, made where xp's arrays are."""
+    x = xp.arange(length) - length // 2
+    heights = xp.exp(-(x**2) / (2 * 1.5**2))
     return (heights / heights.sum()).astype(dtype)
 
 

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from utils import rundir
-from utils.archive import UNREADABLE, Archive, first_line, write_archive
+from utils.archive import UNREADABLE, Archive, write_archive
 from utils.divergence import check_arrays
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.stack import chainer
 from utils.weights import arrays_of, check_fit, forms_of, save_weights, size
 

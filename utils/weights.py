@@ -5,8 +5,8 @@ import os
 import numpy as np
 import safetensors.numpy
 
-from utils.archive import UNREADABLE, Archive, first_line, write_archive
-from utils.errors import UserError
+from utils.archive import UNREADABLE, Archive, write_archive
+from utils.errors import UserError, first_line
 from utils.files import write_whole
 from utils.stack import chainer
 

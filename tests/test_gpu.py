@@ -1,0 +1,209 @@
+"""Training, validation, prediction on a GPU beside the same on the CPU.
+
+`pytest -m gpu` runs them where one is; test_standin.py has NumPy act it where none is.
+"""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import models
+import test as testing
+import train
+from models.discriminators import Discriminators
+from utils import losses
+from utils.batches import to_past_and_future
+from utils.device import memory_for, open_device
+from utils.errors import UserError
+from utils.evaluation import predict
+from utils.preview import Preview
+from utils.stack import chainer
+from utils.store import ClipStore
+from utils.updater import AdversarialUpdater, PredictionUpdater
+from utils.validation import Validation
+
+HISTORY, HORIZON, SIZE = 3, 1, (16, 16)
+CPU = chainer.get_device("@numpy")
+ARCHITECTURES = sorted(models.builders())
+
+
+@pytest.fixture
+def gpu():
+    if not chainer.backends.cuda.available:
+        pytest.skip("no CUDA device")
+    return open_device(0)
+
+
+class Clips(chainer.dataset.Iterator):
+    """The same few clips of noise for ever; also a store of them."""
+
+    epoch = 0
+
+    def __init__(self, count=4):
+        random = np.random.default_rng(0)
+        self.clips = random.integers(0, 256, (count, HISTORY + HORIZON, 3, *SIZE), np.uint8)
+
+    def __len__(self):
+        return len(self.clips)
+
+    def next(self):
+        return self.clips
+
+    def read(self, indices):
+        return self.clips[indices]
+
+
+def create(arch, seed=0):
+    np.random.seed(seed)
+    width = "small" if "width" in models.own_options(arch) else None
+    return models.create(arch, HISTORY, HORIZON, 3, SIZE, width=width)
+
+
+def prediction(device, arch="conv2d", loss="l2"):
+    gen = create(arch)
+    gen.to_device(device)
+    terms, _ = losses.by_name(f"{loss}=1", 2.0)
+    optimizer = chainer.optimizers.Adam(0.001).setup(gen)
+    return PredictionUpdater(Clips(), optimizer, terms, to_past_and_future(HISTORY), device)
+
+
+def adversarial(device, loss="l2=1,gdl=1,adversarial=0.05", lr=0.001):
+    gen = create("multiscale")
+    sizes = [[n // factor for n in SIZE] for factor in gen.factors]
+    dis = Discriminators(sizes, HISTORY, HORIZON, 3, "small")
+    for net in gen, dis:
+        net.to_device(device)
+    optimizers = [chainer.optimizers.Adam(lr).setup(net) for net in (gen, dis)]
+    terms, weight = losses.by_name(loss, 1.0)
+    convert = to_past_and_future(HISTORY)
+    return AdversarialUpdater(Clips(), *optimizers, weight, terms, convert, device)
+
+
+def told(updater, steps=1):
+    """What an updater reports in so many steps, [{name: number}]."""
+    reporter, found = chainer.Reporter(), []
+    for name, optimizer in updater.get_all_optimizers().items():
+        reporter.add_observer(name, optimizer.target)
+    for _ in range(steps):
+        observation = {}
+        with reporter.scope(observation):
+            updater.update()
+        found.append({name: float(value.array) for name, value in observation.items()})
+    return found
+
+
+def alike(found, expected, **tolerance):
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, **tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_learns_as_on_the_cpu(gpu, arch):
+    found, expected = (told(prediction(device, arch), steps=2) for device in (gpu, CPU))
+    alike(found, expected, rel=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("loss", [name for name in losses.LOSSES if name != "mse"])
+def test_every_loss_is_that_of_the_cpu(gpu, loss):
+    found, expected = (told(prediction(device, loss=loss), steps=3) for device in (gpu, CPU))
+    alike(found, expected, rel=1e-4)
+
+
+@pytest.mark.gpu
+def test_the_adversarial_step_is_that_of_the_cpu(gpu):
+    found, expected = (told(adversarial(device), steps=3) for device in (gpu, CPU))
+    alike(found, expected, rel=2e-3)
+
+
+@pytest.mark.gpu
+def test_validation_finds_what_it_finds_on_the_cpu(gpu):
+    found = []
+    for device in gpu, CPU:
+        gen = create("multiscale")
+        gen.to_device(device)
+        reporter, observation = chainer.Reporter(), {}
+        with reporter.scope(observation):
+            Validation(Clips(), gen, to_past_and_future(HISTORY), device)(None)
+        found.append(observation)
+    alike(*[[one] for one in found], rel=1e-3, nan_ok=True)
+
+
+@pytest.mark.gpu
+def test_a_preview_is_drawn(gpu, tmp_path):
+    class Run:
+        out = tmp_path
+        updater = prediction(gpu)
+
+    gen = Run.updater.get_optimizer("gen").target
+    Preview(Clips(8), gen, to_past_and_future(HISTORY), gpu)(Run)
+    assert (tmp_path / "samples.gif").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_long_predictions_of_odd_frames_are_those_of_the_cpu(gpu, arch):
+    clip = np.random.default_rng(1).integers(0, 256, (HISTORY + 3, 3, 33, 35), np.uint8)
+    found = []
+    for device in gpu, CPU:
+        model = create(arch)
+        model.to_device(device)
+        found.append(predict(model, device, clip, 3))
+    assert type(found[0]) is np.ndarray
+    assert found[0] == pytest.approx(found[1], abs=2e-3)
+
+
+@pytest.mark.gpu
+def test_a_device_that_is_not_there_is_one_line(gpu):
+    with pytest.raises(UserError, match="-g 99: there are . CUDA devices"):
+        open_device(99)
+
+
+@pytest.mark.gpu
+def test_memory_that_is_not_there_is_one_line(gpu):
+    refused = pytest.raises(UserError, match="^out of memory .*; smaller, please$")
+    with refused as caught, memory_for("smaller, please"):
+        gpu.xp.empty((2**50,), np.uint8)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with clips of noise to train on, with a video to test on."""
+    random = np.random.default_rng(0)
+    for name in "trainclips", "testclips":
+        store = ClipStore.create(tmp_path / name, HISTORY, HORIZON, SIZE)
+        shape = HISTORY + HORIZON, 3, *SIZE
+        store.write(0, random.integers(0, 256, (20, *shape), np.uint8), 20)
+        store.commit(20, {})
+    (tmp_path / "images").mkdir()
+    for k in range(HISTORY + 2):
+        frame = random.integers(0, 256, (21, 18, 3), np.uint8)
+        Image.fromarray(frame).save(tmp_path / "images" / f"frame{k}.png")
+    return tmp_path
+
+
+def run(place, out, *options):
+    data = ("-d", place / "trainclips", "--test-data", place / "testclips", "-o", place / out)
+    often = ("--report-every", 2, "--validate-every", 4, "--snapshot-every", 4, "--width", "small")
+    train.main([str(word) for word in (*data, *often, "-b", 4, *options)])
+    entries = json.loads((place / out / "log").read_text())
+    kept = "gen/l2", "gen/gdl", "gen/adversarial", "dis/loss", "epoch", "iteration"
+    return [{name: entry[name] for name in kept} for entry in entries]
+
+
+@pytest.mark.gpu
+def test_the_commands_take_a_gpu_or_the_cpu_in_turns(gpu, place, capsys):
+    found = run(place, "result", "-g", 0, "-n", 6)
+    found = run(place, "result", "-r", "-n", 8)
+    found = run(place, "result", "-g", 0, "-r", "-n", 12)
+    alike(found, run(place, "expected", "-n", 12), rel=1e-2)
+    said = capsys.readouterr()
+    assert "arning" not in said.err
+    testing.main(
+        ["-g", "0", "-f", "2", "--load", str(place / "result"), "--images", str(place / "images")]
+    )
+    assert (place / "result/test/metrics.csv").exists()
