@@ -12,6 +12,7 @@ from utils.frames import BadFrame, Video, natural
 from utils.images import FORMATS, probe, read_image
 
 HEADERS = 9  # looked at, evenly spaced, to learn what the pictures of a folder are
+AHEAD = 32  # pictures that the system is told to read before their turn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,19 +25,32 @@ class Folder(Video):
     root: Path
 
     def decode(self, numbers):
-        for number in numbers:
+        for number in numbers[:AHEAD]:
+            fetch(self.place(number))
+        for turn, number in enumerate(numbers):
+            for later in numbers[turn + AHEAD : turn + AHEAD + 1]:
+                fetch(self.place(later))
             try:
                 yield read_image(self.place(number))
             except BadFrame as bad:
                 yield bad
 
     def place(self, number):
-        return self.path / list_folder(self.path, self.root).pictures[number]
+        return self.path / list_stills(self.path, self.root)[number]
+
+
+def fetch(path):
+    """Have the system read a file in the meantime, where it can be told so.
+
+    Waiting for each of 150,000 frames in turn took longer than decoding them.
+    """
+    with contextlib.suppress(OSError, AttributeError), open(path, "rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """File names of one folder in natural order: still pictures, then whatever else there is.
+    """File names of one folder in natural order: pictures, then whatever else there is.
 
     `sizes` has the bytes of each picture; `left_out` pairs of a path with the reason why it cannot
     be used.
@@ -48,7 +62,6 @@ class Listing:
     left_out: tuple[tuple[Path, str], ...]
 
 
-@functools.lru_cache(maxsize=4)  # a video is read in order, so few folders suffice
 def list_folder(path, root):
     """The files in a folder as a Listing; a link may not lead out of `root`."""
     sizes, others, left_out = {}, [], []
@@ -66,25 +79,38 @@ def list_folder(path, root):
             else:
                 others.append(entry.name)
     pictures = sorted(sizes, key=natural)
-    animated = find_animations(Path(path), pictures)
-    pictures = [name for name in pictures if name not in animated]
+    for name in spread(pictures, HEADERS):
+        fetch(os.path.join(path, name))
     return Listing(
         tuple(pictures),
-        tuple(sorted([*others, *animated], key=natural)),
+        tuple(sorted(others, key=natural)),
         tuple(sizes[name] for name in pictures),
         tuple(sorted(left_out)),
     )
 
 
-def find_animations(path, names):
-    """Those of the picture files that hold more than one image: each is a video of its own.
+def part(path, listing):
+    """Move the pictures that hold more than one image, each a video of its own, to the others.
 
     Where none of a few is animated, none of the folder's is taken to be: opening every frame of a
     long video once more would take long. One that is in spite of that is refused as a frame.
     """
-    if not any(is_animated(path / name) for name in spread(names, HEADERS)):
-        return set()
-    return {name for name in names if is_animated(path / name)}
+    if not any(is_animated(path / name) for name in spread(listing.pictures, HEADERS)):
+        return listing
+    animated = {name for name in listing.pictures if is_animated(path / name)}
+    stills = {
+        name: size
+        for name, size in zip(listing.pictures, listing.sizes, strict=True)
+        if name not in animated
+    }
+    others = tuple(sorted([*listing.others, *animated], key=natural))
+    return Listing(tuple(stills), others, tuple(stills.values()), listing.left_out)
+
+
+@functools.lru_cache(maxsize=4)  # a video is read in order, so few folders suffice
+def list_stills(path, root):
+    """The names of the still pictures in a folder."""
+    return part(path, list_folder(path, root)).pictures
 
 
 def is_animated(path):
@@ -105,9 +131,8 @@ def spread(items, count):
     return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
 
 
-def open_folder(path, root, name, look):
+def open_folder(path, listing, root, name, look):
     """The still pictures of a folder as a list of one Video; BadFrame if none can be read."""
-    listing = list_folder(path, root)
     sizes = collections.Counter()
     for picture in spread(listing.pictures, HEADERS):
         with contextlib.suppress(BadFrame):

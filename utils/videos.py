@@ -1,16 +1,19 @@
 """The videos to be found below folders."""
 
 import hashlib
+import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from utils import arrays, films
 from utils.animations import open_animation
 from utils.errors import UserError
-from utils.folders import list_folder, open_folder
+from utils.folders import list_folder, list_stills, open_folder, part
 from utils.frames import BadFrame, Look, natural, warn
 from utils.images import FORMATS
 
+READERS = 8  # threads that list folders: they wait for the disk more than they work
 PEEK = 2**16  # bytes at both ends of a file that go into its digest
 KINDS = f"films ({', '.join(films.ENDINGS)}), arrays ({', '.join(arrays.ENDINGS)}, Zarr)"
 ADVICE = (
@@ -27,7 +30,7 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
     once for each file or link that is none; names that begin with a dot are ignored. UserError if
     a path is missing, or nothing below all of them is usable.
     """
-    for cached in (list_folder, films.scan, arrays.open_member, arrays.open_zarr):
+    for cached in (list_stills, films.scan, arrays.open_member, arrays.open_zarr):
         cached.cache_clear()  # what is there now counts
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     videos = []
@@ -47,24 +50,36 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
 def search(root, prefix, skip, look, axes):
     """The videos at or below one folder."""
     videos = []
+    found = list(walk(root, skip))
+    folders = [parent for parent, is_array in found if not is_array]
+    with ThreadPoolExecutor(READERS) as readers:
+        listings = readers.map(list_folder, folders, itertools.repeat(root))
+        for parent, is_array in found:
+            name = (prefix + parent.relative_to(root).as_posix()).removesuffix("/.")
+            if is_array:
+                ident = name, digest(parent), look, axes
+                videos += attempt(skip, arrays.open_sequences, parent, *ident)
+                continue
+            listing = part(parent, next(listings))
+            for path, reason in listing.left_out:
+                skip(path, reason)
+            if listing.pictures:
+                videos += attempt(skip, open_folder, parent, listing, root, name, look)
+            inside = "" if name == "." else f"{name}/"
+            videos += open_files(parent, listing.others, inside, skip, look, axes)
+    return videos
+
+
+def walk(root, skip):
+    """Every folder at or below one as (path, whether it is an array), in natural order."""
     for parent, below, names in os.walk(root, onerror=lambda e: skip(e.filename, e.strerror)):
         parent = Path(parent)
-        name = (prefix + parent.relative_to(root).as_posix()).removesuffix("/.")
-        if not set(arrays.MARKERS).isdisjoint(names) and arrays.is_array(parent):
-            below[:] = []
-            videos += attempt(skip, arrays.open_sequences, parent, name, digest(parent), look, axes)
-            continue
-        below[:] = sorted((name for name in below if not name.startswith(".")), key=natural)
+        is_array = not set(arrays.MARKERS).isdisjoint(names) and arrays.is_array(parent)
+        yield parent, is_array
+        kept = [name for name in below if not name.startswith(".")]
+        below[:] = [] if is_array else sorted(kept, key=natural)
         for link in (parent / name for name in below if os.path.islink(parent / name)):
             skip(link, "a link to a folder")
-        listing = list_folder(parent, root)
-        for path, reason in listing.left_out:
-            skip(path, reason)
-        if listing.pictures:
-            videos += attempt(skip, open_folder, parent, root, name, look)
-        inside = "" if name == "." else f"{name}/"
-        videos += open_files(parent, listing.others, inside, skip, look, axes)
-    return videos
 
 
 def open_files(folder, names, prefix, skip, look, axes):
