@@ -29,8 +29,19 @@ def enlarging(inputs, outputs, stride, nobias=False, initialW=None):
 
 def activated(layer, outputs, normalised):
     if normalised:
-        return chainer.Sequential(layer, L.BatchNormalization(outputs), F.relu)
-    return chainer.Sequential(layer, F.relu)
+        return chainer.Sequential(layer, L.BatchNormalization(outputs), relu)
+    return chainer.Sequential(layer, relu)
+
+
+def relu(x):
+    """ReLU of a Variable that is needed no more: in its own place unless there is to be a gradient.
+
+    The largest arrays of a rollout are what its convolutions put out: so one does, not two.
+    """
+    if chainer.config.enable_backprop:
+        return F.relu(x)
+    x.xp.maximum(x.array, 0, out=x.array)
+    return x
 
 
 def to_frames(x):

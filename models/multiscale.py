@@ -1,5 +1,6 @@
 """The multi-scale generator of Mathieu, Couprie and LeCun (ICLR 2016), section 3.2, table 1."""
 
+from models.blocks import relu
 from models.predictor import Predictor, enlarge, stacked, unstacked
 from utils.stack import F, L, chainer
 
@@ -93,5 +94,5 @@ class Refiner(chainer.ChainList):
         """(B, inputs, H, W) -> (B, maps[-1], H, W)."""
         *hidden, last = self
         for convolution in hidden:
-            x = F.relu(convolution(x))
+            x = relu(convolution(x))
         return last(x)

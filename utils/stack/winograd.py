@@ -110,9 +110,9 @@ class Tiling:
     def __init__(self, geometry):
         self.kernel = geometry.weights[-1]
         self.step = TILE - self.kernel + 1
-        self.batch, _, *self.size = geometry.outputs
+        self.batch, _, *size = geometry.outputs
         self.pad = geometry.pad
-        self.rows, self.columns = (-(-n // self.step) for n in self.size)
+        self.rows, self.columns = (-(-n // self.step) for n in size)
         self.to_points, weights_to_points, self.from_points = transforms(self.kernel)
         self.weights_to_points = aligned(np.kron(weights_to_points, weights_to_points))
 
@@ -159,8 +159,8 @@ class Tiling:
         return batch.stop - batch.start, rows.stop - rows.start, self.columns
 
     def frame(self, images, part, size, pad):
-        """What tiles of size x size span, channels last, beyond the edges, too: room for it, the
-        pixels of images that lie in it, where."""
+        """Room for what tiles of size x size span, channels last; the pixels of images that are
+        part of it; the part that they are."""
         batch, rows = part
         number, *counts = self.counts(part)
         first = rows.start * self.step - pad[0], -pad[1]
@@ -183,16 +183,11 @@ class Tiling:
         return np.lib.stride_tricks.as_strided(framed, shape, strides)
 
     def paste(self, tiles, part, outputs):
-        """Put Maps of the outputs into (B, C, rows * step, columns * step)."""
-        batch, rows = part
-        outputs = outputs[batch, :, rows.start * self.step : rows.stop * self.step]
-        number, *counts = self.counts(part)
+        """Put Maps of the outputs into (B, C, H, W)."""
+        framed, pixels, inside = self.frame(outputs, part, self.step, (0, 0))
         grid = self.grid(tiles, part)
-        image, channel, down, right = outputs.strides
-        shape = number, outputs.shape[1], counts[0], self.step, counts[1], self.step
-        steps = image, channel, self.step * down, down, self.step * right, right
-        outputs = np.lib.stride_tricks.as_strided(outputs, shape, steps)
-        copy(grid.transpose(2, 5, 3, 0, 4, 1), outputs)
+        np.copyto(self.overlapping(framed, grid.shape), grid)
+        copy(inside.transpose(0, 3, 1, 2), pixels)
 
 
 class Forward:
@@ -200,8 +195,8 @@ class Forward:
 
     implementation = "winograd"
 
-    def __init__(self, geometry, bias=False):
-        self.tiling = Tiling(geometry)
+    def __init__(self, geometry):
+        self.tiling, self.shape = Tiling(geometry), geometry.outputs
 
     def __call__(self, images, weights, bias=None):
         t = self.tiling
@@ -210,7 +205,7 @@ class Forward:
         copy(weights.reshape(made, taken, -1).transpose(2, 1, 0), turned)
         factors = room("weights", TILE**2, taken, made)
         multiply(t.weights_to_points, turned.reshape(len(turned), -1), factors.reshape(TILE**2, -1))
-        outputs = dnnl.empty((t.batch, made, t.rows * t.step, t.columns * t.step))
+        outputs = dnnl.empty(self.shape)
         for part in t.parts():
             points = t.images_at_points(images, part)
             products = Maps("operands", TILE, points.tiles, made)
@@ -218,7 +213,7 @@ class Forward:
             if bias is not None:
                 products.all()[ONES] += bias
             t.paste(products.transformed(t.from_points, "points"), part, outputs)
-        return np.ascontiguousarray(outputs[:, :, : t.size[0], : t.size[1]])
+        return outputs
 
 
 class DataGradient:
