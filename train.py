@@ -96,13 +96,14 @@ def train(options):
 
     import models
     from models.discriminators import Discriminators
-    from utils.batches import ClipIterator, to_past_and_future
+    from utils.batches import to_past_and_future
     from utils.device import open_device
     from utils.losses import by_name
     from utils.snapshots import resume
     from utils.stack import chainer
     from utils.stack.onednn import using_dtype
     from utils.store import ClipStore
+    from utils.supply import supply
     from utils.trainer import Trainer
     from utils.updater import AdversarialUpdater, PredictionUpdater
     from utils.weights import load_weights
@@ -127,8 +128,7 @@ def train(options):
     gen_optimizer = chainer.optimizers.Adam(options.lr_gen * slower).setup(gen)
 
     data = {"path": options.data, "clips": len(clips), "fingerprint": clips.fingerprint}
-    batches = ClipIterator(clips, options.batch_size, options.seed)
-    converter = to_past_and_future(clips.history)
+    batches, converter = supply(clips, options.batch_size, options.seed, device)
     terms, weight = by_name(options.loss, options.alpha)
     if options.adversarial and not weight:
         raise UserError(f"--loss {options.loss}: --adversarial needs a weight, adversarial=0.05")
@@ -160,7 +160,8 @@ def train(options):
         )
         trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
         if test_clips:
-            trainer.judge(test_clips, converter, device, options.validate_every)
+            as_frames = to_past_and_future(clips.history)
+            trainer.judge(test_clips, as_frames, device, options.validate_every)
         if options.resume:
             rundir.warn_of_other_clips(options.out, data)
             resume(trainer)

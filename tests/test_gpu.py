@@ -13,7 +13,7 @@ import models
 import test as testing
 import train
 from models.discriminators import Discriminators
-from utils import losses
+from utils import losses, supply
 from utils.batches import to_past_and_future
 from utils.device import memory_for, open_device
 from utils.errors import UserError
@@ -168,6 +168,26 @@ def test_memory_that_is_not_there_is_one_line(gpu):
     with refused as caught, memory_for("smaller, please"):
         gpu.xp.empty((2**50,), np.uint8)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("share", [1.0, 0.0], ids=["kept", "sent"])
+def test_batches_are_those_of_the_cpu_to_the_bit(gpu, place, monkeypatch, capsys, share):
+    monkeypatch.setattr(supply, "SHARE", share)
+    monkeypatch.setattr(supply, "CHUNK_BYTES", 20_000)
+    store = ClipStore.open(place / "trainclips")
+    (found, find), (expected, expect) = (supply.supply(store, 3, 1, d) for d in (gpu, CPU))
+    assert ("kept there" if share else "read from") in capsys.readouterr().err
+    kept = []
+    for _ in range(20):
+        kept.append((find(next(found), gpu), expect(next(expected), CPU)))
+    for ours, theirs in kept:  # which no later batch has overwritten
+        for a, b in zip(ours, theirs, strict=True):
+            assert np.array_equal(a.get(), b)
+    states = [chainer.serializers.npz.serialize(each) for each in (found, expected)]
+    assert states[0] == states[1]
+    for each in found, expected:
+        each.finalize()
 
 
 @pytest.fixture

@@ -1,0 +1,108 @@
+"""Training clips on their way to the device."""
+
+import math
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.batches import ClipIterator, ClipOrder, split, to_past_and_future
+from utils.pixels import HALF_RANGE, normalise
+from utils.stack import chainer
+
+SHARE = 0.5  # of the GPU's free memory that clips may take; a training needs the rest
+CHUNK_BYTES = 2**26  # of clips on their way from the store
+SLOTS = 2  # batches that may be on their way to the GPU at once
+THREADS, BLOCKS = 256, 1024
+
+# A batch of clips that lie on the GPU, made floating as utils/pixels.py does it.
+GATHER = r"""
+extern "C" __global__ void gather(
+    const unsigned char* clips, const long long* numbers, float* frames,
+    long long clip_size, long long size) {
+  long long step = (long long)gridDim.x * blockDim.x;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step) {
+    float pixel = clips[numbers[i / clip_size] * clip_size + i % clip_size];
+    frames[i] = pixel / HALF_RANGEf - 1.0f;
+  }
+}
+""".replace("HALF_RANGE", str(HALF_RANGE))
+
+
+def supply(store, batch_size, seed, device):
+    """What an updater takes its batches from: (iterator, converter to past and future).
+
+    The clips are kept on a GPU where they fit, else read from the store while it computes, which
+    is said.  Clips, order and what a snapshot keeps are the same either way.
+    """
+    if device.xp is np:
+        return ClipIterator(store, batch_size, seed), to_past_and_future(store.history)
+    size = len(store) * math.prod(store.shape)
+    free, _ = device.xp.cuda.runtime.memGetInfo()
+    told = f"{size / 2**20:.0f} MiB of clips, {free / 2**20:.0f} MiB free on the GPU"
+    if size > SHARE * free:
+        print(f"{told}: they are read from {store.path} as it trains", file=sys.stderr)
+        return ClipIterator(store, batch_size, seed), Upload(store.history, device)
+    print(f"{told}: they are kept there", file=sys.stderr)
+    return ClipOrder(len(store), batch_size, seed), Gather(store, device)
+
+
+class Gather:
+    """A converter of the numbers of clips, all of which it has on the GPU."""
+
+    def __init__(self, store, device):
+        xp = device.xp
+        self.history = store.history
+        self.clips = xp.empty((len(store), *store.shape), np.uint8)
+        self.kernel = xp.RawKernel(GATHER, "gather", ("--fmad=false",))
+        chunk = max(1, CHUNK_BYTES // math.prod(store.shape))
+        with tqdm(total=len(store), unit="clip", desc="to the GPU", disable=None) as bar:
+            for start in range(0, len(store), chunk):
+                stop = min(start + chunk, len(store))
+                self.clips[start:stop].set(store.read(np.arange(start, stop)))
+                bar.update(stop - start)
+
+    def __call__(self, numbers, device):
+        frames = device.xp.empty((len(numbers), *self.clips.shape[1:]), np.float32)
+        numbers = device.send(np.asarray(numbers, np.int64))
+        sizes = self.clips[0].size, frames.size
+        self.kernel((BLOCKS,), (THREADS,), (self.clips, numbers, frames, *sizes))
+        return split(frames, self.history)
+
+
+class Upload:
+    """A converter that sends clips on a stream of its own, so that no kernel waits for the bus.
+
+    Page-locked memory is written by the host, read by the GPU meanwhile; there are SLOTS of it.
+    """
+
+    def __init__(self, history, device):
+        self.history, self.xp = history, device.xp
+        self.stream = self.xp.cuda.Stream(non_blocking=True)
+        self.slots = []
+
+    def __call__(self, clips, device):
+        if not self.slots or self.slots[0].host.shape != clips.shape:
+            self.slots = [Slot(self.xp, clips.shape) for _ in range(SLOTS)]
+        slot = self.slots.pop(0)
+        self.slots.append(slot)
+        slot.sent.synchronize()  # before the host writes there again
+        slot.host[...] = clips
+        self.stream.wait_event(slot.taken)
+        slot.device.set(slot.host, self.stream)
+        slot.sent.record(self.stream)
+        here = self.xp.cuda.get_current_stream()
+        here.wait_event(slot.sent)
+        frames = normalise(slot.device)
+        slot.taken.record(here)
+        return split(frames, self.history)
+
+
+class Slot:
+    """A batch twice, on the host and on the GPU, with the events that guard it."""
+
+    def __init__(self, xp, shape):
+        self.host = chainer.backends.cuda.cupyx.empty_pinned(shape, np.uint8)
+        self.device = xp.empty(shape, np.uint8)
+        self.sent, self.taken = xp.cuda.Event(), xp.cuda.Event()
+        self.taken.record()  # the memory may have been another's until here
