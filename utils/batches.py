@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from utils.pixels import normalise
+from utils import pixels
 from utils.stack import chainer
 
 
@@ -99,7 +99,7 @@ def to_past_and_future(history):
     """
 
     def convert(clips, device):
-        return split(normalise(device.send(clips)), history)
+        return split(pixels.normalise(device.send(clips)), history)
 
     return convert
 

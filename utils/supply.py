@@ -6,8 +6,8 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
+from utils import pixels
 from utils.batches import ClipIterator, ClipOrder, split, to_past_and_future
-from utils.pixels import HALF_RANGE, normalise
 from utils.stack import chainer
 
 SHARE = 0.5  # of the GPU's free memory that clips may take; a training needs the rest
@@ -26,7 +26,7 @@ extern "C" __global__ void gather(
     frames[i] = pixel / HALF_RANGEf - 1.0f;
   }
 }
-""".replace("HALF_RANGE", str(HALF_RANGE))
+""".replace("HALF_RANGE", str(pixels.HALF_RANGE))
 
 
 def supply(store, batch_size, seed, device):
@@ -93,7 +93,7 @@ class Upload:
         slot.sent.record(self.stream)
         here = self.xp.cuda.get_current_stream()
         here.wait_event(slot.sent)
-        frames = normalise(slot.device)
+        frames = pixels.normalise(slot.device)
         slot.taken.record(here)
         return split(frames, self.history)
 
