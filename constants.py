@@ -22,7 +22,6 @@ SEED = 0
 ARCH = "multiscale"
 ITERATIONS = 500_000
 BATCH_SIZE = 8
-DTYPE = "float32"
 LR_GEN = 2e-4
 LR_DIS = 2e-5
 LOSS = "l2=1,gdl=1,adversarial=0.05"
@@ -33,6 +32,9 @@ SNAPSHOT_EVERY = 2000  # iterations
 SNAPSHOTS_KEPT = 3
 REPORT_EVERY = 100
 VALIDATE_EVERY = 500
+
+# What convolutions, linear layers may multiply: tf32 on a GPU, float32 on a CPU unless told.
+DTYPES = "float32", "tf32", "bfloat16", "float16"
 
 # Testing.
 FRAMES = 8  # predicted recursively

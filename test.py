@@ -26,6 +26,8 @@ def parse(argv):
         help="places to start in a video",
     )
     add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
+    usual = "what convolutions multiply: tf32 on a GPU, float32 on a CPU unless told"
+    add("--dtype", choices=constants.DTYPES, help=usual)
     add("--by", default="psnr", metavar="METRIC", help="what a leaderboard is sorted by")
     add("--area", choices=("whole", "moving"), default="moving", help="where it is measured")
     add(
@@ -54,6 +56,7 @@ def main(argv=None):
     from utils.device import memory_for, open_device
     from utils.frames import Look
     from utils.metrics import METRICS
+    from utils.stack.precision import using_dtype
     from utils.videos import find_videos
 
     if options.by not in {**METRICS, **CONVENTIONS}:
@@ -71,10 +74,11 @@ def main(argv=None):
     out = Path(options.out or default)
 
     entries = []
-    for run, record in zip(tqdm(runs, unit="run", disable=None), records, strict=True):
-        place = out if single else out / run.name
-        with memory_for("give smaller frames or leave -g out"):
-            entries.append(examine_run(run, record, device, videos, history, options, place))
+    with using_dtype(options.dtype, device):
+        for run, record in zip(tqdm(runs, unit="run", disable=None), records, strict=True):
+            place = out if single else out / run.name
+            with memory_for("give smaller frames or leave -g out"):
+                entries.append(examine_run(run, record, device, videos, history, options, place))
     if single:
         return
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)

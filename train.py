@@ -35,12 +35,8 @@ def parse(argv):
         help="train against discriminators or alone, else as the architecture was meant",
     )
     add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
-    add(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default=constants.DTYPE,
-        help="what CPU convolutions multiply; weights and sums stay float32",
-    )
+    usual = "what convolutions multiply: tf32 on a GPU, float32 on a CPU unless told"
+    add("--dtype", choices=constants.DTYPES, help=usual)
     add("--lr-gen", type=rate, default=constants.LR_GEN, help="Adam's rate for the generator")
     add("--lr-dis", type=rate, default=constants.LR_DIS, help="and for the discriminators")
     add(
@@ -101,7 +97,7 @@ def train(options):
     from utils.losses import by_name
     from utils.snapshots import resume
     from utils.stack import chainer
-    from utils.stack.onednn import using_dtype
+    from utils.stack.precision import using_dtype
     from utils.store import ClipStore
     from utils.supply import supply
     from utils.trainer import Trainer
@@ -147,9 +143,7 @@ def train(options):
         )
 
     test_clips = find_test_clips(options.test_data, clips)
-    if options.gpu >= 0 and options.dtype != constants.DTYPE:
-        raise UserError(f"--dtype {options.dtype}: is for the CPU; leave out -g or --dtype")
-    with rundir.claimed(options.out, options.resume), using_dtype(options.dtype):
+    with using_dtype(options.dtype, device), rundir.claimed(options.out, options.resume):
         trainer = Trainer(
             updater,
             options.out,

@@ -196,6 +196,7 @@ def test_testing_writes_numbers_and_pictures(work):
         (("train.py", "-l", __file__), "no checksum"),
         (("train.py", "--test-data", "short"), "3 past frames"),
         (("train.py", "-g", "0"), "-g 0"),
+        (("train.py", "--dtype", "tf32"), "tf32 is for a GPU"),
         (("train.py", "-o", "result"), "holds a run already"),
         (("train.py", "-r", "-o", "result", "--width", "paper"), "snapshot_iter_6"),
         (("test.py", "--load", "nowhere"), "nowhere"),
@@ -203,6 +204,7 @@ def test_testing_writes_numbers_and_pictures(work):
         (("test.py", "--load", "result", "--export", "a.npz"), ".safetensors"),
         (("test.py", "--load", "result", "--export", "no/a.safetensors"), "no/a.safetensors"),
         (("test.py", "--load", "result", "-f", "0"), "--frames: invalid"),
+        (("test.py", "--load", "result", "--dtype", "float16"), "float16 is for a GPU"),
         (("test.py", "--load", "result", "-f", "40"), "has the 44 frames"),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.stack import F, chainer, dnnl, onednn
+from utils.stack import F, chainer, dnnl, onednn, providers
 
 try:
     onednn._check_library()
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def say_again():
     """Let each test see the log lines that come once a process."""
-    onednn._log_once.cache_clear()
+    providers.log_once.cache_clear()
 
 
 @contextlib.contextmanager
@@ -52,11 +52,11 @@ def only_onednn():
     def refuse(level, reason):
         raise AssertionError(reason)
 
-    log_once, onednn._log_once = onednn._log_once, refuse
+    log_once, providers.log_once = providers.log_once, refuse
     try:
         yield
     finally:
-        onednn._log_once = log_once
+        providers.log_once = log_once
 
 
 def random(shape, seed=0):
@@ -218,7 +218,7 @@ def test_product_that_onednn_refuses_is_chainers_own(caplog, monkeypatch):
     def refuse(a, b, out):
         raise dnnl.Error("unimplemented")
 
-    caplog.set_level(logging.INFO, onednn.__name__)
+    caplog.set_level(logging.INFO, providers.__name__)
     monkeypatch.setattr(onednn.products, "multiply", refuse)
     ones = np.ones((2, 3), np.float32)
     assert (F.linear(ones, ones).array == 3).all()
@@ -227,7 +227,7 @@ def test_product_that_onednn_refuses_is_chainers_own(caplog, monkeypatch):
 
 @needs_library
 def test_linear_layer_of_another_precision_is_chainers_own(caplog):
-    caplog.set_level(logging.INFO, onednn.__name__)
+    caplog.set_level(logging.INFO, providers.__name__)
     assert F.linear(random((5, 7)).astype("f8"), random((3, 7)).astype("f8")).dtype == "f8"
     assert "float64" in caplog.text
 
@@ -343,7 +343,7 @@ def test_multiprocess_iterator():
 @needs_library
 @pytest.mark.parametrize("dtype", ["f8", "f2"])
 def test_other_precisions_are_chainers_own_said_once(dtype, caplog):
-    caplog.set_level(logging.INFO, onednn.__name__)
+    caplog.set_level(logging.INFO, providers.__name__)
     x, w = (random(shape).astype(dtype) for shape in [(1, 3, 5, 5), (2, 3, 3, 3)])
     assert F.convolution_2d(x, w).dtype == dtype
     F.convolution_2d(x, w)
@@ -364,7 +364,7 @@ def slowly(geometry, bias):
 def test_case_that_onednn_refuses_is_chainers_own_said_once(forward, said, caplog, monkeypatch):
     x, w = random((1, 3, 5, 5)), random((2, 3, 3, 3), 1)
     truth = F.convolution_2d(x, w).array
-    caplog.set_level(logging.INFO, onednn.__name__)
+    caplog.set_level(logging.INFO, providers.__name__)
     monkeypatch.setattr(dnnl, "forward", forward)
     onednn._compile.cache_clear()
     for _ in range(2):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.stack import F, chainer, dnnl, onednn, winograd
+from utils.stack import F, chainer, onednn, winograd
+from utils.stack.geometry import Geometry
 
 try:
     onednn._check_library()
@@ -34,7 +35,7 @@ def random(shape, seed=0):
 def geometry_of(images, weights, pad):
     size = [n + 2 * p - weights[-1] + 1 for n, p in zip(images[2:], pad, strict=True)]
     outputs = images[0], weights[0], *size
-    return dnnl.Geometry(images, weights, outputs, (1, 1), pad, (1, 1), 1)
+    return Geometry(images, weights, outputs, (1, 1), pad, (1, 1))
 
 
 def exact(x, w, b, gy, pad):

@@ -7,7 +7,6 @@ import math
 import os
 import threading
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +17,7 @@ CACHE_LINE = 64  # bytes; oneDNN's vector kernels want buffers that start on one
 CPU = IN_ORDER = TAG_ANY = SCRATCHPAD_USER = DIRECT = 1
 FORWARD_TRAINING = 64
 BF16, F32 = 2, 3
+DTYPES = {"float32": F32, "bfloat16": BF16}
 AVX2, AVX512_BF16, AMX = 0x7, 0xE7, 0xFEF  # instruction sets, each with those before it, as bits
 QUERY_IMPLEMENTATION, QUERY_ARGUMENT_LAYOUT = 8, 255
 SRC, DST, WEIGHTS, BIAS, SCRATCHPAD = 1, 17, 33, 41, 80
@@ -226,39 +226,20 @@ class Primitive:
         library().stream_wait(stream)
 
 
-class Geometry(NamedTuple):
-    """The shapes of a 2D convolution, with all else that tells what it means."""
+def _grouped_weights(geometry):
+    """The weights' shape as oneDNN has it: groups are an axis of their own."""
+    outputs, *others = geometry.weights
+    if geometry.groups == 1:
+        return geometry.weights
+    return geometry.groups, outputs // geometry.groups, *others
 
-    images: tuple  # (B, I, H, W)
-    weights: tuple  # (O, I / groups, kernel height, kernel width)
-    outputs: tuple  # (B, O, output height, output width)
-    stride: tuple
-    pad: tuple  # before the first row, before the first column
-    dilate: tuple
-    groups: int
-    dtype: int = F32  # or BF16: of the numbers multiplied; arrays and sums are always float32
 
-    @property
-    def grouped_weights(self):
-        """The weights' shape as oneDNN has it: groups are an axis of their own."""
-        if self.groups == 1:
-            return self.weights
-        return self.groups, self.weights[0] // self.groups, *self.weights[1:]
-
-    def numbers(self):
-        """Strides, gaps of dilation, padding before, padding after as oneDNN takes them."""
-        gaps = [dilate - 1 for dilate in self.dilate]
-        after = [self._pad_after(axis) for axis in (0, 1)]
-        return [Dims(*map(int, pair)) for pair in (self.stride, gaps, self.pad, after)]
-
-    def _pad_after(self, axis):
-        """As much as before if that gives these outputs, else just what they need, maybe < 0."""
-        size, output = self.images[2 + axis], self.outputs[2 + axis]
-        stride, pad = self.stride[axis], self.pad[axis]
-        reach = self.dilate[axis] * (self.weights[2 + axis] - 1) + 1
-        if (size + 2 * pad - reach) // stride + 1 == output:
-            return pad
-        return stride * (output - 1) + reach - size - pad
+def _numbers(geometry):
+    """Strides, gaps of dilation, padding before, padding after as oneDNN takes them."""
+    gaps = [dilate - 1 for dilate in geometry.dilate]
+    return [
+        Dims(*map(int, pair)) for pair in (geometry.stride, gaps, geometry.pad, geometry.pad_after)
+    ]
 
 
 class Operand:
@@ -320,7 +301,7 @@ class Convolution:
 
 def forward(geometry, bias):
     """(images, weights[, bias]) -> outputs; raises Error if oneDNN has no kernel for it."""
-    shapes = {SRC: geometry.images, WEIGHTS: geometry.grouped_weights}
+    shapes = {SRC: geometry.images, WEIGHTS: _grouped_weights(geometry)}
     if bias:
         shapes[BIAS] = geometry.weights[:1]
     shapes[DST] = geometry.outputs
@@ -331,7 +312,7 @@ def data_gradient(geometry):
     """(outputs' gradient, weights) -> images' gradient; raises Error as `forward` does."""
     shapes = {
         DIFF_DST: geometry.outputs,
-        WEIGHTS: geometry.grouped_weights,
+        WEIGHTS: _grouped_weights(geometry),
         DIFF_SRC: geometry.images,
     }
     kernel = Primitive(
@@ -339,7 +320,7 @@ def data_gradient(geometry):
         library().engine,
         DIRECT,
         *_layouts(geometry, result="images"),
-        *geometry.numbers(),
+        *_numbers(geometry),
         Owned("primitive_desc", *_forward(geometry)),
         library().attributes,
     )
@@ -351,7 +332,7 @@ def weight_gradient(geometry):
     shapes = {
         SRC: geometry.images,
         DIFF_DST: geometry.outputs,
-        DIFF_WEIGHTS: geometry.grouped_weights,
+        DIFF_WEIGHTS: _grouped_weights(geometry),
     }
     images, weights, outputs = _layouts(geometry, result="weights")
     kernel = Primitive(
@@ -362,7 +343,7 @@ def weight_gradient(geometry):
         weights,
         None,  # no gradient of the bias: Chainer sums that itself
         outputs,
-        *geometry.numbers(),
+        *_numbers(geometry),
         Owned("primitive_desc", *_forward(geometry)),
         library().attributes,
     )
@@ -381,7 +362,7 @@ def _forward(geometry, bias=False):
         weights,
         _layout(geometry.weights[:1], F32) if bias else None,
         outputs,
-        *geometry.numbers(),
+        *_numbers(geometry),
         library().attributes,
     )
 
@@ -390,10 +371,10 @@ def _layouts(geometry, result):
     """Images', weights' and outputs' layouts, left for oneDNN to choose; results are float32."""
     shapes = {
         "images": geometry.images,
-        "weights": geometry.grouped_weights,
+        "weights": _grouped_weights(geometry),
         "outputs": geometry.outputs,
     }
     return [
-        _layout(shape, F32 if name == result else geometry.dtype, TAG_ANY)
+        _layout(shape, F32 if name == result else DTYPES[geometry.dtype], TAG_ANY)
         for name, shape in shapes.items()
     ]

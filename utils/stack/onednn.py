@@ -10,19 +10,14 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.stack import dnnl, products, winograd
+from utils.stack.geometry import Geometry, steps
+from utils.stack.providers import Unsuitable, preferring
 
 KEPT = 512  # compiled convolutions, before the least recently used one goes
-DTYPES = {"float32": dnnl.F32, "bfloat16": dnnl.BF16}
 
-logger = logging.getLogger(__name__)
-_log_once = functools.cache(logger.log)
-_dtype = dnnl.F32  # of the numbers that convolutions multiply
+_dtype = "float32"  # of the numbers that convolutions multiply
 _obstacle = None  # (log level, reason); () where there is none; None until it is looked for
 _looking = threading.Lock()
-
-
-class Unsuitable(Exception):
-    """Chainer's own code has to do it: a log level, the reason."""
 
 
 def install(chainer):
@@ -42,7 +37,11 @@ def install(chainer):
         (linear.LinearGradData, "forward", _linear_data_gradient),
         (linear.LinearGradWeight, "forward", _linear_weight_gradient),
     ):
-        setattr(node, method, _preferring(compute, getattr(node, method)))
+        setattr(node, method, preferring("oneDNN", _on_cpu, compute, getattr(node, method)))
+
+
+def _on_cpu(inputs):
+    return isinstance(inputs[0], np.ndarray)
 
 
 @contextlib.contextmanager
@@ -51,12 +50,14 @@ def using_dtype(name):
 
     "float32" is what they do anyway. With "bfloat16" weights, activations and sums stay float32
     and are rounded as they enter a multiplication, where that is faster: good to 3 digits. Raises
-    UserError where the processor would emulate it, or where there is no oneDNN.
+    UserError where the processor would emulate it, where there is no oneDNN, for another type.
     """
     global _dtype
-    if DTYPES[name] == dnnl.BF16:
+    if name not in dnnl.DTYPES:
+        raise UserError(f"{name} is for a GPU; on a CPU use {' or '.join(dnnl.DTYPES)}")
+    if name == "bfloat16":
         _refuse_slow_bfloat16()
-    before, _dtype = _dtype, DTYPES[name]
+    before, _dtype = _dtype, name
     try:
         yield
     finally:
@@ -72,30 +73,22 @@ def _refuse_slow_bfloat16():
         raise UserError("bfloat16 needs a processor with AVX512_BF16 or AMX; use float32")
 
 
-def _preferring(compute, own):
-    @functools.wraps(own)
-    def forward(self, inputs):
-        if not isinstance(inputs[0], np.ndarray):
-            return own(self, inputs)
+def _prepared(compute):
+    """`compute` for arrays that oneDNN can take, with what it answers if it cannot; others are
+    Unsuitable."""
+
+    @functools.wraps(compute)
+    def prepared(node, *inputs):
+        _check_library()
         try:
-            _check_library()
-            result = compute(self, *_check_arrays(self, inputs))
-        except (Unsuitable, dnnl.Error) as obstacle:
-            level, reason = _level_and_reason(obstacle)
-            _log_once(level, f"Chainer's own code computes, not oneDNN: {reason}")
-            return own(self, inputs)
-        self.retain_inputs((0, 1))
-        return (result,)
+            return compute(node, *_check_arrays(node, inputs))
+        except dnnl.Error as error:
+            raise Unsuitable(logging.INFO, str(error)) from None
 
-    return forward
+    return prepared
 
 
-def _level_and_reason(obstacle):
-    if isinstance(obstacle, Unsuitable):
-        return obstacle.args
-    return logging.INFO, str(obstacle)
-
-
+@_prepared
 def _convolution(node, x, W, b=None):
     if node.cudnn_fast:
         raise Unsuitable(logging.INFO, "cudnn_fast is for GPUs")
@@ -104,11 +97,13 @@ def _convolution(node, x, W, b=None):
     return run(x, W) if b is None else run(x, W, b)
 
 
+@_prepared
 def _weight_gradient(node, x, gy):
     geometry = _geometry(node, x.shape, node.W_shape, gy.shape)
     return _compiled("weight_gradient", geometry)(x, gy)
 
 
+@_prepared
 def _deconvolution(node, x, W, b=None):
     # It is the data gradient of the convolution with the same weights.
     node._calc_out_size(x.shape, W.shape)
@@ -119,6 +114,7 @@ def _deconvolution(node, x, W, b=None):
     return y
 
 
+@_prepared
 def _linear(node, x, W, b=None):
     y = _product(x, W.T)
     if b is not None:
@@ -126,10 +122,12 @@ def _linear(node, x, W, b=None):
     return y
 
 
+@_prepared
 def _linear_data_gradient(node, W, gy):
     return _product(gy, W)
 
 
+@_prepared
 def _linear_weight_gradient(node, x, gy):
     return _product(gy.T, x)
 
@@ -141,8 +139,7 @@ def _product(a, b):
 
 
 def _geometry(node, images, weights, outputs):
-    stride, pad, dilate = (node.sy, node.sx), (node.ph, node.pw), (node.dy, node.dx)
-    return dnnl.Geometry(images, weights, outputs, stride, pad, dilate, node.groups, _dtype)
+    return Geometry(images, weights, outputs, *steps(node), node.groups, _dtype)
 
 
 def _check_arrays(node, inputs):

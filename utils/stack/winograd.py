@@ -91,7 +91,7 @@ def pays(geometry):
     moved = tiles * (inputs + outputs) + inputs * outputs
     ours = TILE**2 * (tiles * inputs * outputs + MOVE * moved)
     theirs = math.prod(geometry.outputs) * inputs * kernel**2
-    return ours < theirs * (0.8 if geometry.dtype == dnnl.F32 else 0.4)
+    return ours < theirs * (0.8 if geometry.dtype == "float32" else 0.4)
 
 
 def suits(geometry):
@@ -100,7 +100,7 @@ def suits(geometry):
     plain = {geometry.stride, geometry.dilate, (geometry.groups,) * 2} == {(1, 1)}
     inside = all(0 <= pad < height for pad in geometry.pad)
     has = dnnl.library().has
-    vectors = has(dnnl.AVX2) and not (geometry.dtype == dnnl.BF16 and has(dnnl.AMX))
+    vectors = has(dnnl.AVX2) and not (geometry.dtype == "bfloat16" and has(dnnl.AMX))
     return plain and inside and 1 < height == width < TILE and vectors
 
 

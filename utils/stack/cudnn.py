@@ -1,0 +1,353 @@
+"""Chainer's convolutions, linear layers on a GPU, computed by cuDNN 9 where it can.
+
+Which of cuDNN's engines computes follows Chainer's configuration: use_cudnn,
+use_cudnn_tensor_core, cudnn_deterministic, autotune.  A shape seen before needs no wait for the
+device, so that a CUDA graph can capture what is done for it.
+"""
+
+import contextlib
+import functools
+import itertools
+import logging
+import math
+import os
+import threading
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.stack import casts, cudnn_plans
+from utils.stack.geometry import Geometry, steps
+from utils.stack.providers import Unsuitable, preferring
+
+WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
+TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
+CAPABILITY = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 70}  # 80 for a GPU of 8.0
+OPERANDS = "images", "weights", "outputs"  # in the order of a plan's tensors
+
+_dtype = "tf32"  # of the numbers that convolutions, linear layers multiply
+
+
+def install(chainer):
+    """Let `chainer`'s convolutions, deconvolutions of any dimensions, linear layers, with all
+    their gradients, use cuDNN on a GPU.
+
+    Without the library, with CHAINER_CUDNN=0 and for what cuDNN cannot do they stay with
+    Chainer's own code, and the log says why, once.
+    """
+    connection = chainer.functions.connection
+    two, many = connection.convolution_2d, connection.convolution_nd
+    two_back, many_back = connection.deconvolution_2d, connection.deconvolution_nd
+    linear = connection.linear
+    for node, method, compute in (
+        (two.Convolution2DFunction, "forward_gpu", _convolution),
+        (two.Convolution2DGradW, "forward_gpu", _weight_gradient),
+        (two_back.Deconvolution2DFunction, "forward_gpu", _deconvolution),
+        (many.ConvolutionND, "forward", _convolution),
+        (many.ConvolutionNDGradW, "forward", _weight_gradient),
+        (many_back.DeconvolutionND, "forward", _deconvolution),
+        (linear.LinearFunction, "forward", _linear),
+        (linear.LinearGradData, "forward", _linear_data_gradient),
+        (linear.LinearGradWeight, "forward", _linear_weight_gradient),
+    ):
+        setattr(node, method, preferring("cuDNN", _on_gpu, compute, getattr(node, method)))
+
+
+def _on_gpu(inputs):
+    return isinstance(inputs[0], _chainer().backends.cuda.ndarray)
+
+
+def _chainer():
+    import chainer  # mended, by the time that a node computes
+
+    return chainer
+
+
+@contextlib.contextmanager
+def using_dtype(name):
+    """In this context convolutions, linear layers on a GPU multiply numbers of this type, in every
+    thread.
+
+    Arrays, sums, parameters are float32 in any case.  "tf32", the usual, rounds factors to 3
+    digits, "float32" does not.  "bfloat16" rounds them, then the result, to 2 digits; "float16"
+    to 3, after a power of two of their own has brought each array into its range.  Raises
+    UserError where there is no cuDNN for it, or where the device in use cannot do it.
+    """
+    global _dtype
+    if name != "float32":
+        _refuse_impossible(name)
+    before, _dtype = _dtype, name
+    try:
+        yield
+    finally:
+        _dtype = before
+
+
+def _refuse_impossible(name):
+    if obstacle := _obstacle():
+        raise UserError(f"{name} needs cuDNN: {obstacle[1]}; or use float32")
+    import cupy
+
+    capability, needed = int(cupy.cuda.Device().compute_capability), CAPABILITY[name]
+    if capability < needed:
+        raise UserError(
+            f"{name} needs a GPU of compute capability {needed / 10}, this one has "
+            f"{capability / 10}; use float32"
+        )
+
+
+def _prepared(compute):
+    """`compute` for arrays that cuDNN can take, with what it answers if it cannot; others are
+    Unsuitable."""
+
+    @functools.wraps(compute)
+    def prepared(node, *inputs):
+        if obstacle := _obstacle():
+            raise Unsuitable(*obstacle)
+        try:
+            return compute(node, *_check_arrays(node, inputs))
+        except cudnn_plans.Error as error:
+            raise Unsuitable(logging.INFO, str(error)) from None
+
+    return prepared
+
+
+@_prepared
+def _convolution(node, x, W, b=None):
+    outsize = _chainer().utils.conv.get_conv_outsize
+    (stride, pad, dilate), cover = steps(node), itertools.repeat(node.cover_all)
+    size = map(outsize, x.shape[2:], W.shape[2:], stride, pad, cover, dilate)
+    outputs = x.shape[0], W.shape[0], *size
+    geometry = _geometry(node, x.shape, W.shape, outputs)
+    return _run("forward", geometry, b, images=x, weights=W).reshape(outputs)
+
+
+@_prepared
+def _weight_gradient(node, x, gy):
+    kernel = node.ksize if hasattr(node, "ndim") else (node.kh, node.kw)
+    weights = gy.shape[1], x.shape[1] // node.groups, *kernel
+    geometry = _geometry(node, x.shape, weights, gy.shape)
+    return _run("weight_gradient", geometry, images=x, outputs=gy).reshape(weights)
+
+
+@_prepared
+def _deconvolution(node, x, W, b=None):
+    # It is the data gradient of the convolution with the same weights.
+    images = x.shape[0], W.shape[1] * node.groups, *_deconvolved_size(node, x, W)
+    geometry = _geometry(node, images, W.shape, x.shape)
+    return _run("data_gradient", geometry, b, weights=W, outputs=x).reshape(images)
+
+
+def _deconvolved_size(node, x, W):
+    """Height, width; left in the node as well, with `cover_all`, for the backward pass."""
+    if not hasattr(node, "ndim"):
+        node._calc_out_size(x.shape, W.shape)
+        node._set_cover_all(x.shape, W.shape)
+        return node.outh, node.outw
+    if node.outs is None:
+        (stride, pad, dilate), cover = steps(node), itertools.repeat(False)
+        outsize = _chainer().utils.conv.get_deconv_outsize
+        node.outs = tuple(map(outsize, x.shape[2:], W.shape[2:], stride, pad, cover, dilate))
+    node._set_cover_all(x, W)
+    return node.outs
+
+
+@_prepared
+def _linear(node, x, W, b=None):
+    geometry = _product(x.shape[0], *W.shape)
+    return _run("forward", geometry, b, images=x, weights=W).reshape(geometry.outputs[:2])
+
+
+@_prepared
+def _linear_data_gradient(node, W, gy):
+    geometry = _product(gy.shape[0], *W.shape)
+    return _run("data_gradient", geometry, weights=W, outputs=gy).reshape(geometry.images[:2])
+
+
+@_prepared
+def _linear_weight_gradient(node, x, gy):
+    geometry = _product(x.shape[0], gy.shape[1], x.shape[1])
+    return _run("weight_gradient", geometry, images=x, outputs=gy).reshape(geometry.weights[:2])
+
+
+def _product(batch, outputs, inputs):
+    """A matrix product as a convolution of images of one pixel.
+
+    CuPy does not let cuBLAS into a CUDA graph.
+    """
+    one = 1, 1
+    shapes = (batch, inputs, *one), (outputs, inputs, *one), (batch, outputs, *one)
+    return Geometry(*shapes, one, (0, 0), one, 1, _dtype)
+
+
+def _geometry(node, *shapes):
+    stride, pad, dilate = steps(node)
+    if len(stride) == 1:  # cuDNN wants two axes or three
+        stride, pad, dilate = (1, *stride), (0, *pad), (1, *dilate)
+        shapes = [(*shape[:2], 1, *shape[2:]) for shape in shapes]
+    return Geometry(*shapes, stride, pad, dilate, node.groups, _dtype)
+
+
+def _check_arrays(node, inputs):
+    """The inputs, C-contiguous, aligned; raises Unsuitable unless cuDNN can take them."""
+    if _chainer().config.use_cudnn == "never":
+        raise Unsuitable(logging.INFO, "config.use_cudnn is never")
+    dtypes = {array.dtype for array in inputs}
+    dtypes |= {np.dtype(getattr(node, name, "f4")) for name in ("W_dtype", "_w_dtype")}
+    if others := sorted(dtype.name for dtype in dtypes - {np.dtype("f4")}):
+        raise Unsuitable(logging.INFO, f"it is for float32 here, not {', '.join(others)}")
+    if not all(array.size for array in inputs):
+        raise Unsuitable(logging.INFO, "an array is empty")
+    if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
+        raise Unsuitable(logging.INFO, "a memory layout of the array's own is not provided for")
+    return [_in_a_row(array) for array in inputs]
+
+
+def _in_a_row(array):
+    import cupy
+
+    array = cupy.ascontiguousarray(array)
+    return array if array.data.ptr % cudnn_plans.ALIGNMENT == 0 else array.copy()
+
+
+def _run(direction, geometry, bias=None, **arrays):
+    """The one operand that is not among `arrays`, in its shape of the geometry.
+
+    bias: a number to add to each of the result's channels.
+    """
+    import cupy
+
+    (written,) = set(OPERANDS) - arrays.keys()
+    shapes = dict(zip(OPERANDS, geometry, strict=False))
+    shape, dtype = shapes[written], geometry.dtype
+    if bias is not None and bias.shape != shape[1:2]:
+        raise Unsuitable(logging.INFO, f"a bias of {bias.shape} for {shape[1]} channels")
+    if dtype in casts.DTYPES:
+        limit = casts.limit(_terms(direction, geometry))
+        factors = {n: casts.Packed(a.reshape(shapes[n]), dtype, limit) for n, a in arrays.items()}
+        packed = {name: factor.array for name, factor in factors.items()}
+        packed[written] = cupy.empty(shape, np.uint16)
+        _execute(direction, geometry, packed)
+        return casts.unpacked(packed[written], dtype, factors.values(), limit, bias)
+
+    arrays[written] = cupy.empty(shape, np.float32)
+    if bias is not None and direction == "forward":
+        with contextlib.suppress(Unsuitable):  # where no engine adds it in one go
+            _execute(direction, geometry, {**arrays, "bias": bias})
+            return arrays[written]
+    _execute(direction, geometry, arrays)
+    if bias is not None:
+        arrays[written] += bias.reshape(-1, *[1] * len(shape[2:]))
+    return arrays[written]
+
+
+def _terms(direction, geometry):
+    """How many products the sum has that makes one number of the result."""
+    outputs, inputs, *kernel = geometry.weights
+    return {
+        "forward": inputs * math.prod(kernel),
+        "data_gradient": outputs // geometry.groups * math.prod(kernel),
+        "weight_gradient": geometry.outputs[0] * math.prod(geometry.outputs[2:]),
+    }[direction]
+
+
+class Thread(threading.local):
+    """What each thread has for itself, since cuDNN has none of it shared: handles by device,
+    plans, or why there is none, by what they are for.
+
+    No plan is ever dropped: a CUDA graph that was captured runs its kernels.
+    """
+
+    def __init__(self):
+        self.handles, self.plans = {}, {}
+
+
+_thread = Thread()
+
+
+def _execute(direction, geometry, arrays):
+    """Have cuDNN write one of the arrays, {an operand or "bias": array of its layout}."""
+    import cupy
+
+    device = cupy.cuda.runtime.getDevice()
+    handle = _thread.handles.get(device) or _new_handle(device)
+    handle.follow(cupy.cuda.get_current_stream().ptr)
+    addresses = [arrays[name].data.ptr for name in (*OPERANDS, "bias") if name in arrays]
+
+    unwanted, autotune = _unwanted(geometry.dtype), _chainer().config.autotune
+    key = direction, geometry, "bias" in arrays, unwanted, autotune
+    plan = _thread.plans.get((device, *key))
+    if plan is None:
+        plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
+    if isinstance(plan, str):
+        raise Unsuitable(logging.INFO, plan)
+    _run_plan(plan, handle, addresses)
+
+
+def _new_handle(device):
+    try:
+        handle = _thread.handles[device] = cudnn_plans.Handle()
+    except cudnn_plans.Error as error:
+        raise Unsuitable(logging.WARNING, f"it does not start ({error})") from None
+    return handle
+
+
+def _run_plan(plan, handle, addresses):
+    import cupy
+
+    room = cupy.cuda.alloc(plan.workspace)  # of the pool in use, so that a graph can keep it
+    plan.execute(handle, addresses, room.ptr)
+
+
+def _unwanted(dtype):
+    """Properties that an engine must not have."""
+    config = _chainer().config
+    notes = {cudnn_plans.DOWN_CONVERT, cudnn_plans.REDUCED_SUMS}
+    if dtype == "float32" or config.use_cudnn_tensor_core == "never":
+        notes.add(cudnn_plans.TENSOR_CORE)
+    if config.cudnn_deterministic:
+        notes.add(cudnn_plans.NONDETERMINISTIC)
+    return frozenset(notes)
+
+
+def _choose(handle, addresses, direction, geometry, bias, unwanted, autotune):
+    """The plan to use from now on, or why there is none."""
+    last, why = geometry.dtype in casts.DTYPES, ""
+    found = cudnn_plans.plans(handle, direction, geometry, bias, last, unwanted, WORKSPACE)
+    try:
+        plan = _fastest(found, handle, addresses) if autotune else next(found, None)
+    except cudnn_plans.Error as error:
+        plan, why = None, f" ({error})"
+    return plan or f"cuDNN has no engine for the {direction} of {geometry}{why}"
+
+
+def _fastest(found, handle, addresses):
+    """Of the first few, by the clock of the device; None of none."""
+    from cupy import cuda
+
+    times = {}
+    for plan in itertools.islice(found, TRIED):
+        start, end = cuda.Event(), cuda.Event()
+        _run_plan(plan, handle, addresses)  # loads its kernels
+        start.record()
+        for _ in range(TIMED):
+            _run_plan(plan, handle, addresses)
+        end.record()
+        end.synchronize()
+        times[plan] = cuda.get_elapsed_time(start, end)
+    return min(times, key=times.get, default=None)
+
+
+@functools.cache
+def _obstacle():
+    """A log level, why there is no cuDNN here; None where there is."""
+    if os.environ.get("CHAINER_CUDNN") == "0":
+        return logging.INFO, "CHAINER_CUDNN is 0"
+    try:
+        cudnn_plans.library()
+    except OSError as error:
+        cure = f"pip install {cudnn_plans.WHEELS}, as CUDA is 12 or 13, for fast convolutions"
+        return logging.WARNING, f"no cuDNN 9 ({error}); {cure}"
+    except AttributeError as error:
+        return logging.WARNING, f"not the cuDNN 9 that is known here ({error})"
+    return None

@@ -1,0 +1,295 @@
+"""Plans of convolutions on a GPU, made by cuDNN 9, called through its C interface."""
+
+import ctypes
+import functools
+import sys
+from ctypes import (
+    POINTER,
+    byref,
+    c_bool,
+    c_char,
+    c_char_p,
+    c_float,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_void_p,
+)
+from pathlib import Path
+
+LIBRARY = "libcudnn.so.9"
+WHEELS = "nvidia-cudnn-cu12 or nvidia-cudnn-cu13"
+
+# Enumerators of the C header; their values hold for all of cuDNN 9.  First the kinds of
+# descriptors,
+POINTWISE, CONVOLUTION, ENGINE, CHOICE, HEURISTIC, PLAN = 0, 1, 2, 3, 4, 5
+FORWARD, WEIGHT_GRADIENT, DATA_GRADIENT, ADDITION = 10, 11, 12, 13
+GRAPH, PACK, TENSOR, PROPERTIES = 15, 16, 17, 38
+# the types of their attributes, each with C's,
+HANDLE, DATA_TYPE, BOOLEAN, INTEGER = (0, c_void_p), (1, c_int), (2, c_bool), (3, c_int64)
+FLOAT, POINTER_TYPE, MODE, SEARCH = (4, c_float), (6, c_void_p), (7, c_int), (8, c_int)
+NOTE, OPERATOR, DESCRIPTOR, CHARACTER = (11, c_int), (14, c_int), (15, c_void_p), (24, c_char)
+# values of these.
+ADD, CROSS_CORRELATION = 0, 1
+BY_RULES, BY_MEASUREMENTS, SAFE = 3, 1, 2  # modes A, B and FALLBACK of cuDNN's heuristics
+SINGLE = 0
+DATA_TYPES = {"float32": SINGLE, "tf32": SINGLE, "float16": 2, "bfloat16": 9}
+TENSOR_CORE, DOWN_CONVERT, REDUCED_SUMS, NONDETERMINISTIC = 0, 1, 2, 4  # an engine's notes
+
+ALIGNMENT = 16  # bytes; the best engines want it
+IMAGES, WEIGHTS, OUTPUTS, BIAS, SUMS = 1, 2, 3, 4, 5  # our numbers for a graph's tensors
+DIRECTIONS = {  # the kind, its first attribute, its tensors in the order of their attributes
+    "forward": (FORWARD, 700, (WEIGHTS, IMAGES, OUTPUTS)),
+    "data_gradient": (DATA_GRADIENT, 706, (WEIGHTS, IMAGES, OUTPUTS)),
+    "weight_gradient": (WEIGHT_GRADIENT, 712, (WEIGHTS, IMAGES, OUTPUTS)),
+}
+Object = c_void_p
+FUNCTIONS = {  # all return a status
+    "create_handle": ("cudnnCreate", [POINTER(c_void_p)]),
+    "set_stream": ("cudnnSetStream", [Object, c_void_p]),
+    "create": ("cudnnBackendCreateDescriptor", [c_int, POINTER(c_void_p)]),
+    "set": ("cudnnBackendSetAttribute", [Object, c_int, c_int, c_int64, c_void_p]),
+    "get": (
+        "cudnnBackendGetAttribute",
+        [Object, c_int, c_int, c_int64, POINTER(c_int64), c_void_p],
+    ),
+    "finalize": ("cudnnBackendFinalize", [Object]),
+    "destroy": ("cudnnBackendDestroyDescriptor", [Object]),
+    "execute": ("cudnnBackendExecute", [Object, Object, Object]),
+}
+
+
+class Error(RuntimeError):
+    """cuDNN answered a call with another status than success."""
+
+
+class Library:
+    """The functions of a loaded cuDNN, each of which raises Error where it fails."""
+
+    def __init__(self, lib):
+        self._lib = lib
+        lib.cudnnGetErrorString.restype = c_char_p
+        lib.cudnnGetLastErrorString.argtypes = [c_char_p, c_size_t]
+        lib.cudnnGetVersion.restype = c_size_t
+        self.version = lib.cudnnGetVersion()  # such as 91900
+        for name, (symbol, argtypes) in FUNCTIONS.items():
+            function = getattr(lib, symbol)
+            function.argtypes = argtypes
+            function.errcheck = functools.partial(self._check, symbol)
+            setattr(self, name, function)
+
+    def _check(self, symbol, status, function, arguments):
+        if status:
+            words = ctypes.create_string_buffer(512)
+            self._lib.cudnnGetLastErrorString(words, len(words))
+            reason = self._lib.cudnnGetErrorString(status).decode()
+            raise Error(f"{symbol}: {reason} {words.value.decode(errors='replace')}".rstrip())
+
+
+def load():
+    """The shared library: the loader's, else that of a wheel on Python's path.
+
+    Raises OSError, with the loader's words, if there is none.
+    """
+    try:
+        return ctypes.CDLL(LIBRARY)
+    except OSError:
+        for place in sys.path:
+            path = Path(place) / "nvidia/cudnn/lib" / LIBRARY
+            if path.exists():
+                return ctypes.CDLL(str(path))
+        raise
+
+
+@functools.cache
+def library():
+    return Library(load())
+
+
+class Descriptor:
+    """Anything cuDNN describes; destroyed with the last reference to it."""
+
+    def __init__(self, kind):
+        self._as_parameter_, self._uses = c_void_p(), []
+        self._destroy = library().destroy
+        library().create(kind, byref(self._as_parameter_))
+
+    def set(self, attribute, kind, *values):
+        """Give an attribute its values -> the descriptor."""
+        number, ctype = kind
+        if kind in (DESCRIPTOR, HANDLE):
+            self._uses += values
+            values = [value._as_parameter_ for value in values]
+        library().set(self, attribute, number, len(values), (ctype * len(values))(*values))
+        return self
+
+    def finalize(self):
+        library().finalize(self)
+        return self
+
+    def get(self, attribute, kind, most=1):
+        """Up to so many values of an attribute."""
+        (number, ctype), count = kind, c_int64()
+        values = (ctype * most)()
+        library().get(self, attribute, number, most, byref(count), values)
+        return values[: min(count.value, most)]
+
+    def get_descriptors(self, attribute, kind, most=None):
+        """Those of an attribute, up to so many, None for all."""
+        count = c_int64()
+        if most is None:
+            library().get(self, attribute, DESCRIPTOR[0], 0, byref(count), None)
+            most = count.value
+        found = [Descriptor(kind) for _ in range(most)]
+        addresses = (c_void_p * most)(*(one._as_parameter_ for one in found))
+        library().get(self, attribute, DESCRIPTOR[0], most, byref(count), addresses)
+        return found[: count.value]
+
+    def __del__(self):
+        if self._as_parameter_:
+            self._destroy(self)
+
+
+class Handle:
+    """cuDNN on the device in use.  A thread needs its own, which lives as long as the process:
+    to destroy it would wait for the device, or fail where CUDA has ended before."""
+
+    attributes, type = {GRAPH: 800, PLAN: 400}, HANDLE
+
+    def __init__(self):
+        self._as_parameter_, self._stream = c_void_p(), None
+        library().create_handle(byref(self._as_parameter_))
+
+    def follow(self, stream):
+        """Have all that is executed from now on join the CUDA stream at this address."""
+        if stream != self._stream:  # cuDNN takes microseconds even for the stream it has
+            library().set_stream(self, stream)
+            self._stream = stream
+
+
+class Properties:
+    """A device told by its properties, cuDNN's JSON: plans for it need no GPU, nor can they run."""
+
+    attributes, type = {HEURISTIC: 204, PLAN: 407}, DESCRIPTOR
+
+    def __init__(self, json):
+        text = [bytes([byte]) for byte in json.encode()]
+        self._descriptor = Descriptor(PROPERTIES).set(2702, CHARACTER, *text, b"\0").finalize()
+        self._as_parameter_ = self._descriptor._as_parameter_
+
+
+def _on(device, kind):
+    """A descriptor of this kind, which belongs to the device where its kind does."""
+    descriptor = Descriptor(kind)
+    if kind in device.attributes:
+        descriptor.set(device.attributes[kind], device.type, device)
+    return descriptor
+
+
+class Plan:
+    """One engine's way to convolve, compiled.
+
+    workspace: bytes it needs beside its arrays.  engine: cuDNN's number for it.  notes: its
+    numerical properties (TENSOR_CORE, ...).
+    """
+
+    def __init__(self, device, choice, engine, notes, tensors):
+        self._descriptor = _on(device, PLAN).set(401, DESCRIPTOR, choice).finalize()
+        (self.workspace,) = self._descriptor.get(402, INTEGER)
+        (self.engine,), self.notes = engine.get(1301, INTEGER), notes
+        self._tensors = tensors
+
+    def execute(self, handle, addresses, workspace):
+        """Run on arrays at these addresses: images, weights, outputs, bias if there is one."""
+        pack = Descriptor(PACK)
+        pack.set(1000, INTEGER, *self._tensors).set(1001, POINTER_TYPE, *addresses)
+        pack.set(1003, POINTER_TYPE, workspace).finalize()
+        library().execute(handle, self._descriptor, pack)
+
+
+def plans(device, direction, geometry, bias=False, channels_last=False, without=(), workspace=0):
+    """Yield the Plans for one direction of a convolution, those that cuDNN deems fastest first.
+
+    device: a Handle, or Properties.  direction: one of DIRECTIONS; the tensor that it does not
+    read is the one it writes.  bias: whether `forward` adds one to each channel.  channels_last:
+    whether channels are neighbours in memory, of the images, weights, outputs alike.  without:
+    notes that an engine must not have.  workspace: bytes that one may need.  Raises Error for a
+    geometry that makes no sense.
+    """
+    graph = _graph(device, direction, geometry, bias, channels_last)
+    tensors = (IMAGES, WEIGHTS, OUTPUTS, BIAS)[: 4 if bias else 3]
+    for mode in (BY_RULES, BY_MEASUREMENTS, SAFE):
+        for choice in _choices(device, graph, mode):
+            (engine,) = choice.get_descriptors(300, ENGINE, 1)
+            notes = frozenset(engine.get(1303, NOTE, 16))
+            if notes.intersection(without):
+                continue
+            try:
+                plan = Plan(device, choice, engine, notes, tensors)
+            except Error:  # not for this geometry or device, as some turn out to be
+                continue
+            if plan.workspace <= workspace:
+                yield plan
+
+
+def _choices(device, graph, mode):
+    """Engines with their settings as one of the heuristics ranks them; maybe none."""
+    search = _on(device, HEURISTIC).set(201, DESCRIPTOR, graph).set(200, SEARCH, mode)
+    try:
+        return search.finalize().get_descriptors(202, CHOICE)
+    except Error:
+        return []
+
+
+def _graph(device, direction, geometry, bias, channels_last):
+    """The operation or, with a bias, the two of them that a plan is for."""
+
+    def tensor(number, shape, virtual=False):
+        dtype = SINGLE if virtual else DATA_TYPES[geometry.dtype]
+        described = Descriptor(TENSOR).set(906, INTEGER, number).set(901, DATA_TYPE, dtype)
+        described.set(900, INTEGER, ALIGNMENT).set(902, INTEGER, *map(int, shape))
+        described.set(903, INTEGER, *strides(shape, channels_last))
+        return described.set(907, BOOLEAN, virtual).finalize()
+
+    tensors = {
+        IMAGES: tensor(IMAGES, geometry.images),
+        WEIGHTS: tensor(WEIGHTS, geometry.weights),
+        OUTPUTS: tensor(SUMS if bias else OUTPUTS, geometry.outputs, virtual=bias),
+    }
+    kind, first, order = DIRECTIONS[direction]
+    convolution = Descriptor(kind).set(first, FLOAT, 1).set(first + 1, FLOAT, 0)
+    convolution.set(first + 2, DESCRIPTOR, _convolution(geometry))
+    for attribute, number in enumerate(order, first + 3):
+        convolution.set(attribute, DESCRIPTOR, tensors[number])
+    operations = [convolution.finalize()]
+    if bias:
+        channels, axes = geometry.weights[0], len(geometry.stride)
+        add = Descriptor(POINTWISE).set(0, OPERATOR, ADD).set(1, DATA_TYPE, SINGLE).finalize()
+        addition = Descriptor(ADDITION).set(750, DESCRIPTOR, add)
+        addition.set(751, DESCRIPTOR, tensors[OUTPUTS])
+        addition.set(752, DESCRIPTOR, tensor(BIAS, (1, channels, *axes * [1])))
+        addition.set(753, DESCRIPTOR, tensor(OUTPUTS, geometry.outputs))
+        operations.append(addition.finalize())
+    return _on(device, GRAPH).set(801, DESCRIPTOR, *operations).finalize()
+
+
+def _convolution(geometry):
+    """Products are summed in float32, whatever is multiplied."""
+    described = Descriptor(CONVOLUTION).set(100, DATA_TYPE, SINGLE)
+    described.set(101, MODE, CROSS_CORRELATION).set(106, INTEGER, len(geometry.stride))
+    numbers = geometry.dilate, geometry.stride, geometry.pad_after, geometry.pad
+    for attribute, per_axis in enumerate(numbers, 102):
+        described.set(attribute, INTEGER, *map(int, per_axis))
+    return described.finalize()
+
+
+def strides(shape, channels_last):
+    """Numbers from one element of each axis to the next: of rows after rows as in NumPy, or with
+    the second axis, the channels, moved last."""
+    order = list(range(len(shape)))
+    if channels_last:
+        order.append(order.pop(1))
+    steps, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        steps[axis], step = step, step * int(shape[axis])
+    return steps
