@@ -79,8 +79,10 @@ class Library:
     """
 
     def __init__(self):
-        # By default idle threads spin for a while, on the cores that NumPy's BLAS wants next.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        if "OMP_WAIT_POLICY" not in os.environ:
+            # Waiting threads spin: by default for so long that NumPy's BLAS misses the cores.  Not
+            # at all would cost a wake-up for each of the many short loops of a training step.
+            os.environ.setdefault("GOMP_SPINCOUNT", "30000")
         self._lib = lib = ctypes.CDLL(_path())
         lib.dnnl_status2str.restype = c_char_p
         lib.dnnl_memory_desc_get_size.restype = c_size_t
