@@ -16,11 +16,12 @@ from models.discriminators import Discriminators
 from utils import losses, supply
 from utils.batches import to_past_and_future
 from utils.device import memory_for, open_device
-from utils.errors import UserError
+from utils.errors import Diverged, UserError
 from utils.evaluation import predict
 from utils.preview import Preview
-from utils.stack import chainer
+from utils.stack import L, chainer, gpu_adam
 from utils.store import ClipStore
+from utils.trainer import Trainer
 from utils.updater import AdversarialUpdater, PredictionUpdater
 from utils.validation import Validation
 
@@ -227,3 +228,66 @@ def test_the_commands_take_a_gpu_or_the_cpu_in_turns(gpu, place, capsys):
         ["-g", "0", "-f", "2", "--load", str(place / "result"), "--images", str(place / "images")]
     )
     assert (place / "result/test/metrics.csv").exists()
+
+
+@pytest.mark.gpu
+def test_one_launch_of_adam_gives_the_bits_of_the_cpu(gpu):
+    random = np.random.default_rng(0)
+    shapes = [(3, 5, 7), (1,), (2000,)] + [(4,)] * gpu_adam.MOST
+    gradients = [[random.normal(size=s).astype(np.float32) for s in shapes] for _ in range(5)]
+    found = []
+    for device in gpu, CPU:
+        np.random.seed(0)
+        net = chainer.ChainList(*(L.Parameter(np.float32(np.random.random(s))) for s in shapes))
+        net.to_device(device)
+        optimizer = chainer.optimizers.Adam(1e-2, beta1=0.8, eps=1e-6).setup(net)
+        for step in gradients:
+            for param, gradient in zip(net.params(), step, strict=True):
+                param.grad = device.send(gradient)
+            optimizer.update()
+        states = [p.update_rule for p in net.params()]
+        assert {rule.t for rule in states} == {optimizer.t} == {5}
+        arrays = [[p.array, *p.update_rule.state.values()] for p in net.params()]
+        found.append([CPU.send(array) for row in arrays for array in row])
+    for ours, theirs in zip(*found, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.gpu
+def test_gradients_are_shortened_as_on_the_cpu(gpu):
+    found = []
+    for device in gpu, CPU:
+        updater = adversarial(device)
+        for optimizer in updater.get_all_optimizers().values():
+            optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(0.01))
+        found.append(told(updater, 3))
+    alike(*found, rel=2e-3)
+
+
+class Poison(chainer.training.Extension):
+    """Make a weight of the discriminators infinite after an iteration."""
+
+    name, trigger = "poison", (1, "iteration")
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def __call__(self, trainer):
+        if trainer.updater.iteration == self.iteration:
+            net = trainer.updater.get_optimizer("dis").target
+            next(net.params()).array[...] = np.inf
+
+
+@pytest.mark.gpu
+def test_the_iteration_that_diverged_is_named_at_the_next_report(gpu, tmp_path):
+    updater = adversarial(gpu)
+    trainer = Trainer(updater, tmp_path, 20)
+    trainer.watch(report_every=10, snapshot_every=20, kept=1)
+    trainer.extend(Poison(4))
+    gen = updater.get_optimizer("gen").target
+    with pytest.raises(
+        Diverged, match="^iteration 5 diverged: dis/loss (nan|inf), gradient of dis"
+    ):
+        trainer.run()
+    assert updater.iteration == 10
+    assert all(np.isfinite(param.array.get()).all() for param in gen.params())

@@ -5,36 +5,78 @@ import math
 import numpy as np
 
 from utils.errors import Diverged
-from utils.stack import chainer
+from utils.stack import chainer, gpu_adam
 
-LAST = "gen"  # the optimizer that ends a training step
+# On a GPU nobody waits for the numbers: the first that are not finite are noted there, as
+# [iterations judged, the first bad one, its terms, the root of its gradient's square sum].
+SOURCE = (
+    gpu_adam.SOURCE
+    + r"""
+extern "C" __global__ void judge(
+    const Arrays terms, const double* square_sum, double* note, int* halted) {
+  note[0] += 1;
+  if (*halted) return;
+  bool finite = isfinite(*square_sum);
+  for (int k = 0; k < terms.count; ++k) finite = finite && isfinite(*terms.at[0][k]);
+  if (finite) return;
+  *halted = 1;
+  note[1] = note[0];
+  for (int k = 0; k < terms.count; ++k) note[2 + k] = *terms.at[0][k];
+  note[2 + terms.count] = sqrt(*square_sum);
+}
+"""
+)
 
 
-class FiniteCheck:
-    """Hook of all optimizers of an updater: raise Diverged before a bad gradient moves a parameter.
+class FiniteCheck(chainer.training.Extension):
+    """Judges each step of an updater's optimizers: a bad gradient or loss moves no parameter.
 
-    It costs a dot product a parameter.  A GPU is waited for once a step, when the generator is
-    about to move; there the discriminators of that step have moved by then.
+    On the CPU it raises Diverged at once.  A GPU is not waited for: there the bad iteration is
+    noted, Adam halts, and the extension raises Diverged, of that iteration, when it is called:
+    before anything is reported or saved.
     """
 
     name = "finite"
-    timing = "pre"
+    priority = 1000  # above Chainer's own: before all others
 
     def __init__(self, updater):
         self.updater = updater
         self.optimizers = updater.get_all_optimizers()
-        self.squares = {}
+        self.halted = None
+        self.notes = {}  # name of an optimizer: (names of its terms, the note on the GPU)
         for optimizer in self.optimizers.values():
-            optimizer.add_hook(self)
+            optimizer.add_hook(self.judge, self.name, "pre")
 
-    def __call__(self, optimizer):
+    def judge(self, optimizer):
         (name,) = (n for n, other in self.optimizers.items() if other is optimizer)
-        gradients = [param.grad.ravel() for param in optimizer.target.params()]
-        self.squares[name] = sum(gradient.dot(gradient) for gradient in gradients)
-        if optimizer.target.xp is np or name == LAST:
-            squares, self.squares = self.squares, {}
-            norms = {f"gradient of {n}": total**0.5 for n, total in squares.items()}
-            check(self.updater.iteration + 1, losses() | norms)
+        gradients = [param.grad for param in optimizer.target.params()]
+        norm = f"gradient of {name}"
+        if optimizer.target.xp is np:
+            total = sum(gradient.ravel().dot(gradient.ravel()) for gradient in gradients)
+            check(self.updater.iteration + 1, losses() | {norm: total**0.5})
+            return
+        terms = losses()
+        if name not in self.notes:
+            self.prepare(optimizer, name, [*terms, norm])
+        _, note = self.notes[name]
+        for table, _, _ in gpu_adam.tables(optimizer.target.xp, list(terms.values())):
+            square_sum = gpu_adam.square_sum(gradients)
+            gpu_adam.kernel("judge", SOURCE)((1,), (1,), (table, square_sum, note, self.halted))
+
+    def prepare(self, optimizer, name, terms):
+        xp = optimizer.target.xp
+        if self.halted is None:
+            self.halted = xp.zeros((), np.int32)
+        optimizer.halted = self.halted
+        note = xp.zeros(2 + len(terms), np.float64)
+        note[:1].fill(self.updater.iteration)
+        self.notes[name] = terms, note
+
+    def __call__(self, trainer):
+        for names, note in self.notes.values():
+            _, iteration, *values = note.get().tolist()
+            if iteration:
+                raise diverged(int(iteration), dict(zip(names, values, strict=True)))
 
 
 def losses():
@@ -46,10 +88,14 @@ def losses():
 def check(iteration, terms):
     """Raise Diverged, naming all terms {name: 0-dimensional array}, unless each is finite."""
     with np.errstate(all="ignore"):
-        total = float(sum(terms.values()))  # the one look at the device
+        total = float(sum(terms.values()))
     if not math.isfinite(total):
-        told = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
-        raise Diverged(f"iteration {iteration} diverged: {told}")
+        raise diverged(iteration, terms)
+
+
+def diverged(iteration, terms):
+    told = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+    return Diverged(f"iteration {iteration} diverged: {told}")
 
 
 def check_arrays(iteration, arrays):

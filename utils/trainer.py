@@ -32,7 +32,9 @@ class Trainer(chainer.training.Trainer):
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.signals = Signals()
         self.snapshot = None
-        FiniteCheck(updater)
+        self.dues = []  # triggers of what reports or saves
+        self.finite = FiniteCheck(updater)
+        self.extend(self.finite, trigger=self.any_due)
         for optimizer in updater.get_all_optimizers().values():
             if clip:
                 optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
@@ -65,7 +67,11 @@ class Trainer(chainer.training.Trainer):
             iteration = trainer.updater.iteration
             return iteration % count == 0 or iteration == self.iterations
 
+        self.dues.append(fires)
         return fires
+
+    def any_due(self, trainer):
+        return any(due(trainer) for due in self.dues)
 
     def ends(self, trainer):
         late = self.deadline is not None and time.monotonic() > self.deadline
@@ -83,6 +89,7 @@ class Trainer(chainer.training.Trainer):
         with self.signals:
             try:
                 super().run(show_loop_exception_msg=False)
+                self.finite(self)
                 if self.snapshot.written != self.updater.iteration:
                     self.snapshot(self)
             except Diverged as error:

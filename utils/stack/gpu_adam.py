@@ -1,0 +1,170 @@
+"""Adam on a GPU: one launch for all parameters of a network, to the same bits as on the CPU."""
+
+import functools
+
+import numpy as np
+
+MOST = 80  # arrays of a launch: their addresses are among its arguments, which may take 4 KiB
+COLUMNS = 4  # arrays that belong together: parameter, gradient, moments
+THREADS, BLOCKS = 256, 1024
+Arrays = np.dtype([("at", "u8", (COLUMNS, MOST)), ("size", "i8", MOST), ("count", "i8")])
+
+# Each thread goes through all arrays, a grid's width at a time.  Operations are those of
+# utils/stack/adam.py in their order; no multiplication is fused with an addition.
+SOURCE = (
+    f"struct Arrays {{ float* at[{COLUMNS}][{MOST}]; long long size[{MOST}], count; }};"
+    + r"""
+#define FIRST ((long long)blockIdx.x * blockDim.x + threadIdx.x)
+#define STEP ((long long)gridDim.x * blockDim.x)
+
+extern "C" __global__ void tick(
+    long long* t, float* rate, double alpha, double beta1, double beta2) {
+  *t += 1;
+  *rate = alpha * sqrt(1 - pow(beta2, (double)*t)) / (1 - pow(beta1, (double)*t));
+}
+
+extern "C" __global__ void adam(
+    const Arrays arrays, const int* halted, const float* rate,
+    float rest1, float rest2, float eps) {
+  if (*halted) return;
+  for (int k = 0; k < arrays.count; ++k) {
+    float *param = arrays.at[0][k], *grad = arrays.at[1][k];
+    float *ms = arrays.at[2][k], *vs = arrays.at[3][k];
+    for (long long i = FIRST; i < arrays.size[k]; i += STEP) {
+      float g = grad[i];
+      float m = ms[i] + (g - ms[i]) * rest1;
+      float v = vs[i] + (g * g - vs[i]) * rest2;
+      ms[i] = m;
+      vs[i] = v;
+      param[i] -= *rate / (sqrtf(v) + eps) * m;
+    }
+  }
+}
+
+extern "C" __global__ void square_sum(const Arrays arrays, double* sums) {
+  double sum = 0;
+  for (int k = 0; k < arrays.count; ++k) {
+    for (long long i = FIRST; i < arrays.size[k]; i += STEP) {
+      double x = arrays.at[0][k][i];
+      sum += x * x;
+    }
+  }
+  sums[FIRST] += sum;
+}
+"""
+)
+
+
+def install(chainer):
+    """Let `chainer`'s Adam update float32 parameters on a GPU all at once.
+
+    The number of updates, by which the rate grows, is counted on the GPU as well, so that an update
+    can be captured in a CUDA graph; the host's count rules wherever it is none.  No parameter moves
+    where an optimizer's `halted`, an int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight decay,
+    other types stay with Chainer's own code.  Norms for GradientClipping take no cuBLAS, which no
+    graph can hold.
+    """
+    adam, clipping = chainer.optimizers.Adam, chainer.optimizer_hooks.gradient_clipping
+    own_update, own_sum = adam.update, clipping._sum_sqnorm_grads
+
+    @functools.wraps(own_update)
+    def update(self, lossfun=None, *args, **kwargs):
+        params = list(self.target.params())
+        if lossfun is not None or not suit(self, params):
+            own_update(self, lossfun, *args, **kwargs)
+            return
+        self.reallocate_cleared_grads()
+        self.call_hooks("pre")
+        self.t += 1
+        for param in params:
+            param.update_rule.t += 1
+        with chainer.using_device(params[0].device):
+            move(self, params)
+        self.call_hooks("post")
+
+    @functools.wraps(own_sum)
+    def sum_sqnorm_grads(params):
+        if not on_gpu(params):
+            return own_sum(params)
+        total = square_sum([param.grad for param in params])
+        return total.astype(np.float32), params[0].device
+
+    adam.update = update
+    clipping._sum_sqnorm_grads = sum_sqnorm_grads
+
+
+def on_gpu(params):
+    """Whether these are float32 parameters, all on one GPU."""
+    devices = {param.device.name for param in params}
+    here = len(devices) == 1 and next(iter(devices)).startswith("@cupy")
+    return here and all(param.array.dtype == np.float32 for param in params)
+
+
+def suit(optimizer, params):
+    hp = optimizer.hyperparam
+    if not on_gpu(params) or optimizer._loss_scale is not None:
+        return False
+    rules = [param.update_rule for param in params]
+    alike = all(
+        rule.enabled and rule.t == rules[0].t and rule.hyperparam.get_dict() == hp.get_dict()
+        for rule in rules
+    )
+    hooks = any(r._hookable._pre_update_hooks or r._hookable._post_update_hooks for r in rules)
+    plain = not (hp.amsgrad or hp.adabound or hp.weight_decay_rate) and hp.eta == 1
+    return alike and plain and not hooks
+
+
+def move(optimizer, params):
+    """One step of Adam for all params."""
+    xp, hp = params[0].xp, optimizer.hyperparam
+    rules = [param.update_rule for param in params]
+    for rule, param in zip(rules, params, strict=True):
+        rule._init_states(param)
+    if not hasattr(optimizer, "counter"):
+        optimizer.counter, optimizer.rate = xp.zeros((), np.int64), xp.zeros((), np.float32)
+    if not hasattr(optimizer, "halted"):
+        optimizer.halted = xp.zeros((), np.int32)
+    if not xp.cuda.get_current_stream().is_capturing():
+        optimizer.counter.fill(rules[0].t - 1)
+    numbers = map(np.float64, (hp.alpha, hp.beta1, hp.beta2))
+    kernel("tick")((1,), (1,), (optimizer.counter, optimizer.rate, *numbers))
+    numbers = [np.float32(x) for x in (1 - hp.beta1, 1 - hp.beta2, hp.eps)]
+    columns = [p.array for p in params], [p.grad for p in params]
+    columns += tuple([rule.state[name] for rule in rules] for name in ("m", "v"))
+    for arrays, blocks, _ in tables(xp, *columns):
+        kernel("adam")((blocks,), (THREADS,), (arrays, optimizer.halted, optimizer.rate, *numbers))
+
+
+def square_sum(arrays):
+    """The sum of all squares in float32 arrays on a GPU: a float64 array () there."""
+    xp = get_cupy()
+    sums = xp.zeros(BLOCKS * THREADS, np.float64)
+    for table, blocks, _ in tables(xp, arrays):
+        kernel("square_sum")((blocks,), (THREADS,), (table, sums))
+    return sums.sum()
+
+
+def tables(xp, *columns):
+    """Yield arguments for launches over arrays: (Arrays by value, blocks, what must live on)."""
+    for start in range(0, len(columns[0]), MOST):
+        part = [
+            [xp.ascontiguousarray(array) for array in column[start : start + MOST]]
+            for column in columns
+        ]
+        table = np.zeros(1, Arrays)
+        for k, column in enumerate(part):
+            table["at"][0, k, : len(column)] = [array.data.ptr for array in column]
+        sizes = [array.size for array in part[0]]
+        table["size"][0, : len(sizes)], table["count"] = sizes, len(sizes)
+        yield table, min(BLOCKS, -(-max(sizes) // THREADS)), part
+
+
+def get_cupy():
+    from chainer.backends import cuda
+
+    return cuda.cupy
+
+
+@functools.cache
+def kernel(name, source=SOURCE):
+    return get_cupy().RawKernel(source, name, ("--fmad=false",))
