@@ -40,6 +40,7 @@ def stand_in():
         patch.setattr(CUDA, "ndarray", cudnn_stand_in.ndarray)
         patch.setattr(CUDA, "cupy", cupy, raising=False)
         # All else that Chainer does with these arrays it does as with NumPy's.
+        patch.setattr(CUDA, "available", False)
         patch.setattr(CUDA.GpuDevice, "from_array", lambda array: None)
         nodes = F.connection.convolution_2d
         for node in (nodes.Convolution2DFunction, nodes.Convolution2DGradW):

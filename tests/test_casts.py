@@ -1,0 +1,87 @@
+"""16-bit arrays: the kernels, run as C++ on the processor, compiled for GPUs where that can be."""
+
+import numpy as np
+import pytest
+
+from tests.cudnn_stand_in import array, rounded
+from tests.test_cudnn import gpu, needs_compiler, random  # noqa: F401
+from utils.stack import casts
+
+SHAPES = [
+    (1, 1, 1),
+    (2, 3, 5, 7),
+    (3, 33, 4, 9),  # more than one tile of 32 each way
+    (2, 64, 64),
+    (4, 100, 1, 1),  # a linear layer: nothing changes places
+    (5, 1, 40, 2),
+    (2, 15, 3, 4, 5),
+]
+
+
+def halves(found, dtype):
+    """uint16 of a type -> float32."""
+    if dtype == "float16":
+        return found.view("f2").astype("f4")
+    return (found.astype("u4") << 16).view("f4")
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", casts.DTYPES)
+@pytest.mark.parametrize("blocks", [1, 4096])
+def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):  # noqa: F811
+    monkeypatch.setattr(casts, "BLOCKS", blocks)
+    x, bias = random(shape), random(shape[1], 1)
+    packed = casts.Packed(array(x), dtype, limit=3)
+    power = 1.0 if dtype == "bfloat16" else 2.0 ** (3 - np.frexp(np.abs(x).max())[1])
+    narrow = rounded(x) if dtype == "bfloat16" else (x * power).astype("f2").astype("f4")
+    last = np.moveaxis(narrow, 1, -1)
+    found = halves(np.asarray(packed.array).reshape(-1), dtype)
+    np.testing.assert_array_equal(found, last.reshape(-1))
+
+    one = casts.Packed(array(np.ones((1, 1), np.float32)), dtype, limit=3)
+    power *= 1.0 if dtype == "bfloat16" else 4.0  # 1 -> 4 is the largest power below 2**3
+    back = casts.unpacked(packed.array, dtype, [packed, one], 3, array(bias))
+    columns = bias.reshape(-1, *[1] * len(shape[2:]))
+    np.testing.assert_array_equal(back, narrow / np.float32(power) + columns)
+    assert back.shape == shape and back.flags.c_contiguous
+
+
+@needs_compiler
+@pytest.mark.parametrize("largest", [0, 1e-45, 1e-38, 0.9999, 1, 1.5, 65504, 3e38, np.inf, np.nan])
+def test_float16_brings_the_largest_below_its_limit(gpu, largest):  # noqa: F811
+    x = np.array([[0, -largest, largest / 2]], np.float32)
+    limit = 4
+    packed = casts.Packed(array(x), "float16", limit)
+    found = halves(np.asarray(packed.array).reshape(-1), "float16")
+    if 1e-37 < largest < np.inf:
+        assert 2 ** (limit - 1) <= -found[1] <= 2**limit
+    elif np.isfinite(largest):
+        assert 0 <= -found[1] <= 2**limit
+    else:
+        np.testing.assert_array_equal(found, x[0])
+
+
+@pytest.mark.parametrize("terms", [1, 2, 25, 6400, 65536, 10**7])
+def test_limit_is_as_high_as_a_sum_allows(terms):
+    product = 4.0 ** casts.limit(terms)
+    assert terms * product <= 65504 < terms * product * 16
+
+
+@pytest.mark.parametrize("dtype", casts.DTYPES)
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_kernels_compile_for_gpus(dtype, architecture):
+    libs = pytest.importorskip("cupy_backends.cuda.libs", exc_type=ImportError)
+    try:
+        from cupy_backends.cuda.libs import nvrtc
+
+        nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"{libs.__name__} has no NVRTC: {error}")
+    program = nvrtc.createProgram(casts.source(dtype), "casts.cu", [], [])
+    try:
+        nvrtc.compileProgram(program, [f"--gpu-architecture={architecture}"])
+    except nvrtc.NVRTCError:
+        pytest.fail(nvrtc.getProgramLog(program))
+    finally:
+        nvrtc.destroyProgram(program)
