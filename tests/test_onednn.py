@@ -95,6 +95,40 @@ def cases(draw):
     return x, w, b, size, {**how, "cover_all": draw(st.booleans())}
 
 
+def every_result_of_more_axes(x, w, b, how, dtype):
+    """As `every_result`, by the functions for any number of axes."""
+    x, w, b = (chainer.Variable(array.astype(dtype)) for array in (x, w, b))
+    y = F.convolution_nd(x, w, b, **how)
+    y.grad = gy = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
+    y.backward()
+    small, v = chainer.Variable(gy), chainer.Variable(w.array)
+    z = F.deconvolution_nd(small, v, **how)
+    z.grad = np.sin(np.arange(z.size)).reshape(z.shape).astype(dtype)
+    z.backward()
+    return y.array, x.grad, w.grad, b.grad, z.array, small.grad, v.grad
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("images", "weights", "how"),
+    [
+        ((2, 3, 20), (16, 3, 5), {"stride": 2, "pad": 1}),
+        ((2, 4, 3, 17, 16), (1, 4, 3, 3, 3), {"pad": 1}),  # as conv3d-residual has it
+        ((1, 8, 5, 9, 8), (16, 8, 3, 1, 2), {"stride": (1, 2, 1), "pad": (1, 0, 1)}),
+        ((2, 16, 7, 7, 7), (16, 16, 3, 3, 3), {"dilate": 2, "pad": 2}),
+    ],
+)
+def test_one_axis_or_three(images, weights, how):
+    arrays = random(images), random(weights, 1), random(weights[0], 2), how
+    with only_onednn():
+        ours = every_result_of_more_axes(*arrays, "f4")
+    with chainers_own():
+        truths = every_result_of_more_axes(*arrays, "f8")
+    for a, truth in zip(ours, truths, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, truth, rtol=0, atol=1e-5 * max(1, np.abs(truth).max()))
+
+
 @needs_library
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(cases())

@@ -17,7 +17,12 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.stack import casts, cudnn_plans
-from utils.stack.geometry import Geometry, steps
+from utils.stack.geometry import (
+    Geometry,
+    of_convolution,
+    of_deconvolution,
+    of_weight_gradient,
+)
 from utils.stack.providers import Unsuitable, preferring
 
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
@@ -114,42 +119,22 @@ def _prepared(compute):
 
 @_prepared
 def _convolution(node, x, W, b=None):
-    outsize = _chainer().utils.conv.get_conv_outsize
-    (stride, pad, dilate), cover = steps(node), itertools.repeat(node.cover_all)
-    size = map(outsize, x.shape[2:], W.shape[2:], stride, pad, cover, dilate)
-    outputs = x.shape[0], W.shape[0], *size
-    geometry = _geometry(node, x.shape, W.shape, outputs)
-    return _run("forward", geometry, b, images=x, weights=W).reshape(outputs)
+    geometry = of_convolution(node, x.shape, W.shape, _dtype)
+    return _run("forward", _widened(geometry), b, images=x, weights=W).reshape(geometry.outputs)
 
 
 @_prepared
 def _weight_gradient(node, x, gy):
-    kernel = node.ksize if hasattr(node, "ndim") else (node.kh, node.kw)
-    weights = gy.shape[1], x.shape[1] // node.groups, *kernel
-    geometry = _geometry(node, x.shape, weights, gy.shape)
-    return _run("weight_gradient", geometry, images=x, outputs=gy).reshape(weights)
+    geometry = of_weight_gradient(node, x.shape, gy.shape, _dtype)
+    gW = _run("weight_gradient", _widened(geometry), images=x, outputs=gy)
+    return gW.reshape(geometry.weights)
 
 
 @_prepared
 def _deconvolution(node, x, W, b=None):
-    # It is the data gradient of the convolution with the same weights.
-    images = x.shape[0], W.shape[1] * node.groups, *_deconvolved_size(node, x, W)
-    geometry = _geometry(node, images, W.shape, x.shape)
-    return _run("data_gradient", geometry, b, weights=W, outputs=x).reshape(images)
-
-
-def _deconvolved_size(node, x, W):
-    """Height, width; left in the node as well, with `cover_all`, for the backward pass."""
-    if not hasattr(node, "ndim"):
-        node._calc_out_size(x.shape, W.shape)
-        node._set_cover_all(x.shape, W.shape)
-        return node.outh, node.outw
-    if node.outs is None:
-        (stride, pad, dilate), cover = steps(node), itertools.repeat(False)
-        outsize = _chainer().utils.conv.get_deconv_outsize
-        node.outs = tuple(map(outsize, x.shape[2:], W.shape[2:], stride, pad, cover, dilate))
-    node._set_cover_all(x, W)
-    return node.outs
+    geometry = of_deconvolution(node, x.shape, W.shape, _dtype)
+    y = _run("data_gradient", _widened(geometry), b, weights=W, outputs=x)
+    return y.reshape(geometry.images)
 
 
 @_prepared
@@ -180,12 +165,13 @@ def _product(batch, outputs, inputs):
     return Geometry(*shapes, one, (0, 0), one, 1, _dtype)
 
 
-def _geometry(node, *shapes):
-    stride, pad, dilate = steps(node)
-    if len(stride) == 1:  # cuDNN wants two axes or three
-        stride, pad, dilate = (1, *stride), (0, *pad), (1, *dilate)
-        shapes = [(*shape[:2], 1, *shape[2:]) for shape in shapes]
-    return Geometry(*shapes, stride, pad, dilate, node.groups, _dtype)
+def _widened(geometry):
+    """The same with two axes for one: cuDNN wants two or three."""
+    if len(geometry.stride) > 1:
+        return geometry
+    (stride, pad, dilate), shapes = geometry[3:6], geometry[:3]
+    shapes = [(*shape[:2], 1, *shape[2:]) for shape in shapes]
+    return Geometry(*shapes, (1, *stride), (0, *pad), (1, *dilate), *geometry[6:])
 
 
 def _check_arrays(node, inputs):

@@ -1,4 +1,4 @@
-"""2D convolutions of NumPy arrays by oneDNN 3, called through its C interface."""
+"""Convolutions of NumPy arrays by oneDNN 3, called through its C interface."""
 
 import collections
 import ctypes
@@ -140,7 +140,7 @@ class Owned:
 
 def _layout(shape, dtype, tag=None):
     """A memory descriptor: rows after rows as in NumPy, or TAG_ANY, what oneDNN likes best."""
-    plain = len(shape) + 1  # the tags a, ab, abc, abcd, abcde are 2 to 6
+    plain = len(shape) + 1  # the tags a, ab, abc, abcd, abcde, abcdef are 2 to 7
     create, dims = "memory_desc_create_with_tag", Dims(*map(int, shape))
     return Owned("memory_desc", create, len(shape), dims, dtype, tag or plain)
 

@@ -1,13 +1,7 @@
 """The shapes of a convolution, with all else that tells what it means."""
 
+import itertools
 from typing import NamedTuple
-
-
-def steps(node):
-    """Stride, padding, dilation of one of Chainer's function nodes: each a tuple over the axes."""
-    if hasattr(node, "ndim"):
-        return node.stride, node.pad, node.dilate
-    return (node.sy, node.sx), (node.ph, node.pw), (node.dy, node.dx)
 
 
 class Geometry(NamedTuple):
@@ -34,3 +28,51 @@ def _pad_after(size, kernel, output, stride, pad, dilate):
     if (size + 2 * pad - reach) // stride + 1 == output:
         return pad
     return stride * (output - 1) + reach - size - pad
+
+
+def of_convolution(node, images, weights, dtype):
+    """The Geometry of one of Chainer's function nodes for arrays of these shapes."""
+    from chainer.utils.conv import get_conv_outsize  # once compat.py has mended Chainer
+
+    (stride, pad, dilate), cover = _steps(node), itertools.repeat(node.cover_all)
+    size = map(get_conv_outsize, images[2:], weights[2:], stride, pad, cover, dilate)
+    outputs = images[0], weights[0], *size
+    return Geometry(images, weights, outputs, stride, pad, dilate, node.groups, dtype)
+
+
+def of_weight_gradient(node, images, outputs, dtype):
+    kernel = node.ksize if hasattr(node, "ndim") else (node.kh, node.kw)
+    weights = outputs[1], images[1] // node.groups, *kernel
+    return Geometry(images, weights, outputs, *_steps(node), node.groups, dtype)
+
+
+def of_deconvolution(node, outputs, weights, dtype):
+    """Of the convolution with the same weights: the deconvolution is its data gradient.
+
+    What the node's backward pass needs of it is left in the node, as Chainer's own code does.
+    """
+    images = outputs[0], weights[1] * node.groups, *_deconvolved_size(node, outputs, weights)
+    return Geometry(images, weights, outputs, *_steps(node), node.groups, dtype)
+
+
+def _deconvolved_size(node, outputs, weights):
+    from chainer.utils.conv import get_conv_outsize, get_deconv_outsize
+
+    sizes, (stride, pad, dilate) = (outputs[2:], weights[2:]), _steps(node)
+    no = itertools.repeat(False)
+    if not hasattr(node, "ndim"):
+        node._calc_out_size(outputs, weights)
+        node._set_cover_all(outputs, weights)
+        return node.outh, node.outw
+    if node.outs is None:
+        node.outs = tuple(map(get_deconv_outsize, *sizes, stride, pad, no, dilate))
+    back = map(get_conv_outsize, node.outs, weights[2:], stride, pad, no, dilate)
+    node.cover_all = tuple(back) != tuple(outputs[2:])
+    return node.outs
+
+
+def _steps(node):
+    """Stride, padding, dilation: each a tuple over the axes."""
+    if hasattr(node, "ndim"):
+        return node.stride, node.pad, node.dilate
+    return (node.sy, node.sx), (node.ph, node.pw), (node.dy, node.dx)

@@ -1,4 +1,4 @@
-"""Chainer's 2D convolutions, linear layers on the CPU, computed by oneDNN where it can."""
+"""Chainer's convolutions, linear layers on the CPU, computed by oneDNN where it can."""
 
 import contextlib
 import functools
@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.stack import dnnl, products, winograd
-from utils.stack.geometry import Geometry, steps
+from utils.stack.geometry import of_convolution, of_deconvolution, of_weight_gradient
 from utils.stack.providers import Unsuitable, preferring
 
 KEPT = 512  # compiled convolutions, before the least recently used one goes
@@ -21,18 +21,23 @@ _looking = threading.Lock()
 
 
 def install(chainer):
-    """Let `chainer`'s 2D convolution, deconvolution, linear, with their gradients, use oneDNN.
+    """Let `chainer`'s convolutions, deconvolutions of any dimensions, linear layers, with all
+    their gradients, use oneDNN.
 
     Without the library, with CHAINER_ONEDNN=0 and for what oneDNN cannot do they stay with
     Chainer's own code, and the log says why, once.
     """
     connection = chainer.functions.connection
-    convolution, deconvolution = connection.convolution_2d, connection.deconvolution_2d
+    two, many = connection.convolution_2d, connection.convolution_nd
+    two_back, many_back = connection.deconvolution_2d, connection.deconvolution_nd
     linear = connection.linear
     for node, method, compute in (
-        (convolution.Convolution2DFunction, "forward_cpu", _convolution),
-        (convolution.Convolution2DGradW, "forward_cpu", _weight_gradient),
-        (deconvolution.Deconvolution2DFunction, "forward_cpu", _deconvolution),
+        (two.Convolution2DFunction, "forward_cpu", _convolution),
+        (two.Convolution2DGradW, "forward_cpu", _weight_gradient),
+        (two_back.Deconvolution2DFunction, "forward_cpu", _deconvolution),
+        (many.ConvolutionND, "forward", _convolution),
+        (many.ConvolutionNDGradW, "forward", _weight_gradient),
+        (many_back.DeconvolutionND, "forward", _deconvolution),
         (linear.LinearFunction, "forward", _linear),
         (linear.LinearGradData, "forward", _linear_data_gradient),
         (linear.LinearGradWeight, "forward", _linear_weight_gradient),
@@ -90,27 +95,22 @@ def _prepared(compute):
 
 @_prepared
 def _convolution(node, x, W, b=None):
-    if node.cudnn_fast:
-        raise Unsuitable(logging.INFO, "cudnn_fast is for GPUs")
-    outputs = x.shape[0], W.shape[0], *node._get_out_size(x.shape, W.shape)
-    run = _compiled("forward", _geometry(node, x.shape, W.shape, outputs), b is not None)
+    geometry = of_convolution(node, x.shape, W.shape, _dtype)
+    run = _compiled("forward", geometry, b is not None)
     return run(x, W) if b is None else run(x, W, b)
 
 
 @_prepared
 def _weight_gradient(node, x, gy):
-    geometry = _geometry(node, x.shape, node.W_shape, gy.shape)
+    geometry = of_weight_gradient(node, x.shape, gy.shape, _dtype)
     return _compiled("weight_gradient", geometry)(x, gy)
 
 
 @_prepared
 def _deconvolution(node, x, W, b=None):
-    # It is the data gradient of the convolution with the same weights.
-    node._calc_out_size(x.shape, W.shape)
-    images = x.shape[0], W.shape[1] * node.groups, node.outh, node.outw
-    y = _compiled("data_gradient", _geometry(node, images, W.shape, x.shape))(x, W)
+    y = _compiled("data_gradient", of_deconvolution(node, x.shape, W.shape, _dtype))(x, W)
     if b is not None:
-        y += b[:, None, None]
+        y += b.reshape(-1, *[1] * len(y.shape[2:]))
     return y
 
 
@@ -138,10 +138,6 @@ def _product(a, b):
     return out
 
 
-def _geometry(node, images, weights, outputs):
-    return Geometry(images, weights, outputs, *steps(node), node.groups, _dtype)
-
-
 def _check_arrays(node, inputs):
     """The inputs, C-contiguous; raises Unsuitable unless oneDNN can take them."""
     dtypes = {array.dtype for array in inputs}
@@ -150,8 +146,8 @@ def _check_arrays(node, inputs):
         raise Unsuitable(logging.INFO, f"oneDNN's are for float32, not {names}")
     if not all(array.size for array in inputs):
         raise Unsuitable(logging.INFO, "an array is empty")
-    if any(node.input_layouts):
-        raise Unsuitable(logging.INFO, "a memory layout is for GPUs")
+    if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
+        raise Unsuitable(logging.INFO, "a memory layout of the array's own is for GPUs")
     return [np.ascontiguousarray(array) for array in inputs]
 
 

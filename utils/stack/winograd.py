@@ -96,6 +96,8 @@ def pays(geometry):
 
 def suits(geometry):
     """Whether a square kernel moves by one pixel, on a processor whose strength are vectors."""
+    if len(geometry.stride) != 2:
+        return False
     _, _, height, width = geometry.weights
     plain = {geometry.stride, geometry.dilate, (geometry.groups,) * 2} == {(1, 1)}
     inside = all(0 <= pad < height for pad in geometry.pad)
