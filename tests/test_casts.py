@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.cudnn_stand_in import array, rounded
-from tests.test_cudnn import gpu, needs_compiler, random  # noqa: F401
+from tests.test_cudnn import needs_compiler, random, stand_in
 from utils.stack import casts
 
 SHAPES = [
@@ -18,6 +18,12 @@ SHAPES = [
 ]
 
 
+@pytest.fixture
+def gpu():
+    with stand_in():
+        yield
+
+
 def halves(found, dtype):
     """uint16 of a type -> float32."""
     if dtype == "float16":
@@ -29,7 +35,7 @@ def halves(found, dtype):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", casts.DTYPES)
 @pytest.mark.parametrize("blocks", [1, 4096])
-def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):  # noqa: F811
+def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):
     monkeypatch.setattr(casts, "BLOCKS", blocks)
     x, bias = random(shape), random(shape[1], 1)
     packed = casts.Packed(array(x), dtype, limit=3)
@@ -49,7 +55,7 @@ def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):  # noqa: F811
 
 @needs_compiler
 @pytest.mark.parametrize("largest", [0, 1e-45, 1e-38, 0.9999, 1, 1.5, 65504, 3e38, np.inf, np.nan])
-def test_float16_brings_the_largest_below_its_limit(gpu, largest):  # noqa: F811
+def test_float16_brings_the_largest_below_its_limit(gpu, largest):
     x = np.array([[0, -largest, largest / 2]], np.float32)
     limit = 4
     packed = casts.Packed(array(x), "float16", limit)

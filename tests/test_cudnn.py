@@ -35,7 +35,7 @@ def stand_in():
         patch.setitem(sys.modules, "cupy", cupy)
         patch.setattr(cudnn_plans, "library", lambda: loaded)
         patch.setattr(cudnn, "_thread", cudnn.Thread())
-        patch.setattr(cudnn, "_obstacle", lambda: None)
+        patch.setattr(cudnn, "missing", lambda: None)
         patch.setattr(casts, "CONVERSIONS", cudnn_stand_in.CONVERSIONS)
         patch.setattr(CUDA, "ndarray", cudnn_stand_in.ndarray)
         patch.setattr(CUDA, "cupy", cupy, raising=False)
@@ -384,6 +384,12 @@ def test_what_is_not_for_cudnn_is_chainers_own(gpu, caplog, dtype, config, said)
     assert y.dtype == dtype and gpu.executed == [] and said in caplog.text
 
 
+def test_image_smaller_than_the_kernel_is_chainers_mistake_to_tell(gpu):
+    x, w = array(random((1, 3, 2, 2))), array(random((2, 3, 5, 5)))
+    with pytest.raises(RuntimeError, match="should be positive"):
+        F.convolution_2d(x, w)
+
+
 def test_handle_that_cannot_be_had_is_a_warning(gpu, caplog, monkeypatch):
     def refuse():
         raise cudnn_plans.Error("cudnnCreate: CUDNN_STATUS_NOT_INITIALIZED")
@@ -405,22 +411,22 @@ def test_weights_overwritten_in_place_are_seen(gpu):
 def no_library(monkeypatch):
     monkeypatch.delenv("CHAINER_CUDNN", raising=False)
     monkeypatch.setattr(cudnn_plans, "LIBRARY", "libcudnn-that-is-not.so.9")
-    for cache in (cudnn._obstacle, cudnn_plans.library):
+    for cache in (cudnn.missing, cudnn_plans.library):
         cache.cache_clear()
     yield
-    for cache in (cudnn._obstacle, cudnn_plans.library):
+    for cache in (cudnn.missing, cudnn_plans.library):
         cache.cache_clear()
 
 
 def test_missing_library_is_a_warning_with_its_cure(no_library):
-    level, reason = cudnn._obstacle()
+    level, reason = cudnn.missing()
     assert level == logging.WARNING
     assert "libcudnn-that-is-not.so.9" in reason and "pip install nvidia-cudnn-cu12" in reason
 
 
 def test_switched_off(no_library, monkeypatch):
     monkeypatch.setenv("CHAINER_CUDNN", "0")
-    assert cudnn._obstacle() == (logging.INFO, "CHAINER_CUDNN is 0")
+    assert cudnn.missing() == (logging.INFO, "CHAINER_CUDNN is 0")
 
 
 def test_library_of_a_wheel_is_found_on_pythons_path(no_library, tmp_path, monkeypatch):
@@ -431,7 +437,7 @@ def test_library_of_a_wheel_is_found_on_pythons_path(no_library, tmp_path, monke
     shutil.copy(_ctypes.__file__, place / cudnn_plans.LIBRARY)
     monkeypatch.setattr(sys, "path", ["no such place", str(tmp_path)])
     assert cudnn_plans.load()._name == str(place / cudnn_plans.LIBRARY)
-    assert "not the cuDNN 9 that is known" in cudnn._obstacle()[1]
+    assert "not the cuDNN 9 that is known" in cudnn.missing()[1]
 
 
 def test_types_that_need_cudnn_say_so(no_library, monkeypatch):

@@ -20,7 +20,7 @@ def missing():
         cuda.cupy.cuda.runtime.getDeviceCount()
     except cuda.cupy.cuda.runtime.CUDARuntimeError as error:
         return f"no CUDA device: {error}"
-    return (cudnn._obstacle() or (logging.INFO, ""))[1]
+    return (cudnn.missing() or (logging.INFO, ""))[1]
 
 
 REASON = missing()

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.discriminators import LAYOUTS
-from models.multiscale import KERNELS, MAPS
+from benchmarks.gpu_convolution import convolution, layers
 from utils.stack import casts, cudnn, cudnn_plans
 from utils.stack.cudnn_plans import DIRECTIONS, NONDETERMINISTIC, TENSOR_CORE
 from utils.stack.geometry import Geometry
@@ -28,36 +27,11 @@ except (OSError, AttributeError, cudnn_plans.Error) as error:
     pytest.skip(f"no cuDNN that plans without a GPU: {error}", allow_module_level=True)
 
 DTYPES = tuple(cudnn_plans.DATA_TYPES)
-HISTORY, CHANNELS, SIZE = 4, 3, 32
-
-
-def convolution(batch, taken, made, size, kernel, pad):
-    after = size + 2 * pad - kernel + 1
-    shapes = (batch, taken, size, size), (made, taken, kernel, kernel), (batch, made, after, after)
-    return Geometry(*shapes, (1, 1), (pad, pad), (1, 1))
-
-
-def layers(batch):
-    """The convolutions, linear layers of the paper's generator, of its discriminators."""
-    for level, (maps, kernels) in enumerate(zip(MAPS["paper"], KERNELS, strict=True)):
-        taken = (HISTORY + (level > 0)) * CHANNELS
-        for made, kernel in zip((*maps, CHANNELS), kernels, strict=True):
-            yield convolution(batch, taken, made, SIZE // 8 << level, kernel, kernel // 2)
-            taken = made
-    for size in (4, 8, 16, 32):
-        layout, taken = LAYOUTS["paper"][size], (HISTORY + 1) * CHANNELS
-        for kernel, made, _ in layout.convolutions:
-            yield convolution(batch, taken, made, size, kernel, 0)
-            taken, size = made, size - kernel + 1
-        taken *= size**2
-        for made in (*layout.units, 1):
-            yield cudnn._product(batch, made, taken)
-            taken = made
 
 
 def first_plan(direction, geometry, bias=False):
     """As the provider looks for it."""
-    last, unwanted = geometry.dtype in casts.DTYPES, cudnn._unwanted(geometry.dtype)
+    last, unwanted = geometry.dtype in casts.DTYPES, cudnn.unwanted(geometry.dtype)
     search = direction, geometry, bias, last, unwanted, cudnn.WORKSPACE
     return next(cudnn_plans.plans(DEVICE, *search), None)
 
@@ -67,7 +41,7 @@ def first_plan(direction, geometry, bias=False):
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_every_layer_of_the_paper_has_a_plan(direction, batch, dtype):
     found = 0
-    for geometry in layers(batch):
+    for geometry in layers(batch).values():
         plan = first_plan(direction, geometry._replace(dtype=dtype))
         assert plan, geometry
         assert plan.workspace <= cudnn.WORKSPACE
@@ -83,7 +57,7 @@ def test_every_layer_of_the_paper_has_a_plan(direction, batch, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "tf32"])
 @pytest.mark.parametrize("batch", [8, 64])
 def test_bias_is_added_in_one_go(batch, dtype):
-    for geometry in layers(batch):
+    for geometry in layers(batch).values():
         assert first_plan("forward", geometry._replace(dtype=dtype), bias=True), geometry
 
 
@@ -93,7 +67,7 @@ def test_every_layer_has_a_plan_of_which_each_run_gives_the_same_bits(direction,
     from utils.stack import chainer
 
     with chainer.using_config("cudnn_deterministic", True):
-        for geometry in layers(8):
+        for geometry in layers(8).values():
             plan = first_plan(direction, geometry._replace(dtype=dtype))
             assert plan and NONDETERMINISTIC not in plan.notes, geometry
 

@@ -89,7 +89,7 @@ def using_dtype(name):
 
 
 def _refuse_impossible(name):
-    if obstacle := _obstacle():
+    if obstacle := missing():
         raise UserError(f"{name} needs cuDNN: {obstacle[1]}; or use float32")
     import cupy
 
@@ -107,7 +107,7 @@ def _prepared(compute):
 
     @functools.wraps(compute)
     def prepared(node, *inputs):
-        if obstacle := _obstacle():
+        if obstacle := missing():
             raise Unsuitable(*obstacle)
         try:
             return compute(node, *_check_arrays(node, inputs))
@@ -120,42 +120,42 @@ def _prepared(compute):
 @_prepared
 def _convolution(node, x, W, b=None):
     geometry = of_convolution(node, x.shape, W.shape, _dtype)
-    return _run("forward", _widened(geometry), b, images=x, weights=W).reshape(geometry.outputs)
+    return run("forward", _widened(geometry), b, images=x, weights=W).reshape(geometry.outputs)
 
 
 @_prepared
 def _weight_gradient(node, x, gy):
     geometry = of_weight_gradient(node, x.shape, gy.shape, _dtype)
-    gW = _run("weight_gradient", _widened(geometry), images=x, outputs=gy)
+    gW = run("weight_gradient", _widened(geometry), images=x, outputs=gy)
     return gW.reshape(geometry.weights)
 
 
 @_prepared
 def _deconvolution(node, x, W, b=None):
     geometry = of_deconvolution(node, x.shape, W.shape, _dtype)
-    y = _run("data_gradient", _widened(geometry), b, weights=W, outputs=x)
+    y = run("data_gradient", _widened(geometry), b, weights=W, outputs=x)
     return y.reshape(geometry.images)
 
 
 @_prepared
 def _linear(node, x, W, b=None):
-    geometry = _product(x.shape[0], *W.shape)
-    return _run("forward", geometry, b, images=x, weights=W).reshape(geometry.outputs[:2])
+    geometry = product(x.shape[0], *W.shape)
+    return run("forward", geometry, b, images=x, weights=W).reshape(geometry.outputs[:2])
 
 
 @_prepared
 def _linear_data_gradient(node, W, gy):
-    geometry = _product(gy.shape[0], *W.shape)
-    return _run("data_gradient", geometry, weights=W, outputs=gy).reshape(geometry.images[:2])
+    geometry = product(gy.shape[0], *W.shape)
+    return run("data_gradient", geometry, weights=W, outputs=gy).reshape(geometry.images[:2])
 
 
 @_prepared
 def _linear_weight_gradient(node, x, gy):
-    geometry = _product(x.shape[0], gy.shape[1], x.shape[1])
-    return _run("weight_gradient", geometry, images=x, outputs=gy).reshape(geometry.weights[:2])
+    geometry = product(x.shape[0], gy.shape[1], x.shape[1])
+    return run("weight_gradient", geometry, images=x, outputs=gy).reshape(geometry.weights[:2])
 
 
-def _product(batch, outputs, inputs):
+def product(batch, outputs, inputs):
     """A matrix product as a convolution of images of one pixel.
 
     CuPy does not let cuBLAS into a CUDA graph.
@@ -196,16 +196,20 @@ def _in_a_row(array):
     return array if array.data.ptr % cudnn_plans.ALIGNMENT == 0 else array.copy()
 
 
-def _run(direction, geometry, bias=None, **arrays):
-    """The one operand that is not among `arrays`, in its shape of the geometry.
+def run(direction, geometry, bias=None, **arrays):
+    """The one operand that is not among `arrays`, in its shape of the geometry, float32.
 
-    bias: a number to add to each of the result's channels.
+    direction: one of cudnn_plans.DIRECTIONS.  arrays: by the names of OPERANDS, float32 of the
+    current device, C-contiguous, aligned.  bias: a number to add to each of the result's channels.
+    Raises Unsuitable, cudnn_plans.Error where cuDNN cannot.
     """
     import cupy
 
     (written,) = set(OPERANDS) - arrays.keys()
     shapes = dict(zip(OPERANDS, geometry, strict=False))
     shape, dtype = shapes[written], geometry.dtype
+    if min(shape) < 1:
+        raise Unsuitable(logging.INFO, f"{geometry} has nothing to write")
     if bias is not None and bias.shape != shape[1:2]:
         raise Unsuitable(logging.INFO, f"a bias of {bias.shape} for {shape[1]} channels")
     if dtype in casts.DTYPES:
@@ -213,15 +217,15 @@ def _run(direction, geometry, bias=None, **arrays):
         factors = {n: casts.Packed(a.reshape(shapes[n]), dtype, limit) for n, a in arrays.items()}
         packed = {name: factor.array for name, factor in factors.items()}
         packed[written] = cupy.empty(shape, np.uint16)
-        _execute(direction, geometry, packed)
+        _compute(direction, geometry, packed)
         return casts.unpacked(packed[written], dtype, factors.values(), limit, bias)
 
     arrays[written] = cupy.empty(shape, np.float32)
     if bias is not None and direction == "forward":
         with contextlib.suppress(Unsuitable):  # where no engine adds it in one go
-            _execute(direction, geometry, {**arrays, "bias": bias})
+            _compute(direction, geometry, {**arrays, "bias": bias})
             return arrays[written]
-    _execute(direction, geometry, arrays)
+    _compute(direction, geometry, arrays)
     if bias is not None:
         arrays[written] += bias.reshape(-1, *[1] * len(shape[2:]))
     return arrays[written]
@@ -251,7 +255,7 @@ class Thread(threading.local):
 _thread = Thread()
 
 
-def _execute(direction, geometry, arrays):
+def _compute(direction, geometry, arrays):
     """Have cuDNN write one of the arrays, {an operand or "bias": array of its layout}."""
     import cupy
 
@@ -260,14 +264,14 @@ def _execute(direction, geometry, arrays):
     handle.follow(cupy.cuda.get_current_stream().ptr)
     addresses = [arrays[name].data.ptr for name in (*OPERANDS, "bias") if name in arrays]
 
-    unwanted, autotune = _unwanted(geometry.dtype), _chainer().config.autotune
-    key = direction, geometry, "bias" in arrays, unwanted, autotune
+    without, autotune = unwanted(geometry.dtype), _chainer().config.autotune
+    key = direction, geometry, "bias" in arrays, without, autotune
     plan = _thread.plans.get((device, *key))
     if plan is None:
         plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
     if isinstance(plan, str):
         raise Unsuitable(logging.INFO, plan)
-    _run_plan(plan, handle, addresses)
+    execute(plan, handle, addresses)
 
 
 def _new_handle(device):
@@ -278,14 +282,15 @@ def _new_handle(device):
     return handle
 
 
-def _run_plan(plan, handle, addresses):
+def execute(plan, handle, addresses):
+    """Run a Plan on the arrays at these addresses, as `Plan.execute` takes them."""
     import cupy
 
     room = cupy.cuda.alloc(plan.workspace)  # of the pool in use, so that a graph can keep it
     plan.execute(handle, addresses, room.ptr)
 
 
-def _unwanted(dtype):
+def unwanted(dtype):
     """Properties that an engine must not have."""
     config = _chainer().config
     notes = {cudnn_plans.DOWN_CONVERT, cudnn_plans.REDUCED_SUMS}
@@ -296,10 +301,10 @@ def _unwanted(dtype):
     return frozenset(notes)
 
 
-def _choose(handle, addresses, direction, geometry, bias, unwanted, autotune):
+def _choose(handle, addresses, direction, geometry, bias, without, autotune):
     """The plan to use from now on, or why there is none."""
     last, why = geometry.dtype in casts.DTYPES, ""
-    found = cudnn_plans.plans(handle, direction, geometry, bias, last, unwanted, WORKSPACE)
+    found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
     try:
         plan = _fastest(found, handle, addresses) if autotune else next(found, None)
     except cudnn_plans.Error as error:
@@ -314,10 +319,10 @@ def _fastest(found, handle, addresses):
     times = {}
     for plan in itertools.islice(found, TRIED):
         start, end = cuda.Event(), cuda.Event()
-        _run_plan(plan, handle, addresses)  # loads its kernels
+        execute(plan, handle, addresses)  # loads its kernels
         start.record()
         for _ in range(TIMED):
-            _run_plan(plan, handle, addresses)
+            execute(plan, handle, addresses)
         end.record()
         end.synchronize()
         times[plan] = cuda.get_elapsed_time(start, end)
@@ -325,7 +330,7 @@ def _fastest(found, handle, addresses):
 
 
 @functools.cache
-def _obstacle():
+def missing():
     """A log level, why there is no cuDNN here; None where there is."""
     if os.environ.get("CHAINER_CUDNN") == "0":
         return logging.INFO, "CHAINER_CUDNN is 0"

@@ -1,0 +1,323 @@
+"""What cuDNN gives Chainer on this GPU: right results, speed beside PyTorch's, calls, capture."""
+
+import argparse
+import functools
+import importlib.util
+import itertools
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import rivals
+from models.discriminators import LAYOUTS
+from models.multiscale import KERNELS, MAPS
+from utils.device import open_device
+from utils.errors import UserError, one_line
+from utils.stack import F, L, casts, chainer, cudnn, cudnn_plans
+from utils.stack.geometry import Geometry
+
+HISTORY, CHANNELS, SIZE = 4, 3, 32
+DTYPES = "tf32", "bfloat16", "float16", "float32"
+WARM_UPS, CALLS = 3, 500
+# How far results may be from those in float64, as a share of these (both by their norms).
+NEAR = {"float32": 1e-5, "tf32": 1e-3, "bfloat16": 1e-2, "float16": 2e-3}
+
+
+def convolution(batch, taken, made, size, kernel, pad):
+    after = size + 2 * pad - kernel + 1
+    shapes = (batch, taken, size, size), (made, taken, kernel, kernel), (batch, made, after, after)
+    return Geometry(*shapes, (1, 1), (pad, pad), (1, 1))
+
+
+def layers(batch):
+    """{name: Geometry}: convolutions, linear layers of the paper's generator, discriminators."""
+    found = {}
+    for level, (maps, kernels) in enumerate(zip(MAPS["paper"], KERNELS, strict=True)):
+        taken = (HISTORY + (level > 0)) * CHANNELS
+        for i, (made, kernel) in enumerate(zip((*maps, CHANNELS), kernels, strict=True)):
+            size = SIZE // 8 << level
+            found[f"G{level}.{i}"] = convolution(batch, taken, made, size, kernel, kernel // 2)
+            taken = made
+    for level, size in enumerate((4, 8, 16, 32)):
+        layout, taken = LAYOUTS["paper"][size], (HISTORY + 1) * CHANNELS
+        for i, (kernel, made, _) in enumerate(layout.convolutions):
+            found[f"D{level}.{i}"] = convolution(batch, taken, made, size, kernel, 0)
+            taken, size = made, size - kernel + 1
+        taken *= size**2
+        for i, made in enumerate((*layout.units, 1)):
+            found[f"D{level}.linear{i}"] = cudnn.product(batch, made, taken)
+            taken = made
+    return found
+
+
+def operands(geometry, seed=0):
+    """Images, weights, outputs: float32 on the GPU, {name: array}."""
+    random = chainer.backends.cuda.cupy.random.RandomState(seed)
+    shapes = zip(cudnn.OPERANDS, geometry, strict=False)
+    return {name: random.standard_normal(shape, np.float32) for name, shape in shapes}
+
+
+def read(direction, arrays):
+    """Those that a direction reads."""
+    writes = {"forward": "outputs", "data_gradient": "images", "weight_gradient": "weights"}
+    return {name: array for name, array in arrays.items() if name != writes[direction]}
+
+
+def errors(geometry):
+    """{type: {direction: how far it is from float64}}."""
+    arrays, found = operands(geometry), {}
+    for dtype in DTYPES:
+        told = geometry._replace(dtype=dtype)
+        found[dtype] = {}
+        for direction in cudnn_plans.DIRECTIONS:
+            ours = cudnn.run(direction, told, **read(direction, arrays))
+            difference = ours - exactly(direction, geometry, arrays)
+            norm = chainer.backends.cuda.cupy.linalg.norm
+            found[dtype][direction] = float(f"{float(norm(difference) / norm(ours)):.2g}")
+    return found
+
+
+def right(checked):
+    """Whether all `errors`, by layer, are as small as they should be."""
+    return all(
+        error < NEAR[dtype]
+        for found in checked.values()
+        for dtype, by_direction in found.items()
+        for error in by_direction.values()
+    )
+
+
+def exactly(direction, geometry, arrays):
+    """By Chainer's own code, in float64."""
+    nodes, pad = F.connection.convolution_2d, geometry.pad
+    x, w, y = (arrays[name].astype("f8") for name in cudnn.OPERANDS)
+    if direction == "forward":
+        return F.convolution_2d(x, w, pad=pad).array
+    if direction == "data_gradient":
+        return F.deconvolution_2d(y, w, pad=pad, outsize=x.shape[2:]).array
+    node = nodes.Convolution2DFunction(pad=pad)
+    return nodes.Convolution2DGradW(node, w.shape, w.dtype, None).apply((x, y))[0].array
+
+
+def milliseconds(work, repeats):
+    """Of the GPU, for one call."""
+    cuda = chainer.backends.cuda.cupy.cuda
+    start, end = cuda.Event(), cuda.Event()
+    for _ in range(WARM_UPS):
+        work()
+    start.record()
+    for _ in range(repeats):
+        work()
+    end.record()
+    end.synchronize()
+    return cuda.get_elapsed_time(start, end) / repeats
+
+
+def speed(direction, geometry, repeats):
+    """Milliseconds of cuDNN's first choice, of the best of 8, of all that Chainer's call does."""
+    arrays, handle = operands(geometry), cudnn_plans.Handle()
+    handle.follow(chainer.backends.cuda.cupy.cuda.get_current_stream().ptr)
+    addresses = [array.data.ptr for array in arrays.values()]  # any numbers will do
+    narrow = geometry.dtype in casts.DTYPES
+    found = {}
+    for name, last in ({"": True} if narrow else {"": False, "channels_last_": True}).items():
+        search = direction, geometry, False, last, cudnn.unwanted(geometry.dtype), cudnn.WORKSPACE
+        plans = itertools.islice(cudnn_plans.plans(handle, *search), cudnn.TRIED)
+        works = [functools.partial(cudnn.execute, plan, handle, addresses) for plan in plans]
+        times = [milliseconds(work, repeats) for work in works]
+        found[f"{name}first_ms"], found[f"{name}best_ms"] = times[0], min(times)
+    factors = read(direction, arrays)
+    whole = functools.partial(cudnn.run, direction, geometry, **factors)
+    found["chainer_ms"] = milliseconds(whole, repeats)
+    if direction == "forward":
+        bias = arrays["outputs"][0, :, 0, 0].copy()
+        found["with_bias_ms"] = milliseconds(functools.partial(whole, bias), repeats)
+    return found
+
+
+def theirs(direction, geometry, repeats):
+    """PyTorch's milliseconds for the same: TF32, or bfloat16, float16 with channels last."""
+    import torch
+
+    cudnn_flags = torch.backends.cudnn
+    cudnn_flags.benchmark, cudnn_flags.allow_tf32 = True, geometry.dtype != "float32"
+    dtype = getattr(torch, "float32" if geometry.dtype == "tf32" else geometry.dtype)
+    layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last
+    x, w, y = (
+        torch.randn(shape, device="cuda", dtype=dtype).to(memory_format=layout)
+        for shape in geometry[:3]
+    )
+    how = [1, 1], list(geometry.pad), [1, 1], False, [0, 0], 1
+    masks = {"data_gradient": [True, False, False], "weight_gradient": [False, True, False]}
+    backward = torch.ops.aten.convolution_backward
+
+    def work():
+        if direction == "forward":
+            torch.ops.aten.convolution(x, w, None, *how)
+        else:
+            backward(y, x, w, None, *how, masks[direction])
+
+    for _ in range(WARM_UPS):
+        work()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(repeats):
+        work()
+    end.record()
+    end.synchronize()
+    return {"pytorch_ms": start.elapsed_time(end) / repeats}
+
+
+def all_speeds(geometries, repeats, with_torch):
+    """(every layer's, their sums with the speed in TFLOP/s): by type, direction."""
+    each, total = {}, {}
+    for dtype in DTYPES:
+        each[dtype], total[dtype] = {}, {}
+        for direction in cudnn_plans.DIRECTIONS:
+            found = {}
+            for name, geometry in geometries.items():
+                geometry = geometry._replace(dtype=dtype)
+                found[name] = speed(direction, geometry, repeats)
+                if with_torch:
+                    found[name] |= theirs(direction, geometry, repeats)
+            names = next(iter(found.values()))
+            sums = {name: sum(times[name] for times in found.values()) for name in names}
+            each[dtype][direction] = {
+                layer: {name: round(ms, 4) for name, ms in times.items()}
+                for layer, times in found.items()
+            }
+            work = sum(map(operations, geometries.values()))
+            total[dtype][direction] = {name: round(ms, 3) for name, ms in sums.items()} | {
+                "best_tflops": round(work / sums["best_ms"] / 1e9, 1)
+            }
+    return each, total
+
+
+def operations(geometry):
+    return 2 * math.prod(geometry.outputs) * math.prod(geometry.weights[1:])
+
+
+def host_microseconds():
+    """What a call costs the processor: nothing waits for the GPU."""
+    cupy = chainer.backends.cuda.cupy
+    x = cupy.ones((1, 8, 4, 4), np.float32)
+    w, b = cupy.ones((8, 8, 3, 3), np.float32), cupy.ones(8, np.float32)
+    works = {
+        "F.convolution_2d": lambda: F.convolution_2d(x, w, b, pad=1),
+        "add": lambda: x + x,
+        "sum": lambda: x.sum(axis=0),
+    }
+    for dtype in ("bfloat16", "float16"):
+        works[f"F.convolution_2d in {dtype}"] = lambda dtype=dtype: within(dtype, x, w, b)
+    found = {}
+    for name, work in works.items():
+        with chainer.no_backprop_mode():
+            work()
+            cupy.cuda.Device().synchronize()
+            start = time.perf_counter()
+            for _ in range(CALLS):
+                work()
+            found[name] = round((time.perf_counter() - start) / CALLS * 1e6, 1)
+            cupy.cuda.Device().synchronize()
+    return found
+
+
+def within(dtype, *arrays):
+    with cudnn.using_dtype(dtype):
+        return F.convolution_2d(*arrays, pad=1)
+
+
+def capture():
+    """Whether a CUDA graph of convolutions, a linear layer, their gradients repeats them."""
+    cupy = chainer.backends.cuda.cupy
+    pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
+    links = [L.Convolution2D(3, 64, 5, pad=2), L.Convolution2D(64, 32, 3, pad=1)]
+    links.append(L.Linear(32 * 64, 1))
+    for link in links:
+        link.to_device(chainer.get_device("@cupy:0"))
+    params = [param for link in links for param in link.params()]
+    x = cupy.random.RandomState(0).standard_normal((8, 3, 8, 8), np.float32)
+    counter = cupy.zeros(1, np.int32)
+    count = cupy.ElementwiseKernel("", "int32 t", "t += 1", "count")
+    cupy.cuda.Device().synchronize()
+
+    def step():
+        count(counter)
+        y = F.relu(links[1](F.relu(links[0](x))))
+        y = links[2](y)
+        return [y.array, *(gradient.array for gradient in chainer.grad([F.sum(y * y)], params))]
+
+    def repeats(dtype):
+        with cudnn.using_dtype(dtype), chainer.using_config("cudnn_deterministic", True):
+            eager = [[array.copy() for array in step()] for _ in range(WARM_UPS)][-1]
+            before = int(counter[0])
+            stream.begin_capture()
+            captured = step()
+            graph = stream.end_capture()
+            for _ in range(100):
+                graph.launch(stream)
+            same = all(bool((a == b).all()) for a, b in zip(eager, captured, strict=True))
+            return same and int(counter[0]) - before == 100
+
+    def multiplies():
+        stream.begin_capture()
+        cupy.matmul(x[0, 0], x[0, 0])
+        stream.end_capture()
+        return True
+
+    found = {}
+    with cupy.cuda.using_allocator(pool.malloc), stream:
+        for name in (*DTYPES, "matmul"):
+            try:
+                found[name] = multiplies() if name == "matmul" else repeats(name)
+            except Exception as error:  # whatever stops it is the answer
+                found[name] = f"{type(error).__name__}: {error}"
+                if stream.is_capturing():
+                    stream.end_capture()
+    return found
+
+
+@one_line
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("-g", "--gpu", type=int, default=0, metavar="ID")
+    add("--batch", type=int, default=8)
+    add("--repeats", type=int, default=20, help="calls that one time is the mean of")
+    add("--only", nargs="+", metavar="LAYER", help="such as G3.2: time these, not all")
+    add("--no-torch", action="store_true", help="without PyTorch beside it")
+    options = parser.parse_args()
+
+    open_device(options.gpu)
+    if obstacle := cudnn.missing():
+        raise UserError(f"cuDNN is not usable: {obstacle[1]}")
+    cupy, geometries = chainer.backends.cuda.cupy, layers(options.batch)
+    if unknown := set(options.only or ()) - geometries.keys():
+        raise UserError(f"--only {' '.join(unknown)}: choose from {' '.join(geometries)}")
+    checked = {name: errors(geometries[name]) for name in ("G3.0", "G3.2", "G3.5", "D3.1")}
+    chosen = {name: geometries[name] for name in options.only or geometries}
+    beside = not options.no_torch and importlib.util.find_spec("torch") is not None
+    each, total = all_speeds(chosen, options.repeats, beside)
+    properties = cupy.cuda.runtime.getDeviceProperties(options.gpu)
+    report = {
+        "gpu": properties["name"].decode(),
+        "cudnn": cudnn_plans.library().version,
+        "right": right(checked),
+        "errors": checked,
+        "milliseconds": total,
+        "host_us": host_microseconds(),
+        "captured": capture(),
+        "layers": each,
+    }
+    print(json.dumps(report | vars(options) | {"versions": rivals.versions()}))
+    if not report["right"]:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
