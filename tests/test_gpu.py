@@ -42,7 +42,7 @@ class Clips(chainer.dataset.Iterator):
 
     epoch = 0
 
-    def __init__(self, count=4):
+    def __init__(self, count=2):
         random = np.random.default_rng(0)
         self.clips = random.integers(0, 256, (count, HISTORY + HORIZON, 3, *SIZE), np.uint8)
 
@@ -56,10 +56,11 @@ class Clips(chainer.dataset.Iterator):
         return self.clips[indices]
 
 
-def create(arch, seed=0):
+def create(arch, seed=0, **options):
     np.random.seed(seed)
-    width = "small" if "width" in models.own_options(arch) else None
-    return models.create(arch, HISTORY, HORIZON, 3, SIZE, width=width)
+    if "width" in models.own_options(arch):
+        options["width"] = "small"
+    return models.create(arch, HISTORY, HORIZON, 3, SIZE, **options)
 
 
 def prediction(device, arch="conv2d", loss="l2"):
@@ -70,8 +71,8 @@ def prediction(device, arch="conv2d", loss="l2"):
     return PredictionUpdater(Clips(), optimizer, terms, to_past_and_future(HISTORY), device)
 
 
-def adversarial(device, loss="l2=1,gdl=1,adversarial=0.05", lr=0.001):
-    gen = create("multiscale")
+def adversarial(device, loss="l2=1,gdl=1,adversarial=0.05", lr=0.001, seed=0):
+    gen = create("multiscale", seed, pyramid="4-16")
     sizes = [[n // factor for n in SIZE] for factor in gen.factors]
     dis = Discriminators(sizes, HISTORY, HORIZON, 3, "small")
     for net in gen, dis:

@@ -38,7 +38,8 @@ def supply(store, batch_size, seed, device):
     if device.xp is np:
         return ClipIterator(store, batch_size, seed), to_past_and_future(store.history)
     size = len(store) * math.prod(store.shape)
-    free, _ = device.xp.cuda.runtime.memGetInfo()
+    free = device.xp.cuda.runtime.memGetInfo()[0]
+    free += device.xp.get_default_memory_pool().free_bytes()
     told = f"{size / 2**20:.0f} MiB of clips, {free / 2**20:.0f} MiB free on the GPU"
     if size > SHARE * free:
         print(f"{told}: they are read from {store.path} as it trains", file=sys.stderr)

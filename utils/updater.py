@@ -1,6 +1,9 @@
 """One training step: batch in, parameters moved."""
 
+import numpy as np
+
 from utils import losses
+from utils.graph import Graph
 from utils.stack import F, chainer
 
 
@@ -14,11 +17,16 @@ class PredictionUpdater(chainer.training.updaters.StandardUpdater):
         optimizers = {"gen": gen_optimizer, **others}
         super().__init__(batches, optimizers, converter=converter, device=device)
         self.terms = terms
+        self.step = self.learn if device.xp is np else Graph(self.learn, optimizers.values())
 
     def update_core(self):
+        self.step(*self.converter(self.get_iterator("main").next(), self.device))
+
+    def learn(self, past, future):
+        """Take a step on frames as the converter gives them; on a GPU it may become a graph, so it
+        looks at no number there, sends none to it."""
         gen_optimizer = self.get_optimizer("gen")
         gen = gen_optimizer.target
-        past, future = self.converter(self.get_iterator("main").next(), self.device)
         loss = self.likeness(gen, gen.lesson(past, future), gen.scales(future))
         descend(gen_optimizer, loss)
 
@@ -47,10 +55,9 @@ class AdversarialUpdater(PredictionUpdater):
         super().__init__(batches, gen_optimizer, terms, converter, device, dis=dis_optimizer)
         self.weight = weight
 
-    def update_core(self):
+    def learn(self, past, future):
         gen_optimizer, dis_optimizer = self.get_optimizer("gen"), self.get_optimizer("dis")
         gen, dis = gen_optimizer.target, dis_optimizer.target
-        past, future = self.converter(self.get_iterator("main").next(), self.device)
         pasts, reals = gen.scales(past), gen.scales(future)
         fakes = gen.lesson(past, future)
 

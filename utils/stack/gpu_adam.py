@@ -7,6 +7,7 @@ import numpy as np
 MOST = 80  # arrays of a launch: their addresses are among its arguments, which may take 4 KiB
 COLUMNS = 4  # arrays that belong together: parameter, gradient, moments
 THREADS, BLOCKS = 256, 1024
+EACH = 8  # numbers for a thread to be worth starting
 Arrays = np.dtype([("at", "u8", (COLUMNS, MOST)), ("size", "i8", MOST), ("count", "i8")])
 
 # Each thread goes through all arrays, a grid's width at a time.  Operations are those of
@@ -156,7 +157,7 @@ def tables(xp, *columns):
             table["at"][0, k, : len(column)] = [array.data.ptr for array in column]
         sizes = [array.size for array in part[0]]
         table["size"][0, : len(sizes)], table["count"] = sizes, len(sizes)
-        yield table, min(BLOCKS, -(-max(sizes) // THREADS)), part
+        yield table, min(BLOCKS, -(-max(sizes) // (THREADS * EACH))), part
 
 
 def get_cupy():

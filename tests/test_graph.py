@@ -1,0 +1,141 @@
+"""Training steps replayed as a CUDA graph: the same numbers as step by step."""
+
+import numpy as np
+import pytest
+
+from tests.test_gpu import ARCHITECTURES, CPU, Clips, adversarial, prediction, told
+from tests.test_gpu import gpu as gpu
+from utils.graph import WARM_UPS
+from utils.losses import LOSSES
+from utils.stack import chainer
+
+CHANCY = {"convlstm-forecaster", "convlstm-s", "seq2seq"}  # which draw what to show in each lesson
+
+
+@pytest.fixture(autouse=True)
+def same_sums_each_time():
+    with chainer.using_config("cudnn_deterministic", True):
+        yield
+
+
+def eager(updater):
+    updater.step = updater.learn
+    return updater
+
+
+def state(updater):
+    """All that a snapshot would have of it."""
+    return chainer.serializers.npz.serialize(updater)
+
+
+def assert_same(ours, theirs):
+    ours, theirs = state(ours), state(theirs)
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not np.array_equal(ours[name], theirs[name])] == []
+
+
+@pytest.mark.gpu
+def test_a_hundred_steps_are_those_taken_one_by_one(gpu, capsys):
+    updater, other = adversarial(gpu), eager(adversarial(gpu))
+    assert told(updater, 100) == told(other, 100)
+    assert_same(updater, other)
+    assert updater.step.graph and not capsys.readouterr().err
+    assert {updater.get_optimizer(name).t for name in ("gen", "dis")} == {100}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("stop", [1, WARM_UPS, WARM_UPS + 1, 12])
+def test_a_snapshot_goes_on_alike(gpu, tmp_path, stop):
+    other = eager(adversarial(gpu))
+    told(other, 20)
+    first, second = adversarial(gpu), adversarial(gpu, seed=1)
+    told(first, stop)
+    chainer.serializers.save_npz(tmp_path / "state.npz", first)
+    chainer.serializers.load_npz(tmp_path / "state.npz", second)
+    told(second, 20 - stop)
+    assert_same(second, other)
+
+
+@pytest.mark.gpu
+def test_one_loaded_between_replays_counts(gpu, tmp_path):
+    updater, other = adversarial(gpu), eager(adversarial(gpu))
+    told(updater, 10)
+    chainer.serializers.save_npz(tmp_path / "state.npz", updater)
+    told(updater, 7)
+    chainer.serializers.load_npz(tmp_path / "state.npz", updater)
+    told(updater, 10)
+    told(other, 20)
+    assert_same(updater, other)
+
+
+class Changing(Clips):
+    """Fewer clips in some batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def next(self):
+        self.count += 1
+        return self.clips[: 1 if 8 < self.count <= 14 else 2]
+
+
+@pytest.mark.gpu
+def test_batches_of_another_size_and_other_rates_are_followed(gpu):
+    updaters = adversarial(gpu), eager(adversarial(gpu))
+    for updater in updaters:
+        updater._iterators["main"] = Changing()
+        told(updater, 19)
+        updater.get_optimizer("gen").alpha *= 0.5
+        told(updater, 6)
+    assert updaters[0].step.graph
+    assert_same(*updaters)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "mse"])
+def test_every_loss_can_be_captured(gpu, loss):
+    updater, other = prediction(gpu, loss=loss), eager(prediction(gpu, loss=loss))
+    assert told(updater, 6) == told(other, 6)
+    assert updater.step.graph
+    assert_same(updater, other)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_is_captured_or_says_why_not(gpu, arch, capsys):
+    updater, other = prediction(gpu, arch), eager(prediction(gpu, arch))
+    assert told(updater, 6) == told(other, 6)
+    assert_same(updater, other)
+    said = capsys.readouterr().err
+    if arch in CHANCY:
+        assert said == (
+            "training steps do not become a CUDA graph: the network draws or counts on the host\n"
+        )
+    else:
+        assert updater.step.graph and not said
+
+
+@pytest.mark.gpu
+def test_a_step_that_waits_for_the_gpu_is_taken_as_it_is(gpu, capsys):
+    def impatient(updater):
+        learn = updater.learn
+
+        def look(past, future):
+            learn(past, future)
+            float(past.sum())
+
+        return look
+
+    updater, other = adversarial(gpu), eager(adversarial(gpu))
+    updater.step.step = impatient(updater)
+    assert told(updater, 10) == told(other, 10)
+    assert_same(updater, other)
+    said = capsys.readouterr().err
+    assert said.startswith("training steps do not become a CUDA graph: ")
+    assert said.count("\n") == 1
+
+
+def test_the_cpu_takes_each_step_as_it_is():
+    updater = prediction(CPU)
+    assert updater.step == updater.learn

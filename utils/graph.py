@@ -1,0 +1,141 @@
+"""A training step as one CUDA graph, which a GPU repeats with a single call."""
+
+import contextlib
+import sys
+
+from utils.errors import first_line
+from utils.stack import chainer
+
+WARM_UPS = 3  # steps before one is captured: they compile kernels, choose cuDNN's engines
+
+
+class Graph:
+    """Calls `step`, a function of arrays on a GPU that moves the targets of `optimizers`.
+
+    A step is some 1,500 kernels, which Python needs longer to launch than the GPU to run.  After
+    WARM_UPS calls the next is captured, from then on replayed: the same kernels on the same
+    addresses.  The arrays are copied to where the graph reads them; what the step reports are the
+    same arrays each time, overwritten by the next; Adam counts on the GPU, its counts on the host
+    follow.  Arrays of other shapes, other hyperparameters or counts that somebody else has changed
+    begin all anew.  A step that cannot be captured, since it waits for the GPU or draws numbers on
+    the host, runs as it is, which is said in a line.
+    """
+
+    def __init__(self, step, optimizers):
+        self.step, self.optimizers = step, list(optimizers)
+        self.form, self.refused = None, False
+
+    def __call__(self, *arrays):
+        if self.refused:
+            self.step(*arrays)
+            return
+        if self.form != self.form_of(arrays) or self.counts != self.count():
+            self.begin(arrays)
+        for held, array in zip(self.inputs, arrays, strict=True):
+            held[...] = array
+        if self.warmed < WARM_UPS:
+            self.warm_up()
+        elif self.graph or self.capture():
+            self.replay()
+        else:
+            self.step(*arrays)
+        self.counts = self.count()
+
+    def form_of(self, arrays):
+        """What a graph was captured for."""
+        shapes = [(array.shape, array.dtype) for array in arrays]
+        return shapes, [optimizer.hyperparam.get_dict() for optimizer in self.optimizers]
+
+    def begin(self, arrays):
+        xp = chainer.backend.get_array_module(*arrays)
+        self.cuda = xp.cuda
+        # Only what belongs to the graph lies in this pool, which is kept as long as the graph:
+        # elsewhere, memory that the capture had for a while would be given to others, then
+        # overwritten by each replay.
+        self.pool = xp.cuda.MemoryPool()
+        self.stream = xp.cuda.Stream(non_blocking=True)
+        self.inputs = [xp.empty_like(array) for array in arrays]
+        self.form, self.graph, self.warmed = self.form_of(arrays), None, 0
+
+    @contextlib.contextmanager
+    def apart(self):
+        """Work on the graph's stream, in its memory; after all before, before all that follows."""
+        here = self.cuda.get_current_stream()
+        self.stream.wait_event(here.record())
+        with self.cuda.using_allocator(self.pool.malloc), self.stream:
+            yield
+        here.wait_event(self.stream.record())
+
+    def warm_up(self):
+        before = self.numbers()
+        with self.apart():
+            self.step(*self.inputs)
+        self.warmed += 1
+        if self.numbers() != before:
+            self.refuse("the network draws or counts on the host")
+
+    def capture(self):
+        """Capture one step, which is not executed thereby; whether that worked."""
+        before, self.reported = self.count(), {}
+        try:
+            with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
+                self.graph = self.capture_on(self.stream)
+        except Exception as error:  # each library has one of its own for what it cannot do here
+            self.refuse(first_line(error))
+        self.gains = [after - t for after, t in zip(self.count(), before, strict=True)]
+        self.set_counts(before)
+        return self.graph
+
+    def capture_on(self, stream):
+        stream.begin_capture()
+        try:
+            self.step(*self.inputs)
+        except Exception:
+            with contextlib.suppress(Exception):  # that it is broken is known
+                stream.end_capture()
+            raise
+        return stream.end_capture()
+
+    def replay(self):
+        self.graph.launch()
+        self.set_counts([t + gain for t, gain in zip(self.count(), self.gains, strict=True)])
+        chainer.report(self.reported)
+
+    def refuse(self, reason):
+        print(f"training steps do not become a CUDA graph: {reason}", file=sys.stderr)
+        self.refused, self.graph, self.inputs = True, None, []
+
+    def counters(self):
+        """All on the host that counts steps."""
+        for optimizer in self.optimizers:
+            yield optimizer
+            yield from (param.update_rule for param in optimizer.target.params())
+
+    def count(self):
+        return [counter.t for counter in self.counters()]
+
+    def set_counts(self, counts):
+        for counter, t in zip(self.counters(), counts, strict=True):
+            counter.t = t
+
+    def numbers(self):
+        """What the networks keep on the host; a graph would not change it."""
+        found = HostNumbers()
+        for optimizer in self.optimizers:
+            optimizer.target.serialize(found)
+        return found.values
+
+
+class HostNumbers(chainer.Serializer):
+    """Collects all that is saved of a link and does not lie on a GPU."""
+
+    def __init__(self):
+        self.values = []
+
+    def __getitem__(self, key):
+        return self
+
+    def __call__(self, key, value):
+        if not isinstance(value, chainer.backends.cuda.ndarray):
+            self.values.append(value)
+        return value
