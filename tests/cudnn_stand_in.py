@@ -27,12 +27,14 @@ FIRST = {10: 700, 11: 712, 12: 706}
 
 
 class Engine(NamedTuple):
-    """What the heuristics offer: a number, properties, bytes of workspace, whether it works."""
+    """What the heuristics offer: a number, properties, bytes of workspace, whether there are plans
+    with it, whether these run, whether they may add a bias."""
 
     number: int
     notes: tuple = ()
     workspace: int = 0
     works: bool = True
+    runs: bool = True
     adds_bias: bool = True
 
 
@@ -191,6 +193,8 @@ class Library:
         plan, pack = self.objects[plan], self.objects[pack]
         assert plan.final and pack.final and self.objects[handle].kind == "handle"
         choice = plan[401][0]
+        if not choice.engine.runs:
+            return NOT_SUPPORTED
         self.executed.append(choice.engine.number)
         assert bool(choice.engine.workspace) == bool(pack[1003][0])
         places = dict(zip(pack[1000], pack[1001], strict=True))

@@ -243,7 +243,8 @@ OFFERED = [
     Engine(5, (TC, RANDOM)),
     Engine(6, (TC,), workspace=64),
     Engine(8, (RANDOM,)),
-    Engine(9),
+    Engine(9, runs=False),
+    Engine(10),
 ]
 
 
@@ -254,7 +255,7 @@ OFFERED = [
         ("tf32", {"cudnn_deterministic": True}, 6),
         ("tf32", {"use_cudnn_tensor_core": "never"}, 8),
         ("float32", {}, 8),
-        ("float32", {"cudnn_deterministic": True}, 9),
+        ("float32", {"cudnn_deterministic": True}, 10),
     ],
 )
 def test_first_engine_that_may_compute_does(gpu, dtype, config, engine):
@@ -265,7 +266,7 @@ def test_first_engine_that_may_compute_does(gpu, dtype, config, engine):
             stack.enter_context(chainer.using_config(name, value))
         for _ in range(2):
             np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
-    assert gpu.executed == [engine, engine]
+    assert set(gpu.executed) == {engine}
 
 
 def test_other_heuristics_are_asked_in_turn(gpu):
@@ -273,7 +274,7 @@ def test_other_heuristics_are_asked_in_turn(gpu):
     convolve()
     gpu.engines[1] = [Engine(10)]
     convolve(batch=2)
-    assert gpu.executed == [11, 10]
+    assert gpu.executed == [11, 11, 10, 10]  # the first time twice, to see that it runs
 
 
 def test_bias_that_no_engine_adds_is_added(gpu):
@@ -313,7 +314,7 @@ def test_plan_is_made_once_for_a_shape(gpu):
     gpu.finalizers = {**gpu.finalizers, 4: lambda self, made: asked.append(made)}
     for batch in (1, 2, 1, 2, 1):
         np.testing.assert_allclose(convolve(batch, batch), truth(batch, batch), atol=1e-5)
-    assert len(asked) == 2 and len(gpu.executed) == 5
+    assert len(asked) == 2 and len(gpu.executed) == 7
     with using("float32"):
         convolve()
     assert len(asked) == 3

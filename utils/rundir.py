@@ -20,7 +20,10 @@ SNAPSHOT = "snapshot_iter_"
 LOG = "log"
 OPTIONS_BYTES = 2**20  # no record is larger
 LARGEST = {"history": 1000, "horizon": 1000, "channels": 1000, "size": 2**14}
-PACKAGES = ("chainer", "numpy", "scipy", "cupy-cuda12x", "cupy-cuda13x", "onednn-cpu-gomp")
+PACKAGES = (
+    *("chainer", "numpy", "scipy", "onednn-cpu-gomp"),
+    *("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
+)
 
 
 def exists(out):

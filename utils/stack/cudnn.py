@@ -305,21 +305,30 @@ def _choose(handle, addresses, direction, geometry, bias, without, autotune):
     """The plan to use from now on, or why there is none."""
     last, why = geometry.dtype in casts.DTYPES, ""
     found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
+    working = (plan for plan in found if _runs(plan, handle, addresses))
     try:
-        plan = _fastest(found, handle, addresses) if autotune else next(found, None)
+        plan = _fastest(working, handle, addresses) if autotune else next(working, None)
     except cudnn_plans.Error as error:
         plan, why = None, f" ({error})"
     return plan or f"cuDNN has no engine for the {direction} of {geometry}{why}"
 
 
-def _fastest(found, handle, addresses):
+def _runs(plan, handle, addresses):
+    """Whether cuDNN executes its own plan, which loads the kernels."""
+    try:
+        execute(plan, handle, addresses)
+    except cudnn_plans.Error:
+        return False
+    return True
+
+
+def _fastest(working, handle, addresses):
     """Of the first few, by the clock of the device; None of none."""
     from cupy import cuda
 
     times = {}
-    for plan in itertools.islice(found, TRIED):
+    for plan in itertools.islice(working, TRIED):
         start, end = cuda.Event(), cuda.Event()
-        execute(plan, handle, addresses)  # loads its kernels
         start.record()
         for _ in range(TIMED):
             execute(plan, handle, addresses)
