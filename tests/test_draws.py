@@ -1,55 +1,108 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.draws import distinct, draw_exempt, draw_moving, even_shares
+from utils.draws import count_moving, distinct, draw_exempt, draw_moving, even_shares
+from utils.movement import Motion
 
 SEED = (7, 0, 1, 3)
+ALL = 10**6
 
 
-def maps():
+@pytest.fixture(params=[1, ALL], ids=["by pixels", "by maps"], autouse=True)
+def look(request, monkeypatch):
+    """Both ways to tell what moves."""
+    monkeypatch.setattr("utils.movement.FEW_CROPS", request.param)
+
+
+def motion(side=12, windows=(0, 1, 2, 5)):
+    """A film of 9 frames, more and more of which is noise from the left, the last half still."""
     rng = np.random.default_rng(0)
-    return [rng.random((6, 5)) < share for share in (0.5, 0, 1, 0.1)] + [None]
+    film = np.full((9, side, side, 3), 90, np.uint8)
+    for number, frame in enumerate(film[:5]):
+        frame[:, : 3 + 2 * number] = rng.integers(0, 256, frame[:, : 3 + 2 * number].shape)
+    return Motion(film, list(windows), (4, 4), 3, 40000)
+
+
+def draw(taken=(), before=0, more=10, seed=SEED, of=motion):
+    return draw_moving(of(), list(taken), before, more, seed, [0, 0.0])
+
+
+def everything(of=motion):
+    return {
+        (window, int(y), int(x))
+        for window, crops in of().maps.items()
+        for y, x in np.argwhere(crops)
+    }
 
 
 def test_only_moving_crops_each_once():
-    passing = maps()
-    everything = sum(int(crops.sum()) for crops in passing[:4])
-    drawn, left = draw_moving(passing, 0, everything, SEED)
-    assert left == 0 and len(set(drawn)) == len(drawn) == everything
-    assert all(passing[window][y, x] for window, y, x in drawn)
-    more, left = draw_moving(passing, 0, everything + 1, SEED)
-    assert len(more) == everything and left == 0
+    moving = everything()
+    assert 30 < len(moving) < 4 * 81
+    drawn, left = draw(more=len(moving))
+    assert left == 0 and set(drawn) == moving and len(drawn) == len(moving)
+    drawn, left = draw(more=len(moving) + 1)
+    assert set(drawn) == moving and left == 0
+    assert draw(of=lambda: motion(windows=())) == ([], 0)
 
 
-def test_later_draws_continue_earlier_ones():
-    first, left = draw_moving(maps(), 0, 10, SEED)
-    second, less = draw_moving(maps(), 10, 7, SEED)
-    both, _ = draw_moving(maps(), 0, 17, SEED)
-    assert sorted(first + second) == sorted(both) and len(set(both)) == 17
-    assert less == left - 7
+@pytest.mark.parametrize("first, then", [(10, 7), (3, 200), (150, 5), (150, 70)])
+def test_later_draws_continue_earlier_ones(first, then):
+    before, _ = draw(more=first)
+    after, left = draw(before=first, more=then)
+    both, same = draw(more=first + then)
+    assert sorted(before + after) == sorted(both) and len(set(both)) == first + then
+    assert left == same and left in (None, len(everything()) - first - then)
 
 
-def test_exempt_crops_leave_the_moving_ones():
-    passing = maps()
-    exempt = draw_exempt(passing, 60, SEED)
-    assert len(set(exempt)) == 60 and not any(passing[w][y, x] for w, y, x in exempt)
-    assert any(w == 1 for w, _, _ in exempt)  # where nothing moves, too
-    assert draw_exempt([None, None], 5, SEED) == []
-    assert len(draw_exempt(maps(), 1000, SEED)) == 4 * 30
+def test_what_is_left_is_counted():
+    taken = draw_exempt(motion(), 60, SEED)
+    moving = everything() - set(taken)
+    assert count_moving(motion(), taken) == len(moving)
+    drawn, left = draw(taken, more=170)
+    assert left == len(moving) - 170 and set(drawn) <= moving
 
 
-def test_uniform():
-    crops = np.zeros((20, 20), bool)
-    crops[5:15, 3:13] = True
-    counts = np.zeros((20, 20), int)
-    for seed in range(400):
-        for _, y, x in draw_moving([crops], 0, 10, (seed, 0, 1, 0))[0]:
-            counts[y, x] += 1
-    inside = counts[5:15, 3:13]
-    assert counts.sum() == inside.sum() == 4000
-    chi_square = ((inside - 40) ** 2 / 40).sum()  # 99 degrees of freedom
-    assert 55 < chi_square < 150
+def test_windows_have_even_shares():
+    drawn, left = draw(more=12)
+    windows = [window for window, _, _ in drawn]
+    assert left is None and sorted(windows.count(w) for w in (0, 1, 2)) == [4, 4, 4]
+
+
+def test_exempt_crops_are_any():
+    exempt = draw_exempt(motion(), 60, SEED)
+    assert len(set(exempt)) == 60 and any(window == 5 for window, _, _ in exempt)
+    assert not set(exempt) & set(draw(exempt, more=100)[0])
+    assert draw_exempt(motion(windows=()), 5, SEED) == []
+    assert len(draw_exempt(motion(), 1000, SEED)) == 4 * 81
+
+
+@pytest.mark.parametrize("more", [10, 60])
+def test_uniform(more):
+    def of():
+        return motion(windows=(1,))
+
+    moving, counts = everything(of), {}
+    rounds = 4000 // more
+    for seed in range(rounds):
+        for crop in draw(more=more, seed=(seed, 0, 1, 0), of=of)[0]:
+            counts[crop] = counts.get(crop, 0) + 1
+    assert set(counts) == moving
+    expected = rounds * min(more, len(moving)) / len(moving)
+    chi_square = sum((count - expected) ** 2 / expected for count in counts.values())
+    assert chi_square < 1.6 * len(moving)
+
+
+def test_both_looks_draw_the_same(monkeypatch):
+    found = []
+    for few in (1, ALL):
+        monkeypatch.setattr("utils.movement.FEW_CROPS", few)
+        sample = [0, 0.0]
+        found.append((*draw_moving(motion(), [], 0, 33, SEED, sample), sample))
+    assert found[0] == found[1]
+    windows, shares = found[0][2]
+    assert windows == 4 and 0 < shares < 3
 
 
 @given(

@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 
 from utils.movement import (
     UNIT,
+    Motion,
     count_type,
     difference,
     find_cuts,
-    mean_change,
+    mean_changes,
     run_sums,
     step_movement,
 )
@@ -52,6 +53,31 @@ def test_largest_movement_is_exact():
     assert (count_type((32, 32), 3, 4), dtype) == (np.uint32, np.uint64)
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 99),
+    size=st.tuples(st.integers(1, 7), st.integers(1, 8)),
+    channels=st.sampled_from([1, 3]),
+    planar=st.booleans(),
+    frames=st.integers(2, 4),
+)
+def test_motion_of_some_crops_is_that_of_all(seed, size, channels, planar, frames):
+    rng = np.random.default_rng(seed)
+    film = rng.integers(0, 256, (6, 7, 8, channels), dtype=np.uint8)
+    if planar:
+        film = np.moveaxis(np.ascontiguousarray(np.moveaxis(film, 3, 1)), 1, 3)
+    limit = size[0] * size[1] * channels * (frames - 1) * 255**2 // 6
+    motion = Motion(film, [0, 2, 6 - frames], size, frames, limit)
+    for window, moving in motion.maps.items():
+        steps = film[window : window + frames].astype(int)
+        for y, x in np.ndindex(motion.shape):
+            crop = steps[:, y : y + size[0], x : x + size[1]]
+            assert moving[y, x] == ((np.diff(crop, axis=0) ** 2).sum() > limit)
+        places = rng.integers(moving.size, size=9)
+        for motion.large in (False, True):
+            assert np.array_equal(motion.test(window, places), moving.ravel()[places])
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 11, 12])
 def test_run_sums(length):
     values = np.random.default_rng(0).integers(0, 9, (12, 3))
@@ -70,5 +96,4 @@ def test_a_cut_is_a_leap_not_a_pan():
 
 def test_mean_change_of_a_frame():
     black = np.zeros((64, 48, 3), np.uint8)
-    assert mean_change(difference(black, ~black)) == 1
-    assert mean_change(difference(black, black + np.uint8(51))) == pytest.approx(0.2)
+    assert mean_changes(np.stack([black, ~black, ~black - np.uint8(51)])) == pytest.approx([1, 0.2])

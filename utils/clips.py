@@ -15,11 +15,11 @@ from importlib import metadata
 
 import numpy as np
 
-from utils.draws import draw_exempt, draw_moving
+from utils.draws import count_moving, draw_exempt, draw_moving
 from utils.errors import UserError
 from utils.frames import BadFrame, Video, describe_size
 from utils.journal import Journal, identity
-from utils.movement import UNIT, count_type, difference, find_cuts, mean_change, step_movement
+from utils.movement import UNIT, Motion, difference, find_cuts, mean_changes
 from utils.store import ClipStore
 
 BLOCK_WINDOWS = 64
@@ -32,6 +32,8 @@ VERSIONS = (
     "av",
     "tensorstore",
 )  # that decide what clips look like
+RULES = 2  # raised whenever the same options come to mean other clips
+UNCOUNTED = -1  # more clips in a block than were asked of it
 COPY_LEVELS, COPY_SHARE = 10, 0.001  # a near copy: fewer pixels than this change by more levels
 
 
@@ -79,17 +81,23 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
-    """A block with the numbers of clips drawn from it so far, and how many more it may give."""
+    """A block with the numbers of clips drawn from it so far, and how many more it may give.
+
+    `more`: None for an even share. As a result it is the number left, or UNCOUNTED.
+    """
 
     block: Block
     exempt: int = 0
     moving: int = 0
-    more: int | None = None  # None: an even share
+    more: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Clips to cut from some blocks into `places`, (start, stop) ranges of single shards."""
+    """Clips to cut from some blocks into `places`, (start, stop) ranges of single shards.
+
+    Without places, the crops that are left in the blocks are counted.
+    """
 
     visits: tuple[Visit, ...]
     places: tuple[tuple[int, int], ...]
@@ -111,10 +119,11 @@ class Outcome:
     cut_windows: int = 0  # windows left out for a scene cut
     most_movement: float = -1.0
     missing: list = dataclasses.field(default_factory=list)  # places left empty
-    # number of a block -> clips drawn so far (exempt, moving), crops left or None if unseen
+    # number of a block -> clips drawn so far (exempt, moving), crops left, as in a Visit
     drawn: dict = dataclasses.field(default_factory=dict)
     skipped: dict = dataclasses.field(default_factory=dict)  # path -> reason
-    motion: dict = dataclasses.field(default_factory=dict)  # category -> [crops, moving ones]
+    # category -> [windows, sum of the shares of their crops that move], of a sample
+    motion: dict = dataclasses.field(default_factory=dict)
 
 
 def make_clips(blocks, store, record, recipe, run, report):
@@ -141,6 +150,7 @@ def describe(videos, count, recipe):
     """What a store records of one run, as JSON types."""
     return {
         "clips": count,
+        "rules": RULES,
         **dataclasses.asdict(recipe),
         "size": list(recipe.size),
         "sources": [
@@ -195,7 +205,10 @@ def cut_clips(blocks, count, recipe, store, run, report):
     tasks = deal(chosen, places_between(start, total, store.shard), recipe.exempt)
     numbered = {block.number: block for block in blocks}
     visits, most, reach = {}, -1.0, 1
-    while tasks:
+
+    def do(tasks):
+        """Run the tasks; returns the places that they could not fill."""
+        nonlocal most
         missing = []
         for outcome in run(work, tasks):
             report(outcome)
@@ -203,6 +216,10 @@ def cut_clips(blocks, count, recipe, store, run, report):
                 visits[int(number)] = Visit(numbered[int(number)], *drawn)
             missing += outcome.missing
             most = max(most, outcome.most_movement)
+        return missing
+
+    while tasks:
+        missing = do(tasks)
         short = count_places(missing)
         if not short:
             return
@@ -215,6 +232,8 @@ def cut_clips(blocks, count, recipe, store, run, report):
             chosen, fresh = pick(fresh, short * reach)
             tasks = deal(chosen, missing, 0)
         else:
+            for tasks in count_rest(visits, short, recipe.seed):
+                do(tasks)
             tasks = refill(list(visits.values()), missing, recipe.seed)
     if most < 0:
         raise Shortage(
@@ -263,10 +282,22 @@ def count_places(places):
     return sum(stop - start for start, stop in places)
 
 
+def count_rest(visits, short, seed):
+    """Yield tasks that count what is left in blocks, until so many clips are known to be there."""
+    unknown = [number for number in sorted(visits) if visits[number].more == UNCOUNTED]
+    unknown = np.random.default_rng(seed).permutation(unknown).tolist()
+    known, several = [visit for visit in visits.values() if visit.more > 0], 1
+    while unknown and sum(min(visit.more, BLOCK_WINDOWS) for visit in known) < short:
+        some, unknown = sorted(unknown[:several]), unknown[several:]
+        yield [Task((visits[number],), (), 0) for number in some]
+        known += [visits[number] for number in some]
+        several *= 2
+
+
 def refill(visits, missing, seed):
     """Tasks that fill the missing places exactly, from blocks known to have more; [] if short."""
     short = count_places(missing)
-    able = [visit for visit in visits if visit.more]
+    able = [visit for visit in visits if visit.more > 0]
     if sum(visit.more for visit in able) < short:
         return []
     level = BLOCK_WINDOWS  # few blocks giving much: each is decoded a second time
@@ -319,10 +350,10 @@ def cut(task, recipe, store, start, total):
     outcome = Outcome()
     crops = draw_crops(task, recipe, start, outcome)
     height, width = recipe.size
-    rng = np.random.default_rng((recipe.seed, start, 0, task.places[0][0]))
     for begin, stop in task.places:
         # In the order in which the store compresses them: whole rows of pixels are copied.
         clips = np.empty((stop - begin, height, recipe.frames, width, recipe.channels), np.uint8)
+        rng = np.random.default_rng((recipe.seed, start, 0, begin))
         order, count = rng.permutation(stop - begin), 0
         for window, y, x in itertools.islice(crops, stop - begin):
             clips[order[count]] = window[:, y : y + height, x : x + width].swapaxes(0, 1)
@@ -334,6 +365,8 @@ def cut(task, recipe, store, start, total):
             outcome.missing.append((begin + count, stop))
         outcome.clips += count
     collections.deque(crops, maxlen=0)  # blocks it could do without report themselves as well
+    if task.visits[0].more is not None:  # told at an earlier visit
+        outcome.copies = outcome.cut_windows = 0
     return outcome
 
 
@@ -356,15 +389,22 @@ def draw_crops(task, recipe, start, outcome):
             wanted = math.ceil(moving * block.windows / windows)
         free = exempt * block.windows // windows
         windows -= block.windows
-        if not wanted + free:
+        if task.places and not wanted + free:
             outcome.drawn[block.number] = visit.exempt, visit.moving, visit.more
             continue
         film, usable = reel.load(block)
-        passing = find_moving(film, usable, recipe, outcome, category(block.video))
+        motion = watch(film, usable, recipe, outcome)
         seed = recipe.seed, start, 1, block.number
-        free_crops = draw_exempt(passing, visit.exempt + free, seed)
-        after, left = draw_moving(passing, visit.moving, wanted, seed)
-        outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), left
+        free_crops = draw_exempt(motion, visit.exempt + free, seed)
+        if task.places:
+            sample = outcome.motion.setdefault(category(block.video), [0, 0.0])
+            limits = visit.moving, wanted, seed, sample
+            after, left = draw_moving(motion, free_crops, *limits)
+        else:
+            after, left = [], count_moving(motion, free_crops) - visit.moving
+        more = UNCOUNTED if left is None else left
+        outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), more
+        outcome.most_movement = max(outcome.most_movement, motion.most / UNIT)
         fresh = free_crops[visit.exempt :]
         outcome.exempt += len(fresh)
         exempt -= len(fresh)
@@ -385,22 +425,17 @@ class Reel:
         """All frames of a block, uint8 (T, H, W, C), and which of them are usable, bool (T,)."""
         first, stop = block.first, block.first + block.windows + self.recipe.frames - 1
         if block.video != self.video or not self.first <= first <= self.stop:
-            self.video, self.stop, self.film = block.video, first, None
+            self.video, self.stop = block.video, first
             self.frames = block.video.frames(first)
-        before, kept = self.film, self.stop - first
+        kept = self.stop - first
+        film = np.empty((stop - first, *block.video.size, self.recipe.channels), np.uint8)
         usable = np.zeros(stop - first, bool)
-        film = None
-        if before is not None and kept:
-            film = alike(before[0], stop - first)
-            film[:kept], usable[:kept] = before[-kept:], self.usable[-kept:]
+        if kept:
+            film[:kept], usable[:kept] = self.film[-kept:], self.usable[-kept:]
         for place in range(kept, stop - first):
             frame = self._decode()
             if frame is not None:
-                if film is None:
-                    film = alike(frame, stop - first)
                 film[place], usable[place] = frame, True
-        if film is None:
-            film = np.empty((stop - first, *block.video.size, self.recipe.channels), np.uint8)
         self.first, self.stop, self.film, self.usable = first, stop, film, usable
         return self._drop_copies() if self.recipe.drop_copies else (film, usable)
 
@@ -423,14 +458,6 @@ class Reel:
         return self.film[kept], self.usable[kept]
 
 
-def alike(frame, count):
-    """Room for `count` frames, their channels together or apart as they are in this one."""
-    if frame.flags.c_contiguous:
-        return np.empty((count, *frame.shape), np.uint8)
-    height, width, channels = frame.shape
-    return np.moveaxis(np.empty((count, channels, height, width), np.uint8), 1, 3)
-
-
 def is_copy(before, after):
     """Whether a frame is all but the same as the one before."""
     changed = (difference(before, after) > COPY_LEVELS).any(axis=2)
@@ -442,40 +469,20 @@ def category(video):
     return printable(video.name).rpartition("/")[0]
 
 
-def find_moving(film, usable, recipe, outcome, category=""):
-    """For each window of successive frames, which crops move enough.
+def watch(film, usable, recipe, outcome):
+    """The Motion of a film's windows without an unusable frame or a scene cut.
 
-    film: uint8 (T, H, W, C), usable: bool (T,). Returns a list of bool (H-h+1, W-w+1), None for a
-    window with an unusable frame or a scene cut.
+    film: uint8 (T, H, W, C), usable: bool (T,).
     """
-    span = recipe.frames - 1
-    dtype = count_type(recipe.size, film.shape[3], span)
-    limit = math.floor(recipe.min_movement * UNIT)
-    totals, passing = outcome.motion.setdefault(category, [0, 0]), []
-    steps, changes = collections.deque(maxlen=span), []
-    for number, (before, after) in enumerate(itertools.pairwise(film)):
-        if not usable[number : number + 2].all():
-            steps.append(None)
-            changes.append(0.0)
-        else:
-            change = difference(before, after)
-            steps.append(step_movement(change, recipe.size, dtype))
-            changes.append(mean_change(change))
-        if len(steps) == span:
-            movement = None
-            if all(step is not None for step in steps):
-                movement = functools.reduce(np.add, steps)
-                most = float(movement.max()) / UNIT
-                outcome.most_movement = max(outcome.most_movement, most)
-            passing.append(None if movement is None else movement > limit)
-    cuts = find_cuts(changes, recipe.scene_cut)
-    for window, moving in enumerate(passing):
-        if moving is None:
+    steps = usable[:-1] & usable[1:]
+    cuts = find_cuts(np.where(steps, mean_changes(film), 0), recipe.scene_cut)
+    windows = []
+    for first in range(len(film) - recipe.frames + 1):
+        if not usable[first : first + recipe.frames].all():
             continue
-        if cuts[window : window + span].any():
+        if cuts[first : first + recipe.frames - 1].any():
             outcome.cut_windows += 1
-            passing[window] = None
-            continue
-        totals[0] += moving.size
-        totals[1] += int(np.count_nonzero(moving))
-    return passing
+        else:
+            windows.append(first)
+    limit = math.floor(recipe.min_movement * UNIT)
+    return Motion(film, windows, recipe.size, recipe.frames, limit)

@@ -1,45 +1,106 @@
-"""Random crops drawn from maps of what moves, the same for the same seeds."""
+"""Random crops of what moves in a film, the same for the same seeds."""
 
 import bisect
+import collections
+import itertools
+import math
 
 import numpy as np
 
+TRIES, BATCH = 64, 8  # crops of a window that are tested, how many of them at a time
 
-def draw_exempt(passing, count, seed):
-    """Draw `count` distinct crops as (window, y, x), moving or not; they leave `passing`.
 
-    `passing`: for each window a bool map of the crops that move, None where it is unusable.
-    """
-    usable = [window for window, crops in enumerate(passing) if crops is not None]
-    if not usable:
-        return []
-    shape = passing[usable[0]].shape
-    places = len(usable) * shape[0] * shape[1]
+def draw_exempt(motion, count, seed):
+    """Draw `count` distinct crops of a Motion as (window, y, x), moving or not."""
+    shape = len(motion.windows), *motion.shape
+    places = math.prod(shape)
     drawn = []
     for pick in distinct(np.random.default_rng((*seed, 1)), places, min(count, places)):
-        window, y, x = np.unravel_index(pick, (len(usable), *shape))
-        passing[usable[window]][y, x] = False
-        drawn.append((usable[window], int(y), int(x)))
+        window, y, x = np.unravel_index(pick, shape)
+        drawn.append((motion.windows[window], int(y), int(x)))
     return drawn
 
 
-def draw_moving(passing, before, more, seed):
-    """Draw `more` distinct passing crops beyond the `before` drawn first, evenly over windows.
+def draw_moving(motion, taken, before, more, seed, sample):
+    """Draw `more` distinct moving crops beyond the `before` drawn first, evenly over windows.
 
-    Returns them as a list of (window, y, x), with the number of those still left.
+    Returns them as a list of (window, y, x), none of them `taken`, with the number of those still
+    left, None where they have not been counted. Crops are drawn from all, those that do not move
+    are passed over: each that moves has the same chance. Only where TRIES of each window are not
+    enough, all are looked at. `sample` sums up [windows, shares of their crops that move], as seen
+    in the first few of each window asked.
     """
-    capacity = np.array([0 if crops is None else np.count_nonzero(crops) for crops in passing])
-    order = np.random.default_rng((*seed, 2)).permutation(len(capacity))
+    rng = np.random.default_rng((*seed, 2))
+    order = rng.permutation(len(motion.windows))
+    picks = rng.integers(math.prod(motion.shape), size=(len(order), TRIES))
+    trials = [try_crops(motion, i, picks[i], taken, sample) for i in order]
+    drawn = list(itertools.islice(take_turns(trials), before + more))
+    if len(drawn) == before + more:
+        return drawn[before:], None
+    others = find_others(motion, taken)
+    for window, tried in zip(motion.windows, picks, strict=True):
+        others[window].flat[tried] = False
+    first = max(before, len(drawn))
+    rest, left = draw_others(others, first - len(drawn), before + more - first, seed)
+    return drawn[before:] + rest, left
+
+
+def try_crops(motion, number, picks, taken, sample):
+    """Yield (window, y, x) for the picks of a window that move, each once, none that is `taken`."""
+    window, seen = motion.windows[number], set(taken)
+    for start in range(0, len(picks), BATCH):
+        batch = picks[start : start + BATCH]
+        moving = batch[motion.test(window, batch)]
+        if start == 0:
+            sample[0] += 1
+            sample[1] += len(moving) / len(batch)
+        for pick in moving.tolist():
+            crop = window, *divmod(pick, motion.shape[1])
+            if crop not in seen:
+                seen.add(crop)
+                yield crop
+
+
+def take_turns(iterators):
+    """Yield an item of each iterator, then another of each, as long as they have any."""
+    queue = collections.deque(iterators)
+    while queue:
+        for item in itertools.islice(queue[0], 1):
+            yield item
+            queue.append(queue[0])
+        queue.popleft()
+
+
+def count_moving(motion, taken):
+    """How many crops move, those `taken` left out."""
+    return sum(int(np.count_nonzero(crops)) for crops in find_others(motion, taken).values())
+
+
+def find_others(motion, taken):
+    """Copies of the maps of a Motion without the crops that are `taken`."""
+    others = {window: crops.copy() for window, crops in motion.maps.items()}
+    for window, y, x in taken:
+        others[window][y, x] = False
+    return others
+
+
+def draw_others(passing, before, more, seed):
+    """Draw `more` of the crops in maps, beyond the `before` drawn first, evenly over windows.
+
+    passing: {window: bool map}. Returns a list of (window, y, x), the number of those still left.
+    """
+    capacity = np.array([np.count_nonzero(crops) for crops in passing.values()], int)
+    order = np.random.default_rng((*seed, 3)).permutation(len(capacity))
     had = even_shares(capacity, before, order)
     have = even_shares(capacity, before + more, order)
     drawn = []
-    for window in np.flatnonzero(have > had):
-        crops = passing[window]
+    for (window, crops), old, new in zip(passing.items(), had, have, strict=True):
+        if new == old:
+            continue
         flat = np.flatnonzero(crops)
-        rng = np.random.default_rng((*seed, 3, window))
-        for pick in distinct(rng, len(flat), have[window])[had[window] :]:
-            y, x = divmod(int(flat[pick]), crops.shape[1])
-            drawn.append((int(window), y, x))
+        rng = np.random.default_rng((*seed, 4, window))
+        for pick in distinct(rng, len(flat), new)[old:]:
+            drawn.append((window, *divmod(int(flat[pick]), crops.shape[1])))
     return drawn, int(capacity.sum() - have.sum())
 
 

@@ -50,8 +50,8 @@ def open_store(path, record, shape, existing, resume):
             return store, len(store) == plan["start"] + record["clips"]
         if plan and resume:
             raise UserError(
-                f"{path} has an unfinished run with other options or videos: "
-                "give those again, or --overwrite without --resume"
+                f"{path} has an unfinished run with other options or videos, or of another "
+                "version of this program: give those again, or --overwrite without --resume"
             )
         if resume and any(identity(strip(done)) == run for done in store.runs[-1:]):
             return store, True

@@ -1,11 +1,15 @@
-"""How much each crop of successive frames moves."""
+"""How much crops of successive frames move."""
+
+import functools
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from utils.pixels import HALF_RANGE
 
 UNIT = HALF_RANGE**2  # movement is published for frames in [-1, 1]; sums here are over 0..255
 SAMPLED_ROWS = 32  # of a frame, to learn its mean change
+FEW_CROPS = 64  # that fit side by side into a frame: looking at all pays, else at those drawn
 
 
 def count_type(size, channels, steps):
@@ -21,9 +25,66 @@ def difference(before, after):
     return change
 
 
-def mean_change(change):
-    """The mean of a `difference`, from rows spread over the frame, as a share of full scale."""
-    return float(change[:: 1 + len(change) // SAMPLED_ROWS].mean()) / 255
+class Motion:
+    """Which crops of `size` (height, width) of a film move by more than `limit`.
+
+    film: uint8 (T, H, W, C). `windows` are the numbers of the first frames of those runs of
+    `frames` frames that count. A crop is known by its window, with its place in a row of all
+    `shape` (H-h+1, W-w+1) of them or the (y, x) of its top left pixel. Movement is exact, in units
+    of 1 / UNIT; `most` is the largest seen so far, -1 before any.
+    """
+
+    def __init__(self, film, windows, size, frames, limit):
+        self.film, self.windows, self.size, self.frames = film, windows, size, frames
+        self.limit = limit
+        self.shape = film.shape[1] - size[0] + 1, film.shape[2] - size[1] + 1
+        self.dtype = count_type(size, film.shape[3], frames - 1)
+        self.most = -1
+        area = film.shape[1] * film.shape[2]
+        self.large = area >= FEW_CROPS * size[0] * size[1]
+
+    @functools.cached_property
+    def crops(self):
+        return sliding_window_view(self.film, (self.frames, *self.size), axis=(0, 1, 2))
+
+    def test(self, window, places):
+        """Whether the crops at some places of a window move enough, bool (n,)."""
+        y, x = np.divmod(places, self.shape[1])
+        if not self.large:
+            return self.maps[window][y, x]
+        crops = self.crops[window, y, x]  # (n, C, frames, h, w)
+        change = difference(crops[:, :, :-1], crops[:, :, 1:])
+        squares = np.square(change, dtype=np.uint16)
+        return self._compare(squares.sum(axis=(1, 2, 3, 4), dtype=self.dtype))
+
+    @functools.cached_property
+    def maps(self):
+        """For each window, which of all its crops move enough, {number: bool `shape`}."""
+        steps, maps = {}, {}
+        for window in self.windows:
+            steps = {
+                first: steps[first] if first in steps else self._step(first)
+                for first in range(window, window + self.frames - 1)
+            }
+            maps[window] = self._compare(functools.reduce(np.add, steps.values()))
+        return maps
+
+    def _step(self, first):
+        change = difference(*self.film[first : first + 2])
+        return step_movement(change, self.size, self.dtype)
+
+    def _compare(self, movement):
+        self.most = max(self.most, int(movement.max()))
+        return movement > self.limit
+
+
+def mean_changes(film):
+    """The mean change from each frame to the next as a share of full scale, float (T-1,).
+
+    film: uint8 (T, H, W, C). Rows spread over the frames stand for all.
+    """
+    rows = film[:, :: 1 + film.shape[1] // SAMPLED_ROWS]
+    return difference(rows[:-1], rows[1:]).mean(axis=(1, 2, 3)) / 255
 
 
 def find_cuts(changes, threshold):

@@ -3,7 +3,7 @@
 import collections
 import functools
 
-from utils.clips import Outcome, Reel, category, find_moving
+from utils.clips import Outcome, Reel, category, watch
 
 SAMPLES = 8  # blocks of a category that are looked at, evenly spaced
 
@@ -26,13 +26,15 @@ def survey(blocks, recipe, run, report):
 
 def look(block, recipe):
     """The Outcome of drawing nothing from a block."""
-    outcome = Outcome()
-    find_moving(*Reel(recipe, outcome).load(block), recipe, outcome, category(block.video))
-    return outcome
+    seen = Outcome()
+    film, usable = Reel(recipe, seen).load(block)
+    moving = [float(crops.mean()) for crops in watch(film, usable, recipe, seen).maps.values()]
+    motion = {category(block.video): [len(moving), sum(moving)]}
+    return Outcome(decoded=seen.decoded, skipped=seen.skipped, motion=motion)
 
 
 def add_motion(motion, more):
-    """Add an Outcome's counts of crops, of moving crops, to those of other ones."""
+    """Add an Outcome's counts of windows, sums of the shares that move, to those of other ones."""
     for name, counts in more.items():
         motion[name] = [a + b for a, b in zip(motion.get(name, (0, 0)), counts, strict=True)]
 
@@ -40,5 +42,7 @@ def add_motion(motion, more):
 def shares(motion):
     """{category: share of its crops that move}; videos that lie in no category are left out."""
     return {
-        name: moving / crops if crops else 0.0 for name, (crops, moving) in motion.items() if name
+        name: moving / windows if windows else 0.0
+        for name, (windows, moving) in motion.items()
+        if name
     }
