@@ -81,10 +81,10 @@ def surroundings():
     }
 
 
-def versions():
+def versions(packages=PACKAGES):
     """{package: its version, None where it is not installed}."""
     found = {"python": sys.version.split()[0]}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

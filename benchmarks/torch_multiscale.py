@@ -116,8 +116,8 @@ def split(clips, history):
     return scales(frames[:, :history].flatten(1, 2)), scales(frames[:, history:].flatten(1, 2))
 
 
-def autocast(dtype):
-    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+def autocast(dtype, clips):
+    return torch.autocast(clips.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 def descend(optimizer, loss):
@@ -129,10 +129,10 @@ def descend(optimizer, loss):
 def generator_step(gen, gen_optimizer, clips, history, dtype=torch.float32):
     """Train the generator alone -> its loss."""
     pasts, reals = split(clips, history)
-    with autocast(dtype):
+    with autocast(dtype, clips):
         loss = likeness(gen.pyramid(pasts), reals)
     descend(gen_optimizer, loss)
-    return loss.item()
+    return loss.detach()
 
 
 def adversarial_step(
@@ -140,7 +140,7 @@ def adversarial_step(
 ):
     """Train the discriminators, then the generator, scored by them -> the losses of both."""
     pasts, reals = split(clips, history)
-    with autocast(dtype):
+    with autocast(dtype, clips):
         fakes = gen.pyramid(pasts)
 
         dis_loss = 0
@@ -151,13 +151,13 @@ def adversarial_step(
     descend(dis_optimizer, dis_loss)
 
     dis.requires_grad_(False)  # their weights' gradients are of no use now
-    with autocast(dtype):
+    with autocast(dtype, clips):
         scored = zip(dis, pasts, fakes, strict=True)
         adv = sum(bce(judge(torch.cat([past, fake], 1)), 1.0) for judge, past, fake in scored)
         gen_loss = likeness(fakes, reals) + weight * adv
     dis.requires_grad_(True)
     descend(gen_optimizer, gen_loss)
-    return gen_loss.item(), dis_loss.item()
+    return gen_loss.detach(), dis_loss.detach()
 
 
 @torch.inference_mode()

@@ -25,9 +25,17 @@ def clips(batch):
 
 def ours(width, batch, adversarial, dtype):
     """A function that makes one training step, as train.py would."""
-    from utils.stack import onednn
+    from utils.batches import to_past_and_future
+    from utils.stack import chainer, onednn
 
-    update = updater(width, batch, adversarial).update
+    class OneBatch(chainer.dataset.Iterator):
+        data = clips(batch)
+
+        def next(self):
+            return self.data
+
+    device = chainer.get_device("@numpy")
+    update = updater(width, adversarial, OneBatch(), to_past_and_future(HISTORY), device).update
 
     def step():
         with onednn.using_dtype(dtype):
@@ -36,32 +44,27 @@ def ours(width, batch, adversarial, dtype):
     return step
 
 
-def updater(width, batch, adversarial):
-    """The updater of train.py on one batch."""
+def updater(width, adversarial, batches, converter, device):
+    """The updater of train.py."""
     import models
     from models.discriminators import Discriminators
-    from utils.batches import to_past_and_future
     from utils.losses import by_name
     from utils.stack import chainer
     from utils.updater import AdversarialUpdater, PredictionUpdater
 
-    class OneBatch(chainer.dataset.Iterator):
-        data = clips(batch)
-
-        def next(self):
-            return self.data
-
     shape, size = (HISTORY, HORIZON, CHANNELS), (PATCH, PATCH)
     gen = models.create("multiscale", *shape, size, width=width)
+    gen.to_device(device)
     terms, _ = by_name("l2=1,gdl=1", alpha=1)
-    shared = terms, to_past_and_future(gen.history), chainer.get_device("@numpy")
+    shared = terms, converter, device
     gen_optimizer = chainer.optimizers.Adam(RATE_GEN).setup(gen)
     if not adversarial:
-        return PredictionUpdater(OneBatch(), gen_optimizer, *shared)
+        return PredictionUpdater(batches, gen_optimizer, *shared)
     sizes = [[n // factor for n in size] for factor in gen.factors]
     dis = Discriminators(sizes, *shape, width)
+    dis.to_device(device)
     optimizers = gen_optimizer, chainer.optimizers.Adam(RATE_DIS).setup(dis)
-    return AdversarialUpdater(OneBatch(), *optimizers, WEIGHT_ADV, *shared)
+    return AdversarialUpdater(batches, *optimizers, WEIGHT_ADV, *shared)
 
 
 def theirs(width, batch, adversarial, dtype):

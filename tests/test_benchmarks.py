@@ -95,8 +95,9 @@ def our_step(optimizers):
 def their_step(nets, optimizers):
     clips = torch.from_numpy(CLIPS)
     if len(optimizers) == 1:
-        return [pytorch.generator_step(nets[0], optimizers[0], clips, SHAPE[0])]
-    return pytorch.adversarial_step(*nets, *optimizers, clips, SHAPE[0], WEIGHT_ADV)
+        return [pytorch.generator_step(nets[0], optimizers[0], clips, SHAPE[0]).item()]
+    losses = pytorch.adversarial_step(*nets, *optimizers, clips, SHAPE[0], WEIGHT_ADV)
+    return [loss.item() for loss in losses]
 
 
 @pytest.mark.parametrize("kind", [sgd, adam])
@@ -144,11 +145,11 @@ def test_scripts_print_one_line_of_json(arguments):
 
 
 def test_bfloat16_step_is_near_the_one_in_float32():
-    nets, same = networks()
-    _, theirs = sgd(nets, same)
-    clips = torch.from_numpy(CLIPS)
-    exact = pytorch.adversarial_step(*same, *theirs, clips, SHAPE[0], WEIGHT_ADV)
-    _, same = networks()
-    _, theirs = sgd(nets, same)
-    near = pytorch.adversarial_step(*same, *theirs, clips, SHAPE[0], WEIGHT_ADV, torch.bfloat16)
+    clips, found = torch.from_numpy(CLIPS), []
+    for dtype in torch.float32, torch.bfloat16:
+        nets, same = networks()
+        _, theirs = sgd(nets, same)
+        losses = pytorch.adversarial_step(*same, *theirs, clips, SHAPE[0], WEIGHT_ADV, dtype)
+        found.append([loss.item() for loss in losses])
+    exact, near = found
     assert near != exact and near == pytest.approx(exact, rel=0.02)

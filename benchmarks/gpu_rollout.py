@@ -1,0 +1,96 @@
+"""How long it takes to predict full frames recursively on a GPU, ours beside PyTorch's."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import gpu_rivals, rollout
+from utils.errors import one_line
+
+OURS = "ours-im2col", "ours-tf32", "ours-bf16"
+WAYS = "", "-compiled", "-graph", "-compiled-graph"
+PYTORCH = tuple(f"pytorch-{precision}{way}" for precision in ("tf32", "bf16") for way in WAYS)
+DTYPES = {"im2col": "float32", "tf32": "tf32", "bf16": "bfloat16"}
+REAL_TIME = 60  # frames a second
+
+
+def ours(width, size, frames, precision):
+    """(A function that predicts frames as test.py does, one that waits for the GPU)."""
+    if precision == "im2col":
+        os.environ["CHAINER_CUDNN"] = "0"  # Chainer's own way since CuPy dropped cuDNN
+    import models
+    from utils.device import open_device
+    from utils.rollout import rollout as predict
+    from utils.stack import cudnn
+
+    device = open_device(0)
+    if precision != "im2col":
+        cudnn.using_dtype(DTYPES[precision]).__enter__()  # until this process ends
+    shape = rollout.HISTORY, rollout.HORIZON, rollout.CHANNELS, (rollout.PATCH,) * 2
+    gen = models.create("multiscale", *shape, width=width)
+    gen.to_device(device)
+    seen = device.send(rollout.past(size))
+    return lambda: predict(gen, seen, frames), device.xp.cuda.runtime.deviceSynchronize
+
+
+def theirs(width, size, frames, precision, compiled, graph, device="cuda"):
+    """(The same in PyTorch, a function that waits for the GPU)."""
+    import torch
+
+    from benchmarks import torch_multiscale
+
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    shape = rollout.HISTORY, rollout.HORIZON, rollout.CHANNELS
+    layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
+    gen = torch_multiscale.Generator(width, *shape).to(device, memory_format=layout)
+    if compiled:
+        gen.pyramid = torch.compile(gen.pyramid)
+    seen = torch.from_numpy(rollout.past(size)).flatten(1, 2).to(device, memory_format=layout)
+
+    def predict():
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            return torch_multiscale.rollout(gen, seen, frames, rollout.CHANNELS)
+
+    wait = getattr(torch, device).synchronize
+    return (gpu_rivals.captured(predict) if graph else predict), wait
+
+
+def run(side, options):
+    """What a side has to say."""
+    owner, precision, *how = side.split("-")
+    told = options.width, options.size, options.frames, precision
+    work = ours(*told) if owner == "ours" else theirs(*told, "compiled" in how, "graph" in how)
+    found = gpu_rivals.timed(*work, options.repeats, calls=1)
+    return found | {"frames_per_s": 1e3 * options.frames / found["median_ms"]}
+
+
+@one_line
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--width", choices=("paper", "small"), default="paper")
+    add("--size", type=int, nargs=2, default=(210, 160), metavar=("HEIGHT", "WIDTH"))
+    add("--frames", type=int, default=64, help="to predict")
+    add("--repeats", type=int, default=5, help="rollouts of each side")
+    add("--sides", nargs="+", default=[*OURS, *PYTORCH], help="which to time")
+    add("--side", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        print(json.dumps(run(options.side, options)))
+        return
+    gpu_rivals.check()
+    told = [f"--{name}={getattr(options, name)}" for name in ("width", "frames", "repeats")]
+    report = gpu_rivals.each_alone(__file__, options.sides, [*told, "--size", *options.size])
+    for precision in "tf32", "bf16":
+        report[f"ratio_{precision}"] = gpu_rivals.ratio(report, f"ours-{precision}", precision)
+    told = [report[side].get("frames_per_s", 0) for side in OURS if side in report]
+    report["of_real_time"] = max(told, default=0) / REAL_TIME
+    print(json.dumps(report | vars(options) | gpu_rivals.surroundings()))
+
+
+if __name__ == "__main__":
+    main()

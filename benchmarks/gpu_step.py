@@ -1,0 +1,169 @@
+"""How long a training step of the multi-scale GAN takes on a GPU, ours beside PyTorch's."""
+
+import argparse
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import gpu_rivals, train_step
+from utils.errors import one_line
+
+# Whose, what is multiplied, how: a graph is one captured by hand.
+OURS = "ours-im2col", "ours-tf32", "ours-tf32-graph", "ours-bf16-graph"
+WAYS = "", "-compiled", "-graph", "-compiled-graph"
+PYTORCH = tuple(f"pytorch-{precision}{way}" for precision in ("tf32", "bf16") for way in WAYS)
+FLOORS = "peak-tf32", "peak-bf16", "bandwidth"
+DTYPES = {"im2col": "float32", "tf32": "tf32", "bf16": "bfloat16"}
+CLIPS = 4096  # on the GPU, from which batches are gathered
+ADAM_BYTES = 28  # of a parameter: it, its gradient, moments are read, all but the gradient written
+
+
+class Noise:
+    """A store of clips."""
+
+    history, path = train_step.HISTORY, "noise"
+    shape = (train_step.HISTORY + train_step.HORIZON, train_step.CHANNELS) + (train_step.PATCH,) * 2
+
+    def __len__(self):
+        return CLIPS
+
+    def read(self, numbers):
+        import numpy as np
+
+        return np.random.default_rng(0).integers(0, 256, (len(numbers), *self.shape), np.uint8)
+
+
+def ours(width, batch, precision, graph):
+    """(A function that makes one training step as train.py would, one that waits for the GPU)."""
+    if precision == "im2col":
+        os.environ["CHAINER_CUDNN"] = "0"  # Chainer's own way since CuPy dropped cuDNN
+    from utils.device import open_device
+    from utils.divergence import FiniteCheck
+    from utils.stack import chainer, cudnn
+    from utils.supply import supply
+
+    device = open_device(0)
+    if precision != "im2col":
+        cudnn.using_dtype(DTYPES[precision]).__enter__()  # until this process ends
+    batches, converter = supply(Noise(), batch, 0, device)
+    updater = train_step.updater(width, True, batches, converter, device)
+    if not graph:
+        updater.step = updater.learn
+    FiniteCheck(updater)
+    reporter = chainer.Reporter()
+    for name, optimizer in updater.get_all_optimizers().items():
+        reporter.add_observer(name, optimizer.target)
+
+    def step():
+        with reporter.scope({}):
+            updater.update()
+
+    return step, device.xp.cuda.runtime.deviceSynchronize
+
+
+def theirs(width, batch, precision, compiled, graph, device="cuda"):
+    """(The same step in PyTorch, a function that waits for the GPU)."""
+    import torch
+
+    from benchmarks import torch_multiscale
+
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    shape = train_step.HISTORY, train_step.HORIZON, train_step.CHANNELS
+    nets = (
+        torch_multiscale.Generator(width, *shape),
+        torch_multiscale.discriminators(width, *shape, train_step.PATCH),
+    )
+    layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
+    nets = [net.to(device, memory_format=layout) for net in nets]
+    kind = {"fused": True, "capturable": graph}
+    rates = train_step.RATE_GEN, train_step.RATE_DIS
+    adams = [torch.optim.Adam(n.parameters(), r, **kind) for n, r in zip(nets, rates, strict=True)]
+    gen, dis = nets
+    if compiled:
+        gen.pyramid = torch.compile(gen.pyramid)
+        dis = torch.nn.ModuleList(torch.compile(judge) for judge in dis)
+    store = torch.from_numpy(Noise().read(range(CLIPS))).to(device)
+    clips = store[:batch].clone()
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    settings = train_step.HISTORY, train_step.WEIGHT_ADV, dtype
+    train = functools.partial(torch_multiscale.adversarial_step, gen, dis, *adams, clips, *settings)
+    if graph:
+        train = gpu_rivals.captured(train)
+
+    def step():
+        torch.index_select(store, 0, torch.randint(CLIPS, (batch,), device=device), out=clips)
+        train()
+
+    return step, getattr(torch, device).synchronize
+
+
+def run(side, options):
+    """What a side has to say."""
+    owner, *how = side.split("-")
+    if owner == "peak":
+        return gpu_rivals.peak(*how)
+    if owner == "bandwidth":
+        return gpu_rivals.bandwidth()
+    precision, graph = how[0], "graph" in how
+    if owner == "ours":
+        work = ours(options.width, options.batch, precision, graph)
+    else:
+        work = theirs(options.width, options.batch, precision, "compiled" in how, graph)
+    return gpu_rivals.timed(*work, options.repeats, options.steps)
+
+
+def floors(report, width, batch):
+    """What the arithmetic alone, what Adam's memory traffic alone would take; adds the shares."""
+    found = {"gflop": train_step.operations(width, 1, True, "float32") / 1e9 * batch}
+    for precision in "tf32", "bf16":
+        peak = report.get(f"peak-{precision}", {}).get("tflop_per_s")
+        if not peak:
+            continue
+        floor = found[f"{precision}_ms"] = found["gflop"] / peak
+        for side, told in report.items():
+            if precision in side and "median_ms" in told:
+                told["share_of_peak"] = floor / told["median_ms"]
+    if speed := report.get("bandwidth", {}).get("gb_per_s"):
+        found["adam_ms"] = 1e-6 * ADAM_BYTES * parameters(width) / speed
+    return found
+
+
+def parameters(width):
+    """How many numbers both networks learn."""
+    from benchmarks import torch_multiscale
+
+    shape = train_step.HISTORY, train_step.HORIZON, train_step.CHANNELS
+    gen = torch_multiscale.Generator(width, *shape)
+    dis = torch_multiscale.discriminators(width, *shape, train_step.PATCH)
+    return sum(param.numel() for net in (gen, dis) for param in net.parameters())
+
+
+@one_line
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--width", choices=("paper", "small"), default="paper")
+    add("--batch", type=int, default=8)
+    add("--repeats", type=int, default=5, help="of so many steps in a row")
+    add("--steps", type=int, default=50)
+    add("--sides", nargs="+", default=[*OURS, *PYTORCH, *FLOORS], help="which to time")
+    add("--side", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        print(json.dumps(run(options.side, options)))
+        return
+    gpu_rivals.check()
+    told = [f"--{name}={getattr(options, name)}" for name in ("width", "batch", "repeats", "steps")]
+    report = gpu_rivals.each_alone(__file__, options.sides, told)
+    report["floors"] = floors(report, options.width, options.batch)
+    report["ratio_tf32"] = gpu_rivals.ratio(report, "ours-tf32-graph", "tf32")
+    report["ratio_bf16"] = gpu_rivals.ratio(report, "ours-bf16-graph", "bf16")
+    print(json.dumps(report | vars(options) | gpu_rivals.surroundings()))
+
+
+if __name__ == "__main__":
+    main()
