@@ -100,7 +100,7 @@ def suits(geometry):
         return False
     _, _, height, width = geometry.weights
     plain = {geometry.stride, geometry.dilate, (geometry.groups,) * 2} == {(1, 1)}
-    inside = all(0 <= pad < height for pad in geometry.pad)
+    inside = geometry.pad == geometry.pad_after and all(0 <= pad < height for pad in geometry.pad)
     has = dnnl.library().has
     vectors = has(dnnl.AVX2) and not (geometry.dtype == "bfloat16" and has(dnnl.AMX))
     return plain and inside and 1 < height == width < TILE and vectors
@@ -129,31 +129,39 @@ class Tiling:
                     slice(row, min(row + rows, self.rows)),
                 )
 
+    @property
+    def splits_images(self):
+        return self.rows > max(1, AT_ONCE // self.columns)
+
     def images_at_points(self, images, part):
         """The tiles of images (B, C, H, W), as Maps."""
         return self.cut(images, part, TILE, self.pad).transformed(self.to_points, "points")
 
     def cut(self, images, part, size, pad):
         """Tiles of size x size, zero beyond the edges, as Maps."""
-        framed, pixels, inside = self.frame(images, part, size, pad)
-        framed[...] = 0
-        copy(pixels.transpose(0, 2, 3, 1), inside)
+        framed, pixels, (y, x) = self.frame(images, part, size, pad)
+        framed[:, : y.start] = framed[:, y.stop :] = 0
+        framed[:, y, : x.start] = framed[:, y, x.stop :] = 0
+        copy(pixels.transpose(0, 2, 3, 1), framed[:, y, x])
         tiles = Maps("operands", size, math.prod(self.counts(part)), framed.shape[3])
         grid = self.grid(tiles, part)
         np.copyto(grid, self.overlapping(framed, grid.shape))
         return tiles
 
     def lay(self, tiles, part, images):
-        """The transpose of `cut`: add up tiles where they overlap, add that to images."""
-        framed, pixels, inside = self.frame(images, part, tiles.side, self.pad)
+        """The transpose of `cut`: put tiles into images (B, C, H, W), added up where they overlap.
+
+        Parts of one image overlap, too: they are added to what is in it.
+        """
+        framed, pixels, (y, x) = self.frame(images, part, tiles.side, self.pad)
         framed[...] = 0
         grid = self.grid(tiles, part)
-        for y in range(0, tiles.side, self.step):  # what is this far apart does not overlap
-            for x in range(0, tiles.side, self.step):
-                block = grid[y : y + self.step, x : x + self.step]
-                target = self.overlapping(framed[:, y:, x:], block.shape)
+        for down in range(0, tiles.side, self.step):  # what is this far apart does not overlap
+            for right in range(0, tiles.side, self.step):
+                block = grid[down : down + self.step, right : right + self.step]
+                target = self.overlapping(framed[:, down:, right:], block.shape)
                 target += block
-        copy(inside.transpose(0, 3, 1, 2), pixels, add=True)
+        copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels, add=self.splits_images)
 
     def counts(self, part):
         """How many images, rows of tiles, columns of tiles a part has."""
@@ -162,17 +170,18 @@ class Tiling:
 
     def frame(self, images, part, size, pad):
         """Room for what tiles of size x size span, channels last; the pixels of images that are
-        part of it; the part that they are."""
+        part of it; the rows and columns that they are."""
         batch, rows = part
         number, *counts = self.counts(part)
         first = rows.start * self.step - pad[0], -pad[1]
         spans = [(count - 1) * self.step + size for count in counts]
+        inside = [
+            slice(max(start, 0), min(start + span, edge))
+            for start, span, edge in zip(first, spans, images.shape[2:], strict=True)
+        ]
+        place = [slice(i.start - n, i.stop - n) for i, n in zip(inside, first, strict=True)]
         framed = room("framed", number, *spans, images.shape[1])
-        edges = zip(first, spans, images.shape[2:], strict=True)
-        y, x = (slice(max(start, 0), min(start + span, edge)) for start, span, edge in edges)
-        down, right = first
-        inside = framed[:, y.start - down : y.stop - down, x.start - right : x.stop - right]
-        return framed, images[batch, :, y, x], inside
+        return framed, images[(batch, slice(None), *inside)], place
 
     def grid(self, tiles, part):
         """Maps as (row, column in a tile, image, row, column of tiles, channel)."""
@@ -186,10 +195,10 @@ class Tiling:
 
     def paste(self, tiles, part, outputs):
         """Put Maps of the outputs into (B, C, H, W)."""
-        framed, pixels, inside = self.frame(outputs, part, self.step, (0, 0))
+        framed, pixels, (y, x) = self.frame(outputs, part, self.step, (0, 0))
         grid = self.grid(tiles, part)
         np.copyto(self.overlapping(framed, grid.shape), grid)
-        copy(inside.transpose(0, 3, 1, 2), pixels)
+        copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels)
 
 
 class Forward:
@@ -236,7 +245,8 @@ class DataGradient:
         flat = weights.reshape(made * taken, -1).T
         multiply(t.weights_to_points, flat, factors.reshape(TILE**2, -1))
         images = dnnl.empty(self.shape)
-        images[...] = 0
+        if t.splits_images:
+            images[...] = 0
         for part in t.parts():
             slopes = t.cut(gradient, part, t.step, (0, 0)).transformed(self.to_points, "points")
             products = Maps("operands", TILE, slopes.tiles, taken)
