@@ -1,0 +1,52 @@
+"""cuDNN for the acted CuPy: `pytest -p tests.standin -p tests.standin_cudnn -m gpu`.
+
+Convolutions, linear layers then go the way that they go on a GPU, in captures too.
+"""
+
+import os
+import types
+
+import numpy as np
+
+from tests import cudnn_stand_in, standin
+from utils.stack import cudnn, cudnn_plans, providers
+
+
+class Library(cudnn_stand_in.Library):
+    """One that does in a capture what CUDA does: nothing, until the graph is launched."""
+
+    def __init__(self):
+        super().__init__()
+        self.engines[3] = [cudnn_stand_in.Engine(1, workspace=64)]
+        self.launches = 0
+
+    def launch(self, work):
+        self.launches += 1
+        stream = standin.get_current_stream()
+        assert self.streams[-1] == stream.ptr
+        if stream.is_capturing():
+            stream.graph.work.append(work)
+        else:
+            work()
+
+
+def alloc(size):
+    room = np.zeros(size, np.uint8)
+    return types.SimpleNamespace(ptr=room.ctypes.data, room=room)
+
+
+def refuse(level, reason):
+    assert "not cuDNN" not in reason, reason
+
+
+os.environ.pop("CHAINER_CUDNN", None)
+library = Library()
+loaded = cudnn_plans.Library(library)
+cudnn_plans.library = lambda: loaded
+cudnn.missing = lambda: None
+providers.log_once = refuse
+standin.cuda.alloc, standin.runtime.getDevice = alloc, lambda: 0
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"cuDNN launched {library.launches} times")
