@@ -8,6 +8,7 @@ import pytest
 import models
 from utils.rollout import rollout
 from utils.stack import F, chainer
+from utils.stack.precision import using_dtype
 from utils.weights import load_weights, save_weights
 
 HISTORY, HORIZON, SIZE = 3, 2, (16, 16)
@@ -176,7 +177,7 @@ def test_cpu_and_gpu_agree(arch):
     with chainer.using_config("train", False):
         on_cpu = model(past).array
         model.to_device(device)
-        with chainer.using_device(device):
+        with chainer.using_device(device), using_dtype("float32", device):
             on_gpu = model(device.send(past)).array
     assert on_gpu.get() == pytest.approx(on_cpu, abs=1e-3)
 

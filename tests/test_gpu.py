@@ -20,6 +20,7 @@ from utils.errors import Diverged, UserError
 from utils.evaluation import predict
 from utils.preview import Preview
 from utils.stack import L, chainer, gpu_adam
+from utils.stack.precision import using_dtype
 from utils.store import ClipStore
 from utils.trainer import Trainer
 from utils.updater import AdversarialUpdater, PredictionUpdater
@@ -34,7 +35,9 @@ ARCHITECTURES = sorted(models.builders())
 def gpu():
     if not chainer.backends.cuda.available:
         pytest.skip("no CUDA device")
-    return open_device(0)
+    device = open_device(0)
+    with using_dtype("float32", device):  # as on the CPU, not the TF32 that is usual on a GPU
+        yield device
 
 
 class Clips(chainer.dataset.Iterator):
