@@ -250,6 +250,7 @@ class Namespace(types.ModuleType):
 
     def __init__(self, name, truth, **own):
         super().__init__(name)
+        assert all(hasattr(truth, given) for given in own), name
         self.__path__ = []
         self.__dict__.update(own, _truth=truth)
 
@@ -699,7 +700,6 @@ cuda = Namespace(
     "cupy.cuda",
     real.cuda,
     runtime=runtime,
-    cublas=types.ModuleType("cupy.cuda.cublas"),
     Device=Device,
     Event=Event,
     Stream=Stream,
@@ -709,6 +709,7 @@ cuda = Namespace(
     using_allocator=using_allocator,
     get_elapsed_time=lambda start, end: 1.0,
 )
+cuda.cublas = types.ModuleType("cupy.cuda.cublas")  # the real one needs CUDA's libraries
 cupy = Namespace(
     "cupy",
     real,

@@ -59,9 +59,10 @@ class FiniteCheck(chainer.training.Extension):
         if name not in self.notes:
             self.prepare(optimizer, name, [*terms, norm])
         _, note = self.notes[name]
-        for table, _, _ in gpu_adam.tables(optimizer.target.xp, list(terms.values())):
-            square_sum = gpu_adam.square_sum(gradients)
-            gpu_adam.kernel("judge", SOURCE)((1,), (1,), (table, square_sum, note, self.halted))
+        found = gpu_adam.square_sum(gradients), note, self.halted
+        terms = [term.astype(np.float32, copy=False) for term in terms.values()]
+        for table, _ in gpu_adam.launches(terms):
+            gpu_adam.kernel("judge", SOURCE)((1,), (1,), (table, *found))
 
     def prepare(self, optimizer, name, terms):
         xp = optimizer.target.xp

@@ -66,7 +66,7 @@ class Gather:
     def __call__(self, numbers, device):
         frames = device.xp.empty((len(numbers), *self.clips.shape[1:]), np.float32)
         numbers = device.send(np.asarray(numbers, np.int64))
-        sizes = self.clips[0].size, frames.size
+        sizes = map(np.int64, (self.clips[0].size, frames.size))
         self.kernel((BLOCKS,), (THREADS,), (self.clips, numbers, frames, *sizes))
         return split(frames, self.history)
 

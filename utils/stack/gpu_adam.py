@@ -28,6 +28,7 @@ extern "C" __global__ void adam(
     const Arrays arrays, const int* halted, const float* rate,
     float rest1, float rest2, float eps) {
   if (*halted) return;
+  const float alpha = *rate;
   for (int k = 0; k < arrays.count; ++k) {
     float *param = arrays.at[0][k], *grad = arrays.at[1][k];
     float *ms = arrays.at[2][k], *vs = arrays.at[3][k];
@@ -37,7 +38,7 @@ extern "C" __global__ void adam(
       float v = vs[i] + (g * g - vs[i]) * rest2;
       ms[i] = m;
       vs[i] = v;
-      param[i] -= *rate / (sqrtf(v) + eps) * m;
+      param[i] -= alpha / (sqrtf(v) + eps) * m;
     }
   }
 }
@@ -132,40 +133,41 @@ def move(optimizer, params):
     numbers = [np.float32(x) for x in (1 - hp.beta1, 1 - hp.beta2, hp.eps)]
     columns = [p.array for p in params], [p.grad for p in params]
     columns += tuple([rule.state[name] for rule in rules] for name in ("m", "v"))
-    for arrays, blocks, _ in tables(xp, *columns):
+    for arrays, blocks in launches(*columns):
         kernel("adam")((blocks,), (THREADS,), (arrays, optimizer.halted, optimizer.rate, *numbers))
 
 
 def square_sum(arrays):
     """The sum of all squares in float32 arrays on a GPU: a float64 array () there."""
-    xp = get_cupy()
-    sums = xp.zeros(BLOCKS * THREADS, np.float64)
-    for table, blocks, _ in tables(xp, arrays):
+    sums = get_cupy().zeros(BLOCKS * THREADS, np.float64)
+    for table, blocks in launches(arrays):
         kernel("square_sum")((blocks,), (THREADS,), (table, sums))
     return sums.sum()
 
 
-def tables(xp, *columns):
-    """Yield arguments for launches over arrays: (Arrays by value, blocks, what must live on)."""
+def launches(*columns):
+    """Yield (Arrays for a kernel to take by value, blocks to launch) for columns of arrays.
+
+    The arrays of a row have a size in common; copies of those that are not contiguous live until
+    the next is asked for.
+    """
+    contiguous = get_cupy().ascontiguousarray
     for start in range(0, len(columns[0]), MOST):
-        part = [
-            [xp.ascontiguousarray(array) for array in column[start : start + MOST]]
-            for column in columns
-        ]
-        table = np.zeros(1, Arrays)
-        for k, column in enumerate(part):
-            table["at"][0, k, : len(column)] = [array.data.ptr for array in column]
+        part = [[contiguous(array) for array in c[start : start + MOST]] for c in columns]
         sizes = [array.size for array in part[0]]
-        table["size"][0, : len(sizes)], table["count"] = sizes, len(sizes)
-        yield table, min(BLOCKS, -(-max(sizes) // (THREADS * EACH))), part
-
-
-def get_cupy():
-    from chainer.backends import cuda
-
-    return cuda.cupy
+        table = np.zeros(1, Arrays)
+        table["count"], table["size"][0, : len(sizes)] = len(sizes), sizes
+        for k, column in enumerate(part):
+            table["at"][0, k, : len(sizes)] = [array.data.ptr for array in column]
+        yield table, min(BLOCKS, -(-max(sizes) // (THREADS * EACH)))
 
 
 @functools.cache
 def kernel(name, source=SOURCE):
     return get_cupy().RawKernel(source, name, ("--fmad=false",))
+
+
+def get_cupy():
+    from chainer.backends import cuda  # mended, by the time that there is an array on a GPU
+
+    return cuda.cupy
