@@ -22,6 +22,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # where utils is
+from utils.batches import ClipIterator  # noqa: E402
 from utils.errors import one_line  # noqa: E402
 from utils.store import ClipStore  # noqa: E402
 from utils.videos import find_videos  # noqa: E402
@@ -65,9 +66,9 @@ def make_original(images, clips, out, rng):
         np.savez_compressed(out / f"{number}.npz", clip)
 
 
-def read_batches(store, rng):
+def read_batches(iterator):
     for _ in range(BATCHES):
-        store.read(rng.integers(len(store), size=BATCH))
+        iterator.next()
 
 
 def savez_bytes(clips):
@@ -98,8 +99,10 @@ def main():
         ours = timed(make_ours, args.images, args.clips, scratch / "clips", args.workers)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
         store = ClipStore.open(scratch / "clips")
-        read_batches(store, rng)  # warm
-        reading = timed(read_batches, store, rng)
+        iterator = ClipIterator(store, BATCH, seed=0)
+        read_batches(iterator)  # warm
+        reading = timed(read_batches, iterator)
+        iterator.finalize()
         some = store.read(np.sort(rng.choice(len(store), min(SAMPLE, len(store)), replace=False)))
         original_bytes = sum(p.stat().st_size for p in (scratch / "npz").iterdir()) / FEW
         result = {

@@ -12,6 +12,7 @@ class Numbered:
 
     def __init__(self, count):
         self.clips = np.arange(count, dtype=np.uint8)[:, None]
+        self.shape = (1,)
 
     def __len__(self):
         return len(self.clips)
@@ -49,9 +50,17 @@ def test_the_seed_alone_decides_the_order(iterator):
     assert drawn(iterator(seed=1), 5) != drawn(iterator(seed=2), 5)
 
 
+@pytest.mark.parametrize("at_once", [1, 4, 9])
+def test_batches_do_not_depend_on_how_many_are_read_at_once(iterator, monkeypatch, at_once):
+    clips = drawn(iterator(count=100, batch_size=7), 40)
+    monkeypatch.setattr("utils.batches.READ_BYTES", at_once * 7)
+    some = iterator(count=100, batch_size=7)
+    assert some.at_once == at_once and drawn(some, 40) == clips
+
+
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 7])
 def test_a_saved_iterator_goes_on_where_it_was(iterator, before, tmp_path):
-    first, second = iterator(), iterator()
+    first, second = iterator(count=50), iterator(count=50)
     drawn(first, before) if before else None
     chainer.serializers.save_npz(tmp_path / "iterator.npz", first)
     drawn(second, 3)

@@ -12,7 +12,7 @@ from utils.frames import BadFrame, Video, natural
 from utils.images import FORMATS, probe, read_image
 
 HEADERS = 9  # looked at, evenly spaced, to learn what the pictures of a folder are
-AHEAD = 32  # pictures that the system is told to read before their turn
+AHEAD = 128  # pictures that the system is told to read before their turn
 
 
 @dataclasses.dataclass(frozen=True)
