@@ -176,6 +176,26 @@ def test_testing_writes_numbers_and_pictures(work):
     assert "copy last" in out and "difference" in out
 
 
+def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
+    clips = {}
+    for split in ("train", "test"):
+        clips[split] = work / f"grey_{split}clips"
+        images = ("--images", work / "images" / split, "-o", clips[split])
+        succeed("process_data.py", "-n", 40, "--split", split, "--gray", *images)
+    data = ("-d", clips["train"], "--test-data", clips["test"], "-o", work / "grey")
+    succeed("train.py", *data, *OFTEN, *SMALL, "-n", 2)
+    told = fail("train.py", "-r", "-o", work / "grey", "-d", work / "trainclips", "-n", 4)
+    assert "4 past frames of 1 channels, the training clips have 4 of 3; make them alike" in told
+    succeed("test.py", "--load", work / "grey", "--images", work / "images/test", "-f", 3, "-w", 1)
+    found = json.loads((work / "grey" / "test" / "metrics.json").read_text())
+    assert np.isfinite(found["mean"]["model"]["whole"]["psnr"]).all()
+    with Image.open(work / "grey" / "test" / "episode_0001.gif") as animation:
+        colours = np.asarray(animation.convert("RGB")).astype(int)
+    assert np.ptp(colours, axis=2).max() <= 1 and colours.std() > 5
+    options = ("--load", work / "grey", work / "result", "--images", work / "images/test")
+    assert "test them apart" in fail("test.py", *options)
+
+
 @pytest.mark.parametrize(
     "command, told",
     [

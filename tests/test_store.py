@@ -1,11 +1,15 @@
+import functools
+import http.server
 import json
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorstore
 
 from utils.errors import UserError
-from utils.store import ClipStore
+from utils.store import ClipStore, locate
 
 RUN = {"seed": 1}
 
@@ -147,3 +151,52 @@ def test_cannot_write(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="file/clips"):
         ClipStore.prepare(tmp_path / "file" / "clips", None, 2, 1, (4, 6))
+
+
+class Web(http.server.SimpleHTTPRequestHandler):
+    """Files with ranges of their bytes, as web servers give them."""
+
+    def do_GET(self):
+        wanted, path = self.headers.get("Range"), Path(self.translate_path(self.path))
+        if not wanted or not path.is_file():
+            return super().do_GET()
+        content, (first, last) = path.read_bytes(), wanted.removeprefix("bytes=").split("-")
+        start = int(first) if first else len(content) - int(last)
+        part = content[start : int(last) + 1] if first and last else content[start:]
+        self.send_response(206)
+        place = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+        self.send_header("Content-Range", place)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_clips_on_a_web_server_can_be_read(store, monkeypatch):
+    handler = functools.partial(Web, directory=store.path.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        there = ClipStore.open(f"{url}/clips")
+        assert np.array_equal(there.read([19, 0, 7, 8]), store.read([19, 0, 7, 8]))
+        assert there.fingerprint == store.fingerprint and there.bytes_on_disk() is None
+        with pytest.raises(UserError, match="no clips at http.*nothing"):
+            ClipStore.open(f"{url}/nothing")
+        with pytest.raises(UserError, match="cannot write to http.*not support writing"):
+            ClipStore.prepare(f"{url}/new", None, 2, 1, (4, 6))
+        server.shutdown()
+    monkeypatch.setattr("utils.store.RETRIES", {"http_request_retries": {"max_retries": 1}})
+    with pytest.raises(UserError, match="http.*(connect|Connect)"):
+        ClipStore.open(f"{url}/clips")
+
+
+def test_where_a_bucket_is(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    assert locate("s3://bucket/my/clips/") == "s3://bucket/my/clips/"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9000")
+    assert locate("s3://bucket/my/clips") == {
+        **{"driver": "s3", "bucket": "bucket", "path": "my/clips/"},
+        "endpoint": "http://127.0.0.1:9000",
+    }

@@ -328,6 +328,8 @@ def cut_task(task, recipe, path, start, total):
     A task that an earlier run has done is not done again.
     """
     store = open_once(path)
+    if store is None:
+        raise UserError(f"a worker sees nothing at {path}: give a place that all of them share")
     journal, name = Journal(store), describe_task(task, recipe, start, total)
     done = journal.recall(name)
     if done is None:

@@ -21,11 +21,28 @@ CLIP_BYTES, CLIPS = 2**30, 2**40  # no store has larger clips, or more
 ORDER = [0, 3, 1, 4, 2]
 
 
+# A server that does not answer is given up after half a minute.
+RETRIES = {f"{kind}_request_retries": {"max_retries": 5} for kind in ("http", "s3", "gcs")}
+
+
 def locate(path):
-    """The tensorstore key-value store of a local folder or of a URL such as s3://bucket/clips."""
-    if "://" in str(path):
-        return f"{str(path).rstrip('/')}/"
-    return {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
+    """The tensorstore key-value store of a local folder or of a URL.
+
+    s3://bucket/clips is Amazon's, or that of the server that AWS_ENDPOINT_URL names.
+    """
+    scheme, mark, place = str(path).rstrip("/").partition("://")
+    if not mark:
+        return {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if scheme == "s3" and endpoint:
+        bucket, _, name = place.partition("/")
+        return {"driver": "s3", "bucket": bucket, "path": f"{name}/", "endpoint": endpoint}
+    return f"{scheme}://{place}/"
+
+
+def open_files(path):
+    """The files below a local folder or a URL, as tensorstore has them."""
+    return tensorstore.KvStore.open(locate(path), context=tensorstore.Context(RETRIES)).result()
 
 
 def vacant(path):
@@ -150,7 +167,7 @@ class ClipStore:
         UserError if something else is there.
         """
         try:
-            found = tensorstore.KvStore.open(locate(path)).result().read("zarr.json").result()
+            found = open_files(path).read("zarr.json").result()
             if found.state != "value":
                 if vacant(path):
                     return None
@@ -193,7 +210,7 @@ class ClipStore:
         """Store uint8 (n, T, C, H, W) from clip `start` on, in an array that will be `length`."""
         try:
             self._reach(length)[start : start + len(clips)].write(clips).result()
-        except ValueError as error:
+        except (ValueError, NotImplementedError) as error:
             raise UserError(f"cannot write to {self.path}: {error}") from None
 
     def commit(self, length, run):
@@ -234,7 +251,7 @@ class ClipStore:
         """Write a small file beside the clips, all of it or nothing."""
         try:
             self._files().write(name, content).result()
-        except ValueError as error:
+        except (ValueError, NotImplementedError) as error:
             raise UserError(f"cannot write to {self.path}: {error}") from None
 
     def delete_files(self, prefix):
@@ -249,7 +266,7 @@ class ClipStore:
         self.write_file("zarr.json", json.dumps(sealed, indent=1).encode())
 
     def _files(self):
-        return tensorstore.KvStore.open(locate(self.path)).result()
+        return open_files(self.path)
 
     def _reach(self, length):
         """The array as if it had `length` clips; the stored metadata is not touched."""
@@ -265,6 +282,7 @@ class ClipStore:
         }
         context = tensorstore.Context(
             {
+                **RETRIES,
                 "cache_pool": {"total_bytes_limit": INDEX_CACHE_BYTES},
                 # A batch is read faster than threads hand each other its clips: 21,500 clips in
                 # a second of the processor, 14,000 with as many threads as cores.
