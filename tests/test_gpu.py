@@ -26,7 +26,7 @@ from utils.trainer import Trainer
 from utils.updater import AdversarialUpdater, PredictionUpdater
 from utils.validation import Validation
 
-HISTORY, HORIZON, SIZE = 3, 1, (16, 16)
+HISTORY, HORIZON, SIZE, SMALLER = 3, 1, (16, 16), (8, 8)
 CPU = chainer.get_device("@numpy")
 ARCHITECTURES = sorted(models.builders())
 
@@ -45,9 +45,9 @@ class Clips(chainer.dataset.Iterator):
 
     epoch = 0
 
-    def __init__(self, count=2):
+    def __init__(self, count=2, size=SIZE):
         random = np.random.default_rng(0)
-        self.clips = random.integers(0, 256, (count, HISTORY + HORIZON, 3, *SIZE), np.uint8)
+        self.clips = random.integers(0, 256, (count, HISTORY + HORIZON, 3, *size), np.uint8)
 
     def __len__(self):
         return len(self.clips)
@@ -59,11 +59,11 @@ class Clips(chainer.dataset.Iterator):
         return self.clips[indices]
 
 
-def create(arch, seed=0, **options):
+def create(arch, seed=0, size=SIZE, **options):
     np.random.seed(seed)
     if "width" in models.own_options(arch):
         options["width"] = "small"
-    return models.create(arch, HISTORY, HORIZON, 3, SIZE, **options)
+    return models.create(arch, HISTORY, HORIZON, 3, size, **options)
 
 
 def prediction(device, arch="conv2d", loss="l2"):
@@ -75,15 +75,16 @@ def prediction(device, arch="conv2d", loss="l2"):
 
 
 def adversarial(device, loss="l2=1,gdl=1,adversarial=0.05", lr=0.001, seed=0):
-    gen = create("multiscale", seed, pyramid="4-16")
-    sizes = [[n // factor for n in SIZE] for factor in gen.factors]
+    gen = create("multiscale", seed, SMALLER, pyramid="4-8")
+    sizes = [[n // factor for n in SMALLER] for factor in gen.factors]
     dis = Discriminators(sizes, HISTORY, HORIZON, 3, "small")
     for net in gen, dis:
         net.to_device(device)
     optimizers = [chainer.optimizers.Adam(lr).setup(net) for net in (gen, dis)]
     terms, weight = losses.by_name(loss, 1.0)
     convert = to_past_and_future(HISTORY)
-    return AdversarialUpdater(Clips(), *optimizers, weight, terms, convert, device)
+    clips = Clips(size=SMALLER)
+    return AdversarialUpdater(clips, *optimizers, weight, terms, convert, device)
 
 
 def told(updater, steps=1):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.test_gpu import ARCHITECTURES, CPU, Clips, adversarial, prediction, told
+from tests.test_gpu import ARCHITECTURES, CPU, SMALLER, Clips, adversarial, prediction, told
 from tests.test_gpu import gpu as gpu
 from utils.graph import WARM_UPS
 from utils.losses import LOSSES
@@ -72,7 +72,7 @@ class Changing(Clips):
     """Fewer clips in some batches."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(size=SMALLER)
         self.count = 0
 
     def next(self):
