@@ -19,7 +19,7 @@ from utils.device import memory_for, open_device
 from utils.errors import Diverged, UserError
 from utils.evaluation import predict
 from utils.preview import Preview
-from utils.stack import L, chainer, gpu_adam
+from utils.stack import F, L, chainer, gpu_adam
 from utils.stack.precision import using_dtype
 from utils.store import ClipStore
 from utils.trainer import Trainer
@@ -117,6 +117,27 @@ def test_every_architecture_learns_as_on_the_cpu(gpu, arch):
 def test_every_loss_is_that_of_the_cpu(gpu, loss):
     found, expected = (told(prediction(device, loss=loss), steps=3) for device in (gpu, CPU))
     alike(found, expected, rel=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("labels", [(0, 2), (-1, 2), (-1, 0)], ids=["all", "some", "none"])
+def test_cross_entropy_is_chainers_own_with_its_gradients(gpu, dtype, labels):
+    random = np.random.default_rng(0)
+    x = (20 * random.normal(size=(7, 3))).astype(dtype)
+    x[0], t = (0.0, 80.0, -80.0), random.integers(*labels, x.shape).astype("i4")
+    found = []
+    for device in gpu, CPU:
+        logits = chainer.Variable(device.send(x))
+        loss = F.sigmoid_cross_entropy(logits, device.send(t))
+        (gradient,) = chainer.grad([loss], [logits], enable_double_backprop=True)
+        (second,) = chainer.grad([F.sum(gradient * gradient)], [logits])
+        arrays = [CPU.send(v.array) for v in (loss, gradient, second)]
+        assert {a.dtype for a in arrays} == {np.dtype(dtype)}
+        found.append(arrays)
+    for ours, theirs in zip(*found, strict=True):
+        near = 2e-3 if dtype == "f2" else 1e-6
+        np.testing.assert_allclose(ours, theirs, rtol=near, atol=near * 1e-1)
 
 
 @pytest.mark.gpu

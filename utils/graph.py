@@ -77,14 +77,16 @@ class Graph:
 
     def capture(self):
         """Capture one step, which is not executed thereby; whether that worked."""
-        before, self.reported = self.count(), {}
+        before, self.reported, obstacle = self.count(), {}, None
         try:
             with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
                 self.graph = self.capture_on(self.stream)
         except Exception as error:  # each library has one of its own for what it cannot do here
-            self.refuse(first_line(error))
+            obstacle = first_line(error)
         self.gains = [after - t for after, t in zip(self.count(), before, strict=True)]
         self.set_counts(before)
+        if obstacle:
+            self.refuse(obstacle)
         return self.graph
 
     def capture_on(self, stream):
@@ -104,7 +106,8 @@ class Graph:
 
     def refuse(self, reason):
         print(f"training steps do not become a CUDA graph: {reason}", file=sys.stderr)
-        self.refused, self.graph, self.inputs = True, None, []
+        self.refused, self.graph, self.inputs, self.reported = True, None, [], {}
+        self.pool.free_all_blocks()
 
     def counters(self):
         """All on the host that counts steps."""
