@@ -346,13 +346,18 @@ class RawKernel:
         self.code, self.name = code, name
 
     def __call__(self, grid, block, arguments):
-        words = [a.data.ptr if isinstance(a, ndarray) else a for a in arguments]
-        assert all(type(word) is int for word in words) and len(words) <= 10
+        words = [a if type(a) is int else a.data.ptr for a in arguments]
+        assert len(words) <= 10
         lib = compiled(self.code)
         run = lib.run
         run.argtypes = [c_void_p, c_int, c_int, c_int, POINTER(c_int64)]
         function = ctypes.cast(getattr(lib, self.name), c_void_p)
-        run(function, *grid, *block, (c_int64 * 10)(*words))
+        words = (c_int64 * 10)(*words)
+        self.launch(functools.partial(run, function, *grid, *block, words), arguments)
+
+    def launch(self, work, arguments):
+        """Have the device do it."""
+        work()
 
 
 CONVERSIONS = {

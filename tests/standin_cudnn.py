@@ -3,13 +3,14 @@
 Convolutions, linear layers then go the way that they go on a GPU, in captures too.
 """
 
+import functools
 import os
 import types
 
 import numpy as np
 
 from tests import cudnn_stand_in, standin
-from utils.stack import cudnn, cudnn_plans, providers
+from utils.stack import casts, cudnn, cudnn_plans, providers
 
 
 class Library(cudnn_stand_in.Library):
@@ -22,12 +23,28 @@ class Library(cudnn_stand_in.Library):
 
     def launch(self, work):
         self.launches += 1
-        stream = standin.get_current_stream()
-        assert self.streams[-1] == stream.ptr
-        if stream.is_capturing():
-            stream.graph.work.append(work)
-        else:
-            work()
+        assert self.streams[-1] == standin.get_current_stream().ptr
+        launch(work)
+
+
+class RawKernel(cudnn_stand_in.RawKernel):
+    """Own kernels, whose threads meet."""
+
+    def launch(self, work, arguments):
+        launch(lambda: work() if arguments else None)  # a graph holds their memory
+
+
+def launch(work):
+    stream = standin.get_current_stream()
+    if stream.is_capturing():
+        stream.graph.work.append(work)
+    else:
+        work()
+
+
+@functools.cache
+def kernel(dtype, name):
+    return RawKernel(casts.source(dtype), name)
 
 
 def alloc(size):
@@ -44,6 +61,7 @@ library = Library()
 loaded = cudnn_plans.Library(library)
 cudnn_plans.library = lambda: loaded
 cudnn.missing = lambda: None
+casts._kernel, casts.CONVERSIONS = kernel, cudnn_stand_in.CONVERSIONS
 providers.log_once = refuse
 standin.cuda.alloc, standin.runtime.getDevice = alloc, lambda: 0
 

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from tests.test_cudnn import double, every_result, only_cudnn, random
+from tests.test_gpu import CPU, adversarial, told
+from utils.device import open_device
 from utils.stack import F, chainer, cudnn
+from utils.stack.precision import using_dtype
 
 cuda = chainer.backends.cuda
 
@@ -146,6 +149,17 @@ def test_graph_repeats_what_was_captured(dtype):
             replayed = [array.copy() for array in captured]
             for one, other in zip(replayed, step(), strict=True):
                 assert share(one, cuda.to_cpu(other)) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", NEAR)
+def test_adversarial_training_begins_as_on_the_cpu_goes_on_alike_in_graphs(dtype):
+    device = open_device(0)
+    one, other = adversarial(device), adversarial(device)
+    other.step = other.learn  # each step by itself
+    with using_dtype(dtype, device), chainer.using_config("cudnn_deterministic", True):
+        found = told(one, steps=5)
+        assert found == told(other, steps=5)
+    assert found[0] == pytest.approx(told(adversarial(CPU), steps=1)[0], rel=2 * NEAR[dtype])
 
 
 def test_threads_at_once():
