@@ -27,13 +27,16 @@ def ours(width, size, frames, precision):
     from utils.stack import cudnn
 
     device = open_device(0)
-    if precision != "im2col":
-        cudnn.using_dtype(DTYPES[precision]).__enter__()  # until this process ends
     shape = rollout.HISTORY, rollout.HORIZON, rollout.CHANNELS, (rollout.PATCH,) * 2
     gen = models.create("multiscale", *shape, width=width)
     gen.to_device(device)
     seen = device.send(rollout.past(size))
-    return lambda: predict(gen, seen, frames), device.xp.cuda.runtime.deviceSynchronize
+
+    def work():
+        with cudnn.using_dtype(DTYPES[precision]):
+            return predict(gen, seen, frames)
+
+    return work, device.xp.cuda.runtime.deviceSynchronize
 
 
 def theirs(width, size, frames, precision, compiled, graph, device="cuda"):

@@ -46,8 +46,6 @@ def ours(width, batch, precision, graph):
     from utils.supply import supply
 
     device = open_device(0)
-    if precision != "im2col":
-        cudnn.using_dtype(DTYPES[precision]).__enter__()  # until this process ends
     batches, converter = supply(Noise(), batch, 0, device)
     updater = train_step.updater(width, True, batches, converter, device)
     if not graph:
@@ -58,7 +56,7 @@ def ours(width, batch, precision, graph):
         reporter.add_observer(name, optimizer.target)
 
     def step():
-        with reporter.scope({}):
+        with cudnn.using_dtype(DTYPES[precision]), reporter.scope({}):
             updater.update()
 
     return step, device.xp.cuda.runtime.deviceSynchronize
