@@ -726,6 +726,12 @@ cupy = Namespace(
     get_default_memory_pool=MemoryPool,
     get_default_pinned_memory_pool=MemoryPool,
 )
+for acted in (ndarray, Device, Event, Graph, MemoryPool):
+    genuine = getattr(real if acted is ndarray else real.cuda, acted.__name__)
+    names = [name for name in vars(acted) if not name.startswith("_")]
+    assert [name for name in names if not hasattr(genuine, name)] == [], acted
+for name in ("begin_capture", "end_capture", "is_capturing", "record", "wait_event", "synchronize"):
+    assert hasattr(real.cuda.Stream, name), name
 cupyx = types.ModuleType("cupyx")
 
 

@@ -49,6 +49,7 @@ class Graph:
     def begin(self, arrays):
         xp = chainer.backend.get_array_module(*arrays)
         self.cuda = xp.cuda
+        xp.cuda.runtime.deviceSynchronize()  # the graph before, if any, may still be at work
         xp.get_default_memory_pool().free_all_blocks()
         # Only what belongs to the graph lies in this pool, which is kept as long as the graph:
         # elsewhere, memory that the capture had for a while would be given to others, then
