@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
@@ -25,13 +26,13 @@ class Folder(Video):
     root: Path
 
     def decode(self, numbers):
-        for number in numbers[:AHEAD]:
-            fetch(self.place(number))
-        for turn, number in enumerate(numbers):
-            for later in numbers[turn + AHEAD : turn + AHEAD + 1]:
-                fetch(self.place(later))
+        places = map(self.place, numbers)
+        ahead = collections.deque(map(fetch, itertools.islice(places, AHEAD)))
+        while ahead:
+            path = ahead.popleft()
+            ahead.extend(map(fetch, itertools.islice(places, 1)))
             try:
-                yield read_image(self.place(number))
+                yield read_image(path)
             except BadFrame as bad:
                 yield bad
 
@@ -40,12 +41,17 @@ class Folder(Video):
 
 
 def fetch(path):
-    """Have the system read a file in the meantime, where it can be told so.
+    """Have the system read a file in the meantime, where it can be told so; returns the path.
 
     Waiting for each of 150,000 frames in turn took longer than decoding them.
     """
-    with contextlib.suppress(OSError, AttributeError), open(path, "rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+    with contextlib.suppress(OSError, AttributeError):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)
+    return path
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,15 +106,15 @@ def step_movement(change, size, dtype):
     Returns `dtype` (H-h+1, W-w+1), exact, in units of 1 / UNIT; entry [y, x] belongs to the crop
     whose top left pixel is (y, x).
     """
-    energy = np.zeros(change.shape[:2], dtype)
     busy = np.flatnonzero(change.any(axis=(1, 2)))  # few rows, as a rule
     squares = np.square(change[busy], dtype=np.uint16)
     total = squares[..., 0].astype(dtype)
     for channel in range(1, change.shape[2]):  # 7 times as fast as sum(axis=2)
         total += squares[..., channel]
-    energy[busy] = total
-    rows = run_sums(energy, size[0])
-    return run_sums(np.ascontiguousarray(rows.T), size[1]).T
+    across = run_sums(np.ascontiguousarray(total.T), size[1])
+    rows = np.zeros((len(change), len(across)), dtype)
+    rows[busy] = across.T
+    return run_sums(rows, size[0])
 
 
 def run_sums(values, length):
