@@ -30,6 +30,7 @@ os.environ["CHAINER_CUDNN"] = "0"  # which acts on memory of its own; see cudnn_
 NAN, JUNK = float("nan"), 1  # what is in memory that nothing was written to
 LARGEST = 2**40  # bytes of an array: more is out of memory
 Scalar = (bool, int, float, complex, np.generic)
+waits = []  # for what the host has had to wait
 
 
 # Arrays
@@ -238,6 +239,8 @@ def poison(a):
 
 
 def synchronise(what):
+    """The host wants numbers of the device, or gives it some, as `waits` tells."""
+    waits.append(what)
     if get_current_stream().is_capturing():
         raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} in a capture")
 

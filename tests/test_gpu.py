@@ -4,6 +4,7 @@
 """
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -288,6 +289,26 @@ def test_gradients_are_shortened_as_on_the_cpu(gpu):
             optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(0.01))
         found.append(told(updater, 3))
     alike(*found, rel=2e-3)
+
+
+@pytest.mark.gpu
+def test_nobody_waits_for_the_gpu_between_reports(gpu, tmp_path):
+    standin = sys.modules.get("tests.standin")
+    if standin is None:
+        pytest.skip("only the stand-in can tell")
+    waited = {}
+
+    def listen(trainer):
+        waited[trainer.updater.iteration] = {w for w in standin.waits if "asarray" not in w}
+        standin.waits.clear()
+
+    trainer = Trainer(adversarial(gpu), tmp_path, 20)
+    trainer.watch(report_every=10, snapshot_every=20, kept=1)
+    trainer.extend(listen, name="listen", trigger=(1, "iteration"), priority=-1000)
+    standin.waits.clear()
+    trainer.run()
+    assert {iteration for iteration, what in waited.items() if what} == {1, 10, 20}
+    assert waited[1] == {"deviceSynchronize()"}  # as a graph is begun
 
 
 class Poison(chainer.training.Extension):
