@@ -11,6 +11,7 @@ from utils.device import open_device
 from utils.errors import UserError
 
 WARM_UPS = 10  # calls; compilers, cuDNN's choice, the capture of graphs are in them
+LIMIT = 300  # seconds for a side, its compiler included
 PEAK, COPIED = 8192, 2**30  # rows of the matrices, bytes of the copy whose speeds are the GPU's
 PACKAGES = "cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"
 
@@ -34,7 +35,11 @@ def each_alone(script, names, options):
     found = {}
     for name in names:
         command = [sys.executable, str(script), "--side", name, *map(str, options)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            found[name] = {"error": f"not done in {LIMIT} s"}
+            continue
         lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
         last = lines[-1] if lines else f"status {done.returncode}"
         found[name] = {"error": last} if done.returncode else json.loads(last)
