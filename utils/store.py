@@ -202,7 +202,9 @@ class ClipStore:
         if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"clips {indices.min()} to {indices.max()} of {len(self)}")
         try:
-            return self._array[indices].read().result()
+            # As they lie there: numpy moves the axes in a third of the time.
+            stored = self._array.transpose(ORDER)[indices].read().result()
+            return np.ascontiguousarray(stored.transpose(np.argsort(ORDER)))
         except ValueError as error:
             raise UserError(f"{self.path} is damaged: {error}; make it anew") from None
 
