@@ -27,5 +27,7 @@ def run(*command):
 
 @pytest.mark.parametrize("name", EACH)
 def test_gpu_code_runs_on_the_stand_in(name):
+    if "benchmarks" in name and not importlib.util.find_spec("torch"):
+        pytest.skip("the benchmarks compare with PyTorch")
     out = run("-m", "pytest", "-q", "-p", "tests.standin", "-m", "gpu", f"tests/{name}")
     assert "passed" in out and "skipped" not in out
