@@ -8,13 +8,14 @@ import statistics
 import sys
 import time
 
-WARM_UPS = 1
 PACKAGES = "chainer", "numpy", "onednn-cpu-gomp", "torch"
 THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def compete(rivals, arguments, repeats, threads):
     """Time rivals in turns, so that what else the machine does falls on all of them.
+
+    A turn begins with one that is not timed: it brings back what the others drove out of caches.
 
     rivals: {name: function of a module, which takes the arguments, returns what is to be timed}.
     Each lives in a new process: peak memory is its own, nobody else's threads spin on its cores.
@@ -50,10 +51,10 @@ def compete(rivals, arguments, repeats, threads):
 def serve(pipe, prepare, arguments):
     """In the rival's process: do the work each time the pipe says so."""
     work = prepare(*arguments)
-    for _ in range(WARM_UPS):
-        work()
+    work()
     pipe.send("ready")
     while pipe.recv() == "again":
+        work()
         wall, cpu = time.perf_counter(), time.process_time()
         work()
         pipe.send((time.perf_counter() - wall, time.process_time() - cpu))

@@ -188,11 +188,14 @@ class Thread(threading.local):
     """What each thread has for itself: a stream, rooms for temporaries by their names."""
 
     def __init__(self):
-        self.stream = Owned("stream", "stream_create", library().engine, IN_ORDER)
         self.rooms = collections.defaultdict(Room)
 
+    @functools.cached_property
+    def stream(self):
+        return Owned("stream", "stream_create", library().engine, IN_ORDER)
 
-thread = functools.cache(Thread)
+
+thread = Thread()
 
 
 class Primitive:
@@ -220,10 +223,10 @@ class Primitive:
 
     def __call__(self, memories):
         """Run on {role: memory}."""
-        scratch = thread().rooms["scratch"].address(self._scratch)
+        scratch = thread.rooms["scratch"].address(self._scratch)
         memories = {**memories, SCRATCHPAD: memory(self._scratch_layout, scratch)}
         arguments = [Argument(role, m._as_parameter_) for role, m in memories.items()]
-        stream, count = thread().stream, len(arguments)
+        stream, count = thread.stream, len(arguments)
         library().primitive_execute(self._kernel, stream, count, (Argument * count)(*arguments))
         library().stream_wait(stream)
 
@@ -287,7 +290,7 @@ class Convolution:
     def __call__(self, *arrays):
         """C-contiguous float32 arrays of the compiled shapes -> a new one."""
         result = empty(self._result)
-        room = thread().rooms["operands"].address(self._room)
+        room = thread.rooms["operands"].address(self._room)
         packed = {}
         for operand, array in zip(self._inputs, arrays, strict=True):
             source, target = operand.memories(array, room)
