@@ -16,14 +16,14 @@ import threading
 import numpy as np
 
 from utils.errors import UserError
-from utils.stack import casts, cudnn_plans
+from utils.stack import casts, cudnn_plans, providers
 from utils.stack.geometry import (
     Geometry,
     of_convolution,
     of_deconvolution,
     of_weight_gradient,
 )
-from utils.stack.providers import Unsuitable, preferring
+from utils.stack.providers import Unsuitable
 
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
 TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
@@ -40,22 +40,9 @@ def install(chainer):
     Without the library, with CHAINER_CUDNN=0 and for what cuDNN cannot do they stay with
     Chainer's own code, and the log says why, once.
     """
-    connection = chainer.functions.connection
-    two, many = connection.convolution_2d, connection.convolution_nd
-    two_back, many_back = connection.deconvolution_2d, connection.deconvolution_nd
-    linear = connection.linear
-    for node, method, compute in (
-        (two.Convolution2DFunction, "forward_gpu", _convolution),
-        (two.Convolution2DGradW, "forward_gpu", _weight_gradient),
-        (two_back.Deconvolution2DFunction, "forward_gpu", _deconvolution),
-        (many.ConvolutionND, "forward", _convolution),
-        (many.ConvolutionNDGradW, "forward", _weight_gradient),
-        (many_back.DeconvolutionND, "forward", _deconvolution),
-        (linear.LinearFunction, "forward", _linear),
-        (linear.LinearGradData, "forward", _linear_data_gradient),
-        (linear.LinearGradWeight, "forward", _linear_weight_gradient),
-    ):
-        setattr(node, method, preferring("cuDNN", _on_gpu, compute, getattr(node, method)))
+    linear = _linear, _linear_data_gradient, _linear_weight_gradient
+    computes = _convolution, _weight_gradient, _deconvolution, *linear
+    providers.install(chainer, "cuDNN", "gpu", _on_gpu, computes)
 
 
 def _on_gpu(inputs):

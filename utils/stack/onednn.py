@@ -9,9 +9,9 @@ import threading
 import numpy as np
 
 from utils.errors import UserError
-from utils.stack import dnnl, products, winograd
+from utils.stack import dnnl, products, providers, winograd
 from utils.stack.geometry import of_convolution, of_deconvolution, of_weight_gradient
-from utils.stack.providers import Unsuitable, preferring
+from utils.stack.providers import Unsuitable
 
 KEPT = 512  # compiled convolutions, before the least recently used one goes
 
@@ -27,22 +27,9 @@ def install(chainer):
     Without the library, with CHAINER_ONEDNN=0 and for what oneDNN cannot do they stay with
     Chainer's own code, and the log says why, once.
     """
-    connection = chainer.functions.connection
-    two, many = connection.convolution_2d, connection.convolution_nd
-    two_back, many_back = connection.deconvolution_2d, connection.deconvolution_nd
-    linear = connection.linear
-    for node, method, compute in (
-        (two.Convolution2DFunction, "forward_cpu", _convolution),
-        (two.Convolution2DGradW, "forward_cpu", _weight_gradient),
-        (two_back.Deconvolution2DFunction, "forward_cpu", _deconvolution),
-        (many.ConvolutionND, "forward", _convolution),
-        (many.ConvolutionNDGradW, "forward", _weight_gradient),
-        (many_back.DeconvolutionND, "forward", _deconvolution),
-        (linear.LinearFunction, "forward", _linear),
-        (linear.LinearGradData, "forward", _linear_data_gradient),
-        (linear.LinearGradWeight, "forward", _linear_weight_gradient),
-    ):
-        setattr(node, method, preferring("oneDNN", _on_cpu, compute, getattr(node, method)))
+    linear = _linear, _linear_data_gradient, _linear_weight_gradient
+    computes = _convolution, _weight_gradient, _deconvolution, *linear
+    providers.install(chainer, "oneDNN", "cpu", _on_cpu, computes)
 
 
 def _on_cpu(inputs):

@@ -11,6 +11,33 @@ class Unsuitable(Exception):
     """Chainer's own code has to do it: a log level, the reason."""
 
 
+def install(chainer, library, processor, takes, computes):
+    """Let `chainer`'s convolutions, deconvolutions of any dimensions, linear layers, with all their
+    gradients, be computed by a library where takes(inputs).
+
+    processor: "cpu" or "gpu".  computes: functions of (node, *inputs) for a convolution, its
+    weight gradient, a deconvolution, a linear layer, its data gradient, its weight gradient.
+    """
+    connection = chainer.functions.connection
+    two, many = connection.convolution_2d, connection.convolution_nd
+    two_back, many_back = connection.deconvolution_2d, connection.deconvolution_nd
+    linear = connection.linear
+    convolution, weight_gradient, deconvolution, *of_linear = computes
+    own = f"forward_{processor}"
+    nodes = (
+        (two.Convolution2DFunction, own, convolution),
+        (two.Convolution2DGradW, own, weight_gradient),
+        (two_back.Deconvolution2DFunction, own, deconvolution),
+        (many.ConvolutionND, "forward", convolution),
+        (many.ConvolutionNDGradW, "forward", weight_gradient),
+        (many_back.DeconvolutionND, "forward", deconvolution),
+    )
+    layers = linear.LinearFunction, linear.LinearGradData, linear.LinearGradWeight
+    nodes += tuple((node, "forward", c) for node, c in zip(layers, of_linear, strict=True))
+    for node, method, compute in nodes:
+        setattr(node, method, preferring(library, takes, compute, getattr(node, method)))
+
+
 def preferring(library, takes, compute, own):
     """The forward method of a node: compute(node, *inputs) where takes(inputs), else own.
 
