@@ -4,9 +4,11 @@ import json
 import threading
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 import tensorstore
+import zstandard
 
 from utils.errors import UserError
 from utils.store import ClipStore, locate
@@ -111,6 +113,50 @@ def test_damage_is_never_silent(store, damage):
     assert len(fresh.read([0, 19])) == 2
     with pytest.raises(UserError, match="clips is damaged: .*; make it anew"):
         fresh.read(np.arange(8, 16))
+
+
+def test_any_flipped_byte_is_found_or_harmless(store):
+    shard = store.path / "c.1.0.0.0.0"
+    content, clips = shard.read_bytes(), store.read(np.arange(8, 16))
+    rng, found = np.random.default_rng(0), 0
+    for place in rng.choice(len(content), 200, replace=False):
+        damaged = bytearray(content)
+        damaged[place] ^= rng.integers(1, 256)
+        shard.write_bytes(damaged)
+        try:
+            assert np.array_equal(ClipStore.open(store.path).read(np.arange(8, 16)), clips)
+        except UserError:
+            found += 1
+    assert found > 190
+
+
+@pytest.mark.parametrize("size", [100, 2**40])
+def test_chunk_of_another_size_is_refused(store, size):
+    chunk = zstandard.compress(bytes(100))
+    if size > 100:
+        chunk = b"\x28\xb5\x2f\xfd\xe0" + size.to_bytes(8, "little") + chunk[6:]
+    assert zstandard.frame_content_size(chunk) == size
+
+    def sealed(content):
+        return content + google_crc32c.value(content).to_bytes(4, "little")
+
+    index = np.full((8, 2), 2**64 - 1, "<u8")
+    index[0] = 0, len(chunk) + 4
+    (store.path / "c.1.0.0.0.0").write_bytes(sealed(chunk) + sealed(index.tobytes()))
+    fresh = ClipStore.open(store.path)
+    with pytest.raises(UserError, match=f"chunk 8 is of {size} bytes, not 216"):
+        fresh.read([8])
+    with pytest.raises(UserError, match="c.1.0.0.0.0 has no .* bytes at .*; make it anew"):
+        fresh.read([9])
+
+
+def test_other_layouts_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.store.CODECS", [{"name": "bytes"}, {"name": "crc32c"}])
+    store = ClipStore.prepare(tmp_path, None, 2, 1, (4, 6))
+    store.write(0, some_clips(8), 8)
+    store.commit(8, RUN)
+    monkeypatch.undo()
+    assert np.array_equal(ClipStore.open(tmp_path).read([7, 0, 7]), some_clips(8)[[7, 0, 7]])
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "foreign", "file", "array", "json"])
