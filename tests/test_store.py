@@ -4,13 +4,13 @@ import json
 import threading
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
 import pytest
 import tensorstore
 import zstandard
 
 from utils.errors import UserError
+from utils.shards import seal
 from utils.store import ClipStore, locate
 
 RUN = {"seed": 1}
@@ -137,12 +137,9 @@ def test_chunk_of_another_size_is_refused(store, size):
         chunk = b"\x28\xb5\x2f\xfd\xe0" + size.to_bytes(8, "little") + chunk[6:]
     assert zstandard.frame_content_size(chunk) == size
 
-    def sealed(content):
-        return content + google_crc32c.value(content).to_bytes(4, "little")
-
     index = np.full((8, 2), 2**64 - 1, "<u8")
     index[0] = 0, len(chunk) + 4
-    (store.path / "c.1.0.0.0.0").write_bytes(sealed(chunk) + sealed(index.tobytes()))
+    (store.path / "c.1.0.0.0.0").write_bytes(seal(chunk) + seal(index.tobytes()))
     fresh = ClipStore.open(store.path)
     with pytest.raises(UserError, match=f"chunk 8 is of {size} bytes, not 216"):
         fresh.read([8])
@@ -150,12 +147,13 @@ def test_chunk_of_another_size_is_refused(store, size):
         fresh.read([9])
 
 
-def test_other_layouts_can_be_read(tmp_path, monkeypatch):
+def test_other_layouts_are_read_and_added_to(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.store.CODECS", [{"name": "bytes"}, {"name": "crc32c"}])
-    store = ClipStore.prepare(tmp_path, None, 2, 1, (4, 6))
+    ClipStore.prepare(tmp_path, None, 2, 1, (4, 6))
+    monkeypatch.undo()
+    store = ClipStore.find(tmp_path)
     store.write(0, some_clips(8), 8)
     store.commit(8, RUN)
-    monkeypatch.undo()
     assert np.array_equal(ClipStore.open(tmp_path).read([7, 0, 7]), some_clips(8)[[7, 0, 7]])
 
 

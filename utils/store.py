@@ -216,9 +216,14 @@ class ClipStore:
 
     def write(self, start, clips, length):
         """Store uint8 (n, T, C, H, W) from clip `start` on, in an array that will be `length`."""
+        shard, stop = start // self.shard, start + len(clips)
+        whole = start == shard * self.shard and stop == min(length, start + self.shard)
         try:
-            self._reach(length)[start : start + len(clips)].write(clips).result()
-        except (ValueError, NotImplementedError) as error:
+            if self._shards and whole:
+                self._shards.write(shard, np.ascontiguousarray(clips.transpose(ORDER)))
+            else:
+                self._reach(length)[start:stop].write(clips).result()
+        except (OSError, ValueError, NotImplementedError) as error:
             raise UserError(f"cannot write to {self.path}: {error}") from None
 
     def commit(self, length, run):
@@ -283,7 +288,8 @@ class ClipStore:
         if "://" in str(self.path) or not ours or not hasattr(os, "pread"):
             return None
         clip = 1, *self.shape
-        return Shards(self.path, self.shard, [clip[axis] for axis in ORDER if axis])
+        shape = [clip[axis] for axis in ORDER if axis]
+        return Shards(self.path, self.shard, shape, ZSTD_LEVEL)
 
     def _reach(self, length):
         """The array as if it had `length` clips; the stored metadata is not touched."""
