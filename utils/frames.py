@@ -11,6 +11,7 @@ from PIL import Image
 from utils.errors import UserError
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # of a frame: larger ones are taken for decompression bombs
+DIGITS = re.compile(r"(\d+)")
 
 
 class BadFrame(UserError):
@@ -134,7 +135,9 @@ def good(frame):
 
 def natural(name):
     """A sort key that puts frame2 before frame10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
+    parts = DIGITS.split(name)
+    parts[1::2] = map(int, parts[1::2])
+    return parts, name
 
 
 def warn(path, reason):

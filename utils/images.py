@@ -1,6 +1,7 @@
 """Picture files as uint8 frames."""
 
 import contextlib
+import struct
 import warnings
 
 import imagecodecs
@@ -46,15 +47,16 @@ def read_image(path):
 def read_plain_png(path):
     """A PNG of 8-bit RGB with nothing special about it in half of Pillow's time; others: None."""
     try:
-        content = path.read_bytes()
-        width, height = np.frombuffer(content, ">u4", 2, offset=16).tolist()
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
+        width, height = struct.unpack_from(">II", content, 16)
         if (
             content[24:29] == PLAIN_PNG
             and width * height <= MAX_PIXELS
             and not any(word in content for word in SPECIAL_PNG)
         ):
             return imagecodecs.png_decode(content)
-    except (OSError, ValueError, imagecodecs.PngError):
+    except (OSError, ValueError, struct.error, imagecodecs.PngError):
         return None  # Pillow says what is wrong
     return None
 
