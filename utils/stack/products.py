@@ -66,6 +66,8 @@ def _reorder(add, *places):
 
 def _layout(place):
     shape, strides = place
+    if shape[-1] == 1:  # whatever NumPy has there
+        strides = *strides[:-1], 4
     steps = Dims(*(stride // 4 for stride in strides))
     create = "memory_desc_create_with_strides"
     return Owned("memory_desc", create, len(shape), Dims(*shape), F32, steps)

@@ -1,0 +1,155 @@
+"""Images cut into overlapping tiles of one size, and laid together again."""
+
+import math
+
+import numpy as np
+
+from utils.stack import dnnl
+from utils.stack.products import copy, multiply
+
+GAP = 16  # numbers, a cache line
+IN_CACHE = 2**21  # numbers that go together from one step to the next
+
+
+def room(name, *shape):
+    """A temporary, good until the next of its name."""
+    return dnnl.thread.rooms[name].array(*shape)
+
+
+class Maps:
+    """Tiles of so many rows and columns, or of rows alone, each number a row of its own: the tiles'
+    channels.
+
+    Rows are longer than what is in them: with powers of two between them they would push each
+    other out of the cache.
+    """
+
+    def __init__(self, name, shape, tiles, channels):
+        self.shape, self.tiles, self.channels = shape, tiles, channels
+        self._step = (-(-channels // GAP) + 1) * GAP
+        self._rows = room(name, *shape, tiles * self._step + GAP)
+
+    def flat(self, tiles=slice(None)):
+        """(*shape, numbers) of neighbouring tiles, with what lies between them."""
+        start, stop, _ = tiles.indices(self.tiles)
+        return self._rows[..., start * self._step : stop * self._step]
+
+    def all(self):
+        """(*shape, tiles, channels)"""
+        return self.flat().reshape(*self.shape, self.tiles, -1)[..., : self.channels]
+
+    def column(self, matrix, number, name):
+        """matrix @ this column of each tile"""
+        found = Maps(name, matrix.shape[:1], self.tiles, self.channels)
+        multiply(matrix, self.flat()[:, number], found.flat())
+        return found
+
+
+class Tiling:
+    """How the images and outputs of a convolution lie in tiles, `step` rows or columns apart.
+
+    A part of them is (images, rows of tiles), two slices.
+    """
+
+    def __init__(self, geometry, side):
+        self.side, self.step = side, side - geometry.weights[-1] + 1
+        self.pad = geometry.pad
+        self.batch, _, *size = geometry.outputs
+        self.rows, self.columns = (-(-n // self.step) for n in size)
+
+    def parts(self, tiles):
+        """Yield parts that are all: so many tiles together if they can be cut so."""
+        return self._divided((slice(0, self.batch), slice(0, self.rows)), tiles)
+
+    def pieces(self, part, channels):
+        """Yield parts of a part that fit the cache, with the slice of its tiles that they are."""
+        start = 0
+        for piece in self._divided(part, IN_CACHE // (self.side**2 * channels)):
+            stop = start + self.number(piece)
+            yield piece, slice(start, stop)
+            start = stop
+
+    def _divided(self, part, tiles):
+        _, rows, columns = self._counts(part)
+        each, few = max(1, tiles // (rows * columns)), max(1, tiles // columns)
+        images, rows = part
+        for image in range(images.start, images.stop, each):
+            for row in range(rows.start, rows.stop, few):
+                yield (
+                    slice(image, min(image + each, images.stop)),
+                    slice(row, min(row + few, rows.stop)),
+                )
+
+    def number(self, part):
+        """How many tiles a part has."""
+        return math.prod(self._counts(part))
+
+    def _counts(self, part):
+        """How many images, rows of tiles, columns of tiles a part has."""
+        images, rows = part
+        return images.stop - images.start, rows.stop - rows.start, self.columns
+
+    def cut(self, images, part, size, pad):
+        """Tiles of size x size of images (B, C, H, W), zero beyond the edges, as Maps."""
+        framed, pixels, (y, x) = self._frame(images, part, size, pad)
+        framed[:, : y.start] = framed[:, y.stop :] = 0
+        framed[:, y, : x.start] = framed[:, y, x.stop :] = 0
+        copy(pixels.transpose(0, 2, 3, 1), framed[:, y, x])
+        tiles = Maps("tiles", (size, size), self.number(part), framed.shape[3])
+        grid = self._grid(tiles, part)
+        np.copyto(grid, self._overlapping(framed, grid.shape))
+        return tiles
+
+    def lay(self, tiles, part, images):
+        """The transpose of `cut`: put tiles into images (B, C, H, W), added up where they overlap.
+
+        Parts of one image overlap, too: the first of them clears it, all add to what is in it.
+        """
+        whole, first = part[1] == slice(0, self.rows), part[1].start == 0
+        side, _ = tiles.shape
+        framed, pixels, (y, x) = self._frame(images, part, side, self.pad)
+        framed[...] = 0
+        grid = self._grid(tiles, part)
+        for down in range(0, side, self.step):  # what is this far apart does not overlap
+            for right in range(0, side, self.step):
+                block = grid[down : down + self.step, right : right + self.step]
+                target = self._overlapping(framed[:, down:, right:], block.shape)
+                if self.step > 2:
+                    copy(block, target, add=True)
+                else:  # in such small pieces oneDNN is slower
+                    target += block
+        if first and not whole:
+            images[part[0]] = 0
+        copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels, add=not whole)
+
+    def paste(self, tiles, part, outputs):
+        """Put tiles of step x step into outputs (B, C, H, W)."""
+        framed, pixels, (y, x) = self._frame(outputs, part, self.step, (0, 0))
+        grid = self._grid(tiles, part)
+        np.copyto(self._overlapping(framed, grid.shape), grid)
+        copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels)
+
+    def _frame(self, images, part, size, pad):
+        """Room for what tiles of size x size span, channels last; the pixels of images that are
+        part of it; the rows and columns that they are."""
+        batch, rows = part
+        number, *counts = self._counts(part)
+        first = rows.start * self.step - pad[0], -pad[1]
+        spans = [(count - 1) * self.step + size for count in counts]
+        inside = [
+            slice(max(start, 0), min(start + span, edge))
+            for start, span, edge in zip(first, spans, images.shape[2:], strict=True)
+        ]
+        place = [slice(i.start - n, i.stop - n) for i, n in zip(inside, first, strict=True)]
+        framed = room("framed", number, *spans, images.shape[1])
+        return framed, images[(batch, slice(None), *inside)], place
+
+    def _grid(self, tiles, part):
+        """Maps as (row, column in a tile, image, row, column of tiles, channel)."""
+        return tiles.all().reshape(*tiles.shape, *self._counts(part), tiles.channels)
+
+    def _overlapping(self, framed, shape):
+        """A view of what `_frame` gives, as `_grid` has it."""
+        image, down, right, channel = framed.strides
+        strides = down, right, image, self.step * down, self.step * right, channel
+        return np.lib.stride_tricks.as_strided(framed, shape, strides)
