@@ -40,3 +40,14 @@ def test_every_option_it_shows_exists():
 
 def test_ci_calls_its_test_command():
     assert "make test" in README and "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_requirements_have_one_cupy_of_one_cuda():
+    """Two of its packages in one place overwrite each other: no GPU can be used then."""
+    files = [*ROOT.glob("requirements*.txt"), ROOT / "requirements.lock"]
+    packages = re.findall(
+        r"^(cupy|nvidia)-\S*?cu(?:da)?(\d+)", "\n".join(map(Path.read_text, files)), re.M
+    )
+    assert {name for name, _ in packages} == {"cupy", "nvidia"}
+    assert len({cuda for _, cuda in packages}) == 1
+    assert "cupy" not in (ROOT / "requirements.txt").read_text()  # a machine may have its own
