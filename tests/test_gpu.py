@@ -121,6 +121,23 @@ def test_every_loss_is_that_of_the_cpu(gpu, loss):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("alpha", [1, 1.5, 2])
+@pytest.mark.parametrize("size", [(7, 5), (2, 2)])
+def test_the_gradient_difference_loss_has_the_gradient_of_the_cpu(gpu, size, alpha):
+    random = np.random.default_rng(0)
+    true, predicted = random.integers(-2, 3, (2, 2, 3, 4, *size)).astype("f4")  # with equal slopes
+    found = []
+    for device in gpu, CPU:
+        variable = chainer.Variable(device.send(predicted))
+        loss = losses.gdl(variable, device.send(true)[::-1], alpha)
+        loss.grad = device.xp.full((), 3, "f4")
+        loss.backward()
+        found.append([CPU.send(v) for v in (loss.array, variable.grad)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("labels", [(0, 2), (-1, 2), (-1, 0)], ids=["all", "some", "none"])
 def test_cross_entropy_is_chainers_own_with_its_gradients(gpu, dtype, labels):

@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 
+from utils import gpu_gdl
 from utils.errors import UserError
 from utils.stack import F, chainer
 
@@ -27,6 +28,9 @@ def gdl(predicted, true, alpha):
 
     for the differences between neighbours along H and along W, added.  alpha is not below 1.
     """
+    on_gpu = chainer.backend.get_array_module(predicted) is not np
+    if on_gpu and not getattr(true, "requires_grad", False):
+        return gpu_gdl.gdl(predicted, true, alpha)
     down = F.absolute(along_height(true)) - F.absolute(along_height(predicted))
     right = F.absolute(along_width(true)) - F.absolute(along_width(predicted))
     return F.mean(power(down, alpha)) + F.mean(power(right, alpha))

@@ -70,14 +70,16 @@ class AdversarialUpdater(PredictionUpdater):
         """Loss of the discriminators (equation 2): real is 1, fake is 0; summed over the scales."""
         twice = [F.concat([past, past], axis=0) for past in pasts]
         both = [F.concat([r, f.array], axis=0) for r, f in zip(reals, fakes, strict=True)]
-        halves = [F.split_axis(logits, 2, axis=0) for logits in dis(twice, both)]
-        loss = sum(losses.bce(real, 1) + losses.bce(fake, 0) for real, fake in halves)
+        judged = F.concat(dis(twice, both), axis=0)  # at once: the smallest kernels are many
+        scales = len(pasts)
+        real, fake = F.split_axis(F.reshape(judged, (scales, 2, -1)), 2, axis=1)
+        loss = scales * (losses.bce(real, 1) + losses.bce(fake, 0))
         chainer.report({"loss": loss}, dis)
         return loss
 
     def persuasion(self, gen, dis, pasts, fakes):
         """Adversarial loss of the generator (equation 3): all its frames should pass for real."""
-        adv = sum(losses.bce(logits, 1) for logits in dis(pasts, fakes))
+        adv = len(pasts) * losses.bce(F.concat(dis(pasts, fakes), axis=0), 1)
         chainer.report({"adversarial": adv}, gen)
         return adv
 
