@@ -153,6 +153,30 @@ def using(dtype):
 
 
 @needs_compiler
+@pytest.mark.parametrize("dtype", casts.DTYPES)
+@pytest.mark.parametrize("layer", ["convolution", "deconvolution", "linear", "three axes"])
+def test_no_array_is_packed_twice(gpu, monkeypatch, dtype, layer):
+    packed, real = [], casts.Packed
+    monkeypatch.setattr(casts, "Packed", lambda *a: packed.append(real(*a)) or packed[-1])
+    apply, shapes = {
+        "convolution": (F.convolution_2d, [(2, 3, 5, 5), (4, 3, 3, 3)]),
+        "deconvolution": (F.deconvolution_2d, [(2, 4, 5, 5), (4, 3, 3, 3)]),
+        "linear": (F.linear, [(2, 3), (4, 3)]),
+        "three axes": (F.convolution_nd, [(2, 3, 4, 5, 5), (4, 3, 2, 3, 3)]),
+    }[layer]
+    x, w = (chainer.Variable(array(random(shape))) for shape in shapes)
+    with using(dtype), only_cudnn():
+        y = apply(x, w)
+        y.grad = array(random(y.shape, 1))
+        y.backward()
+        assert len(packed) == 3  # x, w, the gradient of y
+        x.array[...] *= 2  # as by an optimizer: nothing is known of it any more
+        again = apply(x, w)
+    assert len(packed) == 5
+    np.testing.assert_array_equal(again.array, 2 * y.array)
+
+
+@needs_compiler
 def test_bfloat16_rounds_factors_and_the_result_but_not_the_bias(gpu):
     x, w, b = random((2, 3, 9, 9)), random((5, 3, 3, 3), 1), 1e-4 * random(5, 2)
     with using("bfloat16"), only_cudnn():

@@ -43,6 +43,15 @@ def install(chainer):
     linear = _linear, _linear_data_gradient, _linear_weight_gradient
     computes = _convolution, _weight_gradient, _deconvolution, *linear
     providers.install(chainer, "cuDNN", "gpu", _on_gpu, computes)
+    connection = chainer.functions.connection
+    for node in (
+        connection.convolution_2d.Convolution2DFunction,
+        connection.convolution_nd.ConvolutionND,
+        connection.deconvolution_2d.Deconvolution2DFunction,
+        connection.deconvolution_nd.DeconvolutionND,
+        connection.linear.LinearFunction,
+    ):
+        node.backward = _with_what_was_packed(node.backward)
 
 
 def _on_gpu(inputs):
@@ -96,12 +105,44 @@ def _prepared(compute):
     def prepared(node, *inputs):
         if obstacle := missing():
             raise Unsuitable(*obstacle)
+        inputs, packed = _check_arrays(node, inputs), {}
         try:
-            return compute(node, *_check_arrays(node, inputs))
+            with _packing(packed) if _thread.packed is None else contextlib.nullcontext():
+                result = compute(node, *inputs)
         except cudnn_plans.Error as error:
             raise Unsuitable(logging.INFO, str(error)) from None
+        node.packed = packed
+        return result
 
     return prepared
+
+
+def _with_what_was_packed(own):
+    """The backward method of a node: of the arrays in 16 bits none is packed a second time."""
+
+    @functools.wraps(own)
+    def backward(self, indexes, grad_outputs):
+        with _packing(dict(getattr(self, "packed", ()))):
+            return own(self, indexes, grad_outputs)
+
+    return backward
+
+
+@contextlib.contextmanager
+def _packing(known):
+    """In this context an array is packed once: {(its id, how): (it, casts.Packed)}."""
+    _thread.packed = known
+    try:
+        yield
+    finally:
+        _thread.packed = None
+
+
+def _packed(array, shape, *how):
+    known, key = {} if _thread.packed is None else _thread.packed, (id(array), *how)
+    if key not in known:
+        known[key] = array, casts.Packed(array.reshape(shape), *how)
+    return known[key][1]
 
 
 @_prepared
@@ -177,10 +218,8 @@ def _check_arrays(node, inputs):
 
 
 def _in_a_row(array):
-    import cupy
-
-    array = cupy.ascontiguousarray(array)
-    return array if array.data.ptr % cudnn_plans.ALIGNMENT == 0 else array.copy()
+    aligned = array.data.ptr % cudnn_plans.ALIGNMENT == 0
+    return array if array.flags.c_contiguous and aligned else array.copy()
 
 
 def run(direction, geometry, bias=None, **arrays):
@@ -200,8 +239,8 @@ def run(direction, geometry, bias=None, **arrays):
     if bias is not None and bias.shape != shape[1:2]:
         raise Unsuitable(logging.INFO, f"a bias of {bias.shape} for {shape[1]} channels")
     if dtype in casts.DTYPES:
-        limit = casts.limit(_terms(direction, geometry))
-        factors = {n: casts.Packed(a.reshape(shapes[n]), dtype, limit) for n, a in arrays.items()}
+        limit = casts.limit(_terms(geometry))
+        factors = {n: _packed(a, shapes[n], dtype, limit) for n, a in arrays.items()}
         packed = {name: factor.array for name, factor in factors.items()}
         packed[written] = cupy.empty(shape, np.uint16)
         _compute(direction, geometry, packed)
@@ -218,25 +257,22 @@ def run(direction, geometry, bias=None, **arrays):
     return arrays[written]
 
 
-def _terms(direction, geometry):
-    """How many products the sum has that makes one number of the result."""
+def _terms(geometry):
+    """How many products the sum has, at most, that makes one number of a result."""
     outputs, inputs, *kernel = geometry.weights
-    return {
-        "forward": inputs * math.prod(kernel),
-        "data_gradient": outputs // geometry.groups * math.prod(kernel),
-        "weight_gradient": geometry.outputs[0] * math.prod(geometry.outputs[2:]),
-    }[direction]
+    most = max(inputs, outputs // geometry.groups) * math.prod(kernel)
+    return max(most, geometry.outputs[0] * math.prod(geometry.outputs[2:]))
 
 
 class Thread(threading.local):
     """What each thread has for itself, since cuDNN has none of it shared: handles by device,
-    plans, or why there is none, by what they are for.
+    plans, or why there is none, by what they are for; what the node at work has packed.
 
     No plan is ever dropped: a CUDA graph that was captured runs its kernels.
     """
 
     def __init__(self):
-        self.handles, self.plans = {}, {}
+        self.handles, self.plans, self.packed = {}, {}, None
 
 
 _thread = Thread()
