@@ -56,6 +56,7 @@ def main(argv=None):
     from utils.device import memory_for, open_device
     from utils.frames import Look
     from utils.metrics import METRICS
+    from utils.stack import chainer
     from utils.stack.precision import using_dtype
     from utils.videos import find_videos
 
@@ -74,7 +75,8 @@ def main(argv=None):
     out = Path(options.out or default)
 
     entries = []
-    with using_dtype(options.dtype, device):
+    fastest = chainer.using_config("autotune", True)  # of cuDNN's engines, by trial
+    with using_dtype(options.dtype, device), fastest:
         for run, record in zip(tqdm(runs, unit="run", disable=None), records, strict=True):
             place = out if single else out / run.name
             with memory_for("give smaller frames or leave -g out"):

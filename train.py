@@ -143,7 +143,8 @@ def train(options):
         )
 
     test_clips = find_test_clips(options.test_data, clips)
-    with using_dtype(options.dtype, device), rundir.claimed(options.out, options.resume):
+    fastest = chainer.using_config("autotune", True)  # of cuDNN's engines, by trial
+    with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(
             updater,
             options.out,

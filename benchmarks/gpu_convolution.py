@@ -25,7 +25,8 @@ HISTORY, CHANNELS, SIZE = 4, 3, 32
 DTYPES = "tf32", "bfloat16", "float16", "float32"
 WARM_UPS, CALLS = 3, 500
 # How far results may be from those in float64, as a share of these (both by their norms).
-NEAR = {"float32": 1e-5, "tf32": 1e-3, "bfloat16": 1e-2, "float16": 2e-3}
+# float32 leaves room for Winograd's way, for FFT: direct sums are at 1e-6, TF32 at 3e-4.
+NEAR = {"float32": 5e-5, "tf32": 1e-3, "bfloat16": 1e-2, "float16": 2e-3}
 
 
 def convolution(batch, taken, made, size, kernel, pad):

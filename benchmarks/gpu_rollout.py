@@ -24,7 +24,7 @@ def ours(width, size, frames, precision):
     import models
     from utils.device import open_device
     from utils.rollout import rollout as predict
-    from utils.stack import cudnn
+    from utils.stack import chainer, cudnn
 
     device = open_device(0)
     shape = rollout.HISTORY, rollout.HORIZON, rollout.CHANNELS, (rollout.PATCH,) * 2
@@ -33,7 +33,7 @@ def ours(width, size, frames, precision):
     seen = device.send(rollout.past(size))
 
     def work():
-        with cudnn.using_dtype(DTYPES[precision]):
+        with cudnn.using_dtype(DTYPES[precision]), chainer.using_config("autotune", True):
             return predict(gen, seen, frames)
 
     return work, device.xp.cuda.runtime.deviceSynchronize

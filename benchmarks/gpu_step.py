@@ -56,7 +56,8 @@ def ours(width, batch, precision, graph):
         reporter.add_observer(name, optimizer.target)
 
     def step():
-        with cudnn.using_dtype(DTYPES[precision]), reporter.scope({}):
+        fastest = chainer.using_config("autotune", True)
+        with cudnn.using_dtype(DTYPES[precision]), fastest, reporter.scope({}):
             updater.update()
 
     return step, device.xp.cuda.runtime.deviceSynchronize

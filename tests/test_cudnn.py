@@ -36,6 +36,7 @@ def stand_in():
         patch.setattr(cudnn_plans, "library", lambda: loaded)
         patch.setattr(cudnn, "_thread", cudnn.Thread())
         patch.setattr(cudnn, "missing", lambda: None)
+        patch.setattr(cudnn, "idle", lambda cycles: None)
         patch.setattr(casts, "CONVERSIONS", cudnn_stand_in.CONVERSIONS)
         patch.setattr(CUDA, "ndarray", cudnn_stand_in.ndarray)
         patch.setattr(CUDA, "cupy", cupy, raising=False)

@@ -30,7 +30,8 @@ REASON = missing()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(REASON), reason=REASON)]
 
 # How far a result may be from the one in float64, as a share of it (both by their norms).
-NEAR = {"float32": 1e-5, "tf32": 1e-3, "bfloat16": 1e-2, "float16": 2e-3}
+# float32 leaves room for Winograd's way, for FFT: direct sums are at 1e-6, TF32 at 3e-4.
+NEAR = {"float32": 5e-5, "tf32": 1e-3, "bfloat16": 1e-2, "float16": 2e-3}
 CASES = {  # batch, channels taken, made, size, kernel, how
     "first of the generator": (8, 15, 128, (32, 32), (7, 7), {"pad": 3}),
     "largest of the generator": (2, 256, 512, (32, 32), (5, 5), {"pad": 2}),

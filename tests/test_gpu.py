@@ -274,6 +274,13 @@ def test_the_commands_take_a_gpu_or_the_cpu_in_turns(gpu, place, capsys):
     assert (place / "result/test/metrics.csv").exists()
 
 
+def test_cudnns_engines_are_chosen_by_trial(place, monkeypatch):
+    tried = []
+    monkeypatch.setattr(Trainer, "run", lambda self: tried.append(chainer.config.autotune))
+    train.main(["-d", str(place / "trainclips"), "-o", str(place / "result"), "--width", "small"])
+    assert tried == [True]
+
+
 @pytest.mark.gpu
 def test_one_launch_of_adam_gives_the_bits_of_the_cpu(gpu):
     random = np.random.default_rng(0)

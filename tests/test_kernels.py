@@ -3,9 +3,10 @@
 import pytest
 
 from utils import divergence, supply
-from utils.stack import gpu_adam
+from utils.stack import cudnn, gpu_adam
 
 SOURCES = {"adam": gpu_adam.SOURCE, "judge": divergence.SOURCE, "gather": supply.GATHER}
+SOURCES["idle"] = cudnn.IDLE
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,14 @@ from utils.stack.providers import Unsuitable
 
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
 TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
+# Python needs longer to launch a small kernel than the GPU to run it: what is to be timed queues up
+# behind this one, a tenth of a millisecond or two.
+CYCLES = 300_000
+IDLE = r"""
+extern "C" __global__ void idle(long long cycles) {
+  for (long long start = clock64(); clock64() - start < cycles;);
+}
+"""
 CAPABILITY = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 70}  # 80 for a GPU of 8.0
 OPERANDS = "images", "weights", "outputs"  # in the order of a plan's tensors
 
@@ -352,6 +360,7 @@ def _fastest(working, handle, addresses):
     times = {}
     for plan in itertools.islice(working, TRIED):
         start, end = cuda.Event(), cuda.Event()
+        idle(CYCLES)
         start.record()
         for _ in range(TIMED):
             execute(plan, handle, addresses)
@@ -359,6 +368,18 @@ def _fastest(working, handle, addresses):
         end.synchronize()
         times[plan] = cuda.get_elapsed_time(start, end)
     return min(times, key=times.get, default=None)
+
+
+def idle(cycles):
+    """Have the GPU wait."""
+    _idle()((1,), (1,), (cycles,))
+
+
+@functools.cache
+def _idle():
+    import cupy
+
+    return cupy.RawKernel(IDLE, "idle")
 
 
 @functools.cache
