@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import types
+import warnings
 from pathlib import Path
 
 import cupy as real  # imports without a driver
@@ -738,10 +739,17 @@ for name in ("begin_capture", "end_capture", "is_capturing", "record", "wait_eve
 cupyx = types.ModuleType("cupyx")
 
 
-def scatter_add(a, slices, value):
+def add_at(a, slices, value):
     write(np.add.at, a, slices, value)
 
 
+def scatter_add(*args):
+    warnings.warn("`ndarray.scatter_add` is deprecated.", DeprecationWarning, stacklevel=2)
+    add_at(*args)
+
+
+cupy.add = module_function("add")
+cupy.add.at = add_at
 cupyx.scatter_add = ndarray.scatter_add = scatter_add
 cupyx.rsqrt = lambda x, dtype=None: launch(lambda a: (1 / np.sqrt(a)).astype(dtype or a.dtype), x)
 cupyx.empty_pinned = lambda shape, dtype: np.empty(shape, dtype)

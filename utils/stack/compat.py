@@ -178,6 +178,30 @@ def mend_deconvolution(chainer):
     function._set_cover_all = set_cover_all_of_shapes
 
 
+def mend_scatter_add(chainer):
+    """functions/array/get_item.py:93, others by way of cupyx: CuPy 14 warns of `scatter_add`, each
+    time that a slice has a gradient.
+    """
+    cuda = chainer.backends.cuda
+    if not cuda.available:
+        return
+    names = vars(cuda.cupyx) | {"scatter_add": cuda.cupy.add.at}
+    cuda.cupyx = types.SimpleNamespace(**names)
+    gradient = chainer.functions.array.get_item.GetItemGrad
+    forward = gradient.forward
+
+    @functools.wraps(forward)
+    def forward_without_scatter_add(self, inputs):
+        (gy,) = inputs
+        if not isinstance(gy, cuda.ndarray):
+            return forward(self, inputs)
+        gx = cuda.cupy.zeros(self._in_shape, gy.dtype)
+        cuda.cupy.add.at(gx, self.slices, gy)
+        return (gx,)
+
+    gradient.forward = forward_without_scatter_add
+
+
 def mend_prefetch_thread(chainer):
     """iterators/multiprocess_iterator.py:475: Python 3.10 deprecated `Thread.setDaemon`."""
 
@@ -200,5 +224,6 @@ AFTER_IMPORT = (
     mend_categorical,
     mend_pad_sequence,
     mend_deconvolution,
+    mend_scatter_add,
     mend_prefetch_thread,
 )
