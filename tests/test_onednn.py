@@ -5,6 +5,8 @@ import functools
 import logging
 import multiprocessing
 import os
+import platform
+import resource
 import subprocess
 import sys
 import threading
@@ -297,6 +299,18 @@ def test_same_call_same_bits():
     first, *others = (every_result(x, w, b, (16, 16), pad=2, cover_all=False) for _ in range(5))
     for other in others:
         assert all(map(np.array_equal, first, other))
+
+
+@needs_library
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
+def test_memory_of_results_is_kept():
+    """A result of 32 MiB has 8,192 pages, each of which would be a fault if it came anew."""
+    x, w = np.zeros((1, 3, 1024, 1024), np.float32), np.zeros((8, 3, 3, 3), np.float32)
+    F.convolution_2d(x, w, pad=1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        F.convolution_2d(x, w, pad=1)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2000
 
 
 @needs_library
