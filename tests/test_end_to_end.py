@@ -216,7 +216,7 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("train.py", "-l", __file__), "no checksum"),
         (("train.py", "--test-data", "short"), "3 past frames"),
         (("train.py", "-g", "0"), "-g 0"),
-        (("train.py", "--dtype", "tf32"), "tf32 is for a GPU"),
+        (("train.py", "--dtype", "float16"), "use float32 or tf32 or bfloat16"),
         (("train.py", "-o", "result"), "holds a run already"),
         (("train.py", "-r", "-o", "result", "--width", "paper"), "snapshot_iter_6"),
         (("test.py", "--load", "nowhere"), "nowhere"),

@@ -59,7 +59,7 @@ def cases(draw):
         (batch, taken, *size),
         (made, taken, kernel, kernel),
         pad,
-        draw(st.sampled_from([("float32", 1e-4), ("bfloat16", 1e-2)])),
+        draw(st.sampled_from([("float32", 1e-4), ("tf32", 1e-2)])),
         draw(st.sampled_from([64, 1000, 32768])),
         draw(st.sampled_from([64, 3000, 2**21])),
     )
@@ -91,7 +91,7 @@ def test_any_shape_is_near_the_exact_result(case):
 
 @pytest.mark.parametrize(
     "dtype, least, most",
-    [("float32", 1e-6, 1e-5), ("bfloat16", 2e-5, 1e-3)],  # direct: 3e-7, 2e-3
+    [("float32", 1e-6, 1e-5), ("tf32", 2e-5, 1e-3)],  # direct: 3e-7; operands rounded to tf32: 4e-4
 )
 def test_rounding_errors_of_a_layer_of_the_paper(dtype, least, most):
     images, weights, pad = PAPER
@@ -121,7 +121,7 @@ def test_gradients_are_the_numerical_ones(always, function):
     gy = random(run(*inputs).shape, 3)
     gradient_check.check_backward(run, inputs, gy, eps=0.5, rtol=1e-3, atol=1e-3)
     again = tuple(random(array.shape, 4) for array in inputs)
-    gradient_check.check_double_backward(run, inputs, gy, again, eps=1e-2, rtol=2e-2, atol=2e-2)
+    gradient_check.check_double_backward(run, inputs, gy, again, eps=0.5, rtol=2e-3, atol=2e-3)
 
 
 def test_a_number_that_is_not_finite_stays_in_its_tiles(always):

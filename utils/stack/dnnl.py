@@ -17,7 +17,7 @@ CACHE_LINE = 64  # bytes; oneDNN's vector kernels want buffers that start on one
 CPU = IN_ORDER = TAG_ANY = SCRATCHPAD_USER = DIRECT = 1
 FORWARD_TRAINING = 64
 BF16, F32 = 2, 3
-DTYPES = {"float32": F32, "bfloat16": BF16}
+DTYPES = {"float32": F32, "tf32": F32, "bfloat16": BF16}
 AVX2, AVX512_BF16, AMX = 0x7, 0xE7, 0xFEF  # instruction sets, each with those before it, as bits
 QUERY_IMPLEMENTATION, QUERY_ARGUMENT_LAYOUT = 8, 255
 SRC, DST, WEIGHTS, BIAS, SCRATCHPAD = 1, 17, 33, 41, 80

@@ -38,11 +38,13 @@ def _on_cpu(inputs):
 
 @contextlib.contextmanager
 def using_dtype(name):
-    """In this context convolutions multiply numbers of this type, in every thread.
+    """In this context convolutions are as good as products of this type, in every thread.
 
-    "float32" is what they do anyway. With "bfloat16" weights, activations and sums stay float32
-    and are rounded as they enter a multiplication, where that is faster: good to 3 digits. Raises
-    UserError where the processor would emulate it, where there is no oneDNN, for another type.
+    "float32" is what they are anyway. With "tf32" all stays float32, but minimal filtering takes
+    larger tiles, which lose as much as a GPU does by rounding to tf32. With "bfloat16" it does the
+    same; in other layers weights and activations are rounded as they enter a multiplication: good
+    to 3 digits. Raises UserError for another type, for bfloat16 where the processor would emulate
+    it, where there is no oneDNN.
     """
     global _dtype
     if name not in dnnl.DTYPES:

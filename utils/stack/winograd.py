@@ -22,11 +22,13 @@ from utils.stack.tiles import Maps, Tiling, room
 
 POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2, 3 / 4, -4 / 3, -3 / 4, 4 / 3  # and infinity
 # The largest tile, whose side is how many of these it needs.  What is then lost of the outputs'
-# root mean square is 3e-6 with 8, 2e-4 with 12; rounded to bfloat16, operands lose 2e-3 of it.
-LARGEST = {"float32": 8, "bfloat16": 12}
+# root mean square is 3e-6 with 8, 2e-4 with 12; rounding operands to tf32 would lose 3e-4 of it,
+# rounding them to bfloat16 2e-3.
+LARGEST = {"float32": 8, "tf32": 12, "bfloat16": 12}
 AT_ONCE = 16384  # points of tiles that share an evaluation of the weights
 MOVE = 70  # multiplications take as long as one number's way to the points or back (measured)
-WORTH = {"float32": 0.8, "bfloat16": 0.4}  # of the multiplications done directly; these take half
+# Of the multiplications done directly, which take half as long in bfloat16.
+WORTH = {"float32": 0.8, "tf32": 0.8, "bfloat16": 0.4}
 
 
 @functools.cache
