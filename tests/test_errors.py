@@ -1,14 +1,23 @@
 """What a user sees when a script ends early."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from utils.errors import UserError, one_line
+from utils.errors import UserError, memory_for, one_line
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
     "error, status, told",
-    [(UserError("-n 0: too few; give 1"), 2, "error: -n 0: too few; give 1\n")]
-    + [(KeyboardInterrupt(), 130, "stopped\n")],
+    [
+        (UserError("-n 0: too few; give 1"), 2, "error: -n 0: too few; give 1\n"),
+        (OSError(28, "No space left", "a/b"), 2, "error: a/b: No space left\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+    ],
 )
 def test_one_line_and_a_status(error, status, told, capsys):
     @one_line
@@ -28,3 +37,36 @@ def test_defects_keep_their_traceback():
 
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+def test_memory_that_runs_out_is_told_with_the_cure():
+    with pytest.raises(UserError, match="out of memory .*; give less"), memory_for("give less"):
+        raise MemoryError
+
+
+def run(code, **options):
+    """Run the code in `one_line`, in a process of its own."""
+    code = f"from utils.errors import one_line\n@one_line\ndef main():\n    {code}\nmain()"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_reader_that_has_gone_is_no_news():
+    for code in ("print('x' * 10**6)", "print('x')"):  # found out at once, at the end
+        piped = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+        piped.wait()
+        done = run(code, stdout=piped.stdin)
+        piped.stdin.close()
+        assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_output_that_cannot_be_written_is_told():
+    with open("/dev/full", "w") as full:
+        done = run("print('x')", stdout=full)
+    assert done.returncode == 2 and "error: No space left on device\n" in done.stderr
+
+
+def test_what_is_not_installed_is_told():
+    done = run("import tqdm_of_another_planet", stdout=subprocess.DEVNULL)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "has no tqdm_of_another_planet" in done.stderr and "README" in done.stderr

@@ -16,8 +16,8 @@ import train
 from models.discriminators import Discriminators
 from utils import losses, supply
 from utils.batches import to_past_and_future
-from utils.device import memory_for, open_device
-from utils.errors import Diverged, UserError
+from utils.device import open_device
+from utils.errors import Diverged, UserError, memory_for
 from utils.evaluation import predict
 from utils.preview import Preview
 from utils.stack import F, L, chainer, gpu_adam
@@ -77,8 +77,7 @@ def prediction(device, arch="conv2d", loss="l2"):
 
 def adversarial(device, loss="l2=1,gdl=1,adversarial=0.05", lr=0.001, seed=0):
     gen = create("multiscale", seed, SMALLER, pyramid="4-8")
-    sizes = [[n // factor for n in SMALLER] for factor in gen.factors]
-    dis = Discriminators(sizes, HISTORY, HORIZON, 3, "small")
+    dis = Discriminators.of(gen, SMALLER, "small")
     for net in gen, dis:
         net.to_device(device)
     optimizers = [chainer.optimizers.Adam(lr).setup(net) for net in (gen, dis)]

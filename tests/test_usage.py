@@ -2,17 +2,19 @@
 
 import pytest
 
-from utils.usage import Parser, number, whole
+from utils.usage import Parser, number, place, whole
 
 
 def test_a_default_is_told_where_there_is_one():
     parser = Parser("text")
     parser.add_argument("--size", default=32, help="of a clip")
+    parser.add_argument("--sizes", nargs="+", default=[4, 8], help="of clips")
     parser.add_argument("--out", help="place")
     parser.add_argument("--gray", action="store_true", help="one channel")
     text = parser.format_help()
     assert "of a clip (default: 32)" in text
-    assert text.count("default") == 1
+    assert "clips (default: 4 8)" in text
+    assert text.count("default") == 2
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,7 @@ def test_a_default_is_told_where_there_is_one():
         (whole(0, 9), {"0": 0, "9": 9}, ["10"]),
         (number(0), {"0": 0, "1e3": 1000}, ["-1e-9", "nan", "inf", "x"]),
         (number(0, 1), {"1": 1}, ["1.1"]),
+        (place, {"a b": "a b"}, [""]),
     ],
 )
 def test_numbers_have_bounds(type, good, bad, capsys):

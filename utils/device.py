@@ -1,7 +1,5 @@
 """The device that a run computes on."""
 
-import contextlib
-
 from utils.errors import UserError, first_line
 from utils.stack import chainer
 
@@ -16,7 +14,9 @@ def open_device(gpu):
     cuda = chainer.backends.cuda
     if not cuda.available:
         reason = first_line(cuda._resolution_error)
-        raise UserError(f"-g {gpu}: CuPy is not usable ({reason}); see requirements-gpu.txt")
+        raise UserError(
+            f"-g {gpu}: CuPy is not usable ({reason}); leave -g out, or see requirements-gpu.txt"
+        )
     cupy = cuda.cupy
     try:
         count = cupy.cuda.runtime.getDeviceCount()
@@ -34,12 +34,3 @@ def open_device(gpu):
             "requirements-gpu.txt"
         ) from None
     return device
-
-
-@contextlib.contextmanager
-def memory_for(cure):
-    """In this context memory that runs out, the device's or the host's, is a UserError."""
-    try:
-        yield
-    except MemoryError as error:  # CuPy's is one, too
-        raise UserError(f"out of memory ({first_line(error)}); {cure}") from None

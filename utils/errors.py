@@ -1,7 +1,11 @@
 """Mistakes that are the user's to mend: one line on stderr, exit status 2."""
 
+import contextlib
 import functools
+import os
 import sys
+
+from utils.files import reason
 
 
 class UserError(Exception):
@@ -18,20 +22,44 @@ class Diverged(UserError):
 
 def one_line(main):
     """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status,
-    2 for most; Ctrl-C exits 130."""
+    2 for most; so does a file that the system refuses or a package that is not there.
+
+    Ctrl-C exits 130, silently 141 where nobody reads the output any more.
+    """
 
     @functools.wraps(main)
     def run(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
+            result = main(*args, **kwargs)
+            print(end="", flush=True)  # what cannot be written shall be told by what follows
+            return result
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.status)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             sys.exit(130)
+        except BrokenPipeError:  # as of `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is unwritten
+            sys.exit(141)
+        except OSError as error:
+            print(f"error: {reason(error)}", file=sys.stderr)
+            sys.exit(2)
+        except ModuleNotFoundError as error:
+            cure = "is this the Python of .venv? README.md tells how to install"
+            print(f"error: {sys.executable} has no {error.name}: {cure}", file=sys.stderr)
+            sys.exit(2)
 
     return run
+
+
+@contextlib.contextmanager
+def memory_for(cure):
+    """In this context memory that runs out, a GPU's or the host's, is a UserError."""
+    try:
+        yield
+    except MemoryError as error:  # CuPy's is one, too
+        raise UserError(f"out of memory ({first_line(error)}); {cure}") from None
 
 
 def first_line(error):

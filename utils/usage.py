@@ -16,8 +16,11 @@ class Parser(argparse.ArgumentParser):
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
-        silent = action.default is None or action.default is False
-        return action.help if silent else super()._get_help_string(action)
+        if action.default is None or action.default is False:
+            return action.help
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
+        return super()._get_help_string(action)
 
 
 def whole(least, most=math.inf):
@@ -42,6 +45,13 @@ def number(least, most=math.inf):
 
     real.__name__ = f"number {between(least, most)}"
     return real
+
+
+def place(text):
+    """An argument type: a path or a URL; an empty one would be the current directory."""
+    if not text:
+        raise ValueError
+    return text
 
 
 def between(least, most):
