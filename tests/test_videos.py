@@ -152,14 +152,14 @@ def test_animations_beside_stills(tmp_path):
             tmp_path / name, save_all=True, append_images=shots[1:], lossless=True, **options
         )
     videos = {v.name: v for v in find_videos(tmp_path)}
-    assert set(videos) == {".", "a.gif", "a.png", "a.webp", "a.tif", "a.apng"}
+    assert set(videos) == {tmp_path.name, "a.gif", "a.png", "a.webp", "a.tif", "a.apng"}
     for name, video in videos.items():
         assert len(video) == 4 and video.size == (12, 16)
         for shot, frame in zip(shots, video, strict=True):
             assert np.abs(frame.astype(int) - np.asarray(shot)).mean() < (
                 20 if "gif" in name else 1
             )
-        if name != ".":
+        if name != tmp_path.name:
             assert np.array_equal(video.read(2, 3)[0], list(video)[2])
 
 
@@ -274,11 +274,13 @@ def test_layouts_of_arrays(tmp_path):
 
 def test_unclear_axes_are_asked_for(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((5, 7, 12, 16), np.uint8))
+    np.save(tmp_path / "b.npy", np.zeros((12, 16), np.uint8))
     reasons = {}
     with pytest.raises(UserError):
         find_videos(tmp_path, reasons.__setitem__)
     assert reasons == {
-        tmp_path / "a.npy": "axes of (5, 7, 12, 16) are unclear; say --axes TNHW or the like"
+        tmp_path / "a.npy": "axes of (5, 7, 12, 16) are unclear; say --axes TNHW or the like",
+        tmp_path / "b.npy": "an array of (12, 16) is no video; 3 to 5 axes make one",
     }
     assert [len(v) for v in find_videos(tmp_path, axes="NTHW")] == [7] * 5
     assert [len(v) for v in find_videos(tmp_path, axes="TNHW")] == [5] * 7

@@ -14,6 +14,7 @@ from utils.frames import BadFrame, Video, describe_error
 ENDINGS = (".npy", ".npz")
 MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
 PIXELS = ("bool", "uint8", "uint16", "float16", "float32", "float64")
+RANKS = (3, 4, 5)  # numbers of axes
 COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
 MEMBER_BYTES = 2**28  # of an array in an .npz file, which is read as a whole
 CHUNK_CACHE_BYTES = 2**26  # neighbouring frames may lie in one chunk
@@ -51,6 +52,8 @@ def open_sequences(path, name, digest, look, axes=None):
     for member in members(path):
         array = open_array(path, member)
         order = axes if axes and len(axes) == array.ndim else guess_axes(array.shape)
+        if array.ndim not in RANKS:
+            raise BadFrame(path, f"an array of {array.shape} is no video; 3 to 5 axes make one")
         if order is None:
             raise BadFrame(path, f"axes of {array.shape} are unclear; say --axes TNHW or the like")
         dtype = getattr(array.dtype, "numpy_dtype", array.dtype)

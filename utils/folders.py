@@ -139,12 +139,14 @@ def spread(items, count):
 
 def open_folder(path, listing, root, name, look):
     """The still pictures of a folder as a list of one Video; BadFrame if none can be read."""
-    sizes = collections.Counter()
+    sizes, last = collections.Counter(), None
     for picture in spread(listing.pictures, HEADERS):
-        with contextlib.suppress(BadFrame):
+        try:
             sizes[probe(path / picture)[1]] += 1
+        except BadFrame as bad:
+            last = bad
     if not sizes:
-        raise BadFrame(path, "none of its pictures can be read")
+        raise BadFrame(path, f"no picture can be read: {last.path.name} {last.reason}")
     content = "\n".join(f"{n}\t{s}" for n, s in zip(listing.pictures, listing.sizes, strict=True))
     digest = hashlib.blake2b(content.encode(errors="surrogateescape"), digest_size=8).hexdigest()
     shape = sizes.most_common(1)[0][0]

@@ -12,6 +12,7 @@ from pathlib import Path
 from utils import lock
 from utils.errors import UserError
 from utils.files import PARTIAL, reason, write_whole
+from utils.names import name_apart
 
 OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
@@ -134,12 +135,12 @@ def snapshots(out, up_to=None):
 
 
 def find_runs(paths):
-    """The directories of runs among `paths`, and those right below one that is not a run."""
+    """{directory: its name} of the runs among `paths`, and of those below one that is none."""
     runs = []
     for path in map(Path, paths):
         below = sorted(p.parent for p in path.glob(f"*/{OPTIONS}"))
         runs += [path] if exists(path) or not below else below
-    return runs
+    return name_apart(runs)
 
 
 def training_cost(run):

@@ -12,6 +12,7 @@ from utils.errors import UserError
 from utils.folders import list_folder, list_stills, open_folder, part
 from utils.frames import BadFrame, Look, natural, warn
 from utils.images import FORMATS
+from utils.names import absolute, name_apart
 
 READERS = 8  # threads that list folders: they wait for the disk more than they work
 PEEK = 2**16  # bytes at both ends of a file that go into its digest
@@ -32,30 +33,35 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
     """
     for cached in (list_stills, films.scan, arrays.open_member, arrays.open_zarr):
         cached.cache_clear()  # what is there now counts
-    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    roots = name_apart([paths] if isinstance(paths, str | os.PathLike) else paths)
+    folders = {absolute(root): root for root in roots}
+    for folder, root in folders.items():
+        for outer in folders.keys() & set(folder.parents):
+            raise UserError(f"{root} is in {folders[outer]}, which has all of it: give one of them")
     videos = []
-    for root in map(Path, paths):
-        prefix = f"{root.resolve().name}/" if len(paths) > 1 else ""
+    for root, name in roots.items():
         if root.is_dir():
-            videos += search(root, prefix, skip, look, axes)
+            prefix = f"{name}/" if len(roots) > 1 else ""
+            videos += search(root, name, prefix, skip, look, axes)
         elif root.is_file():
+            prefix = name.removesuffix(root.name)
             videos += open_files(root.parent, [root.name], prefix, skip, look, axes)
         else:
             raise UserError(f"no folder {root}: {ADVICE}")
     if not videos:
-        raise UserError(f"no frames below {', '.join(map(str, paths))}: {ADVICE}")
+        raise UserError(f"no frames below {', '.join(map(str, roots))}: {ADVICE}")
     return videos
 
 
-def search(root, prefix, skip, look, axes):
-    """The videos at or below one folder."""
-    videos = []
+def search(root, name, prefix, skip, look, axes):
+    """The videos at or below one folder: the one called `name` that it is, others with `prefix`."""
+    names, videos = {root: name}, []
     found = list(walk(root, skip))
     folders = [parent for parent, is_array in found if not is_array]
     with ThreadPoolExecutor(READERS) as readers:
         listings = readers.map(list_folder, folders, itertools.repeat(root))
         for parent, is_array in found:
-            name = (prefix + parent.relative_to(root).as_posix()).removesuffix("/.")
+            name = names.get(parent, prefix + parent.relative_to(root).as_posix())
             if is_array:
                 ident = name, digest(parent), look, axes
                 videos += attempt(skip, arrays.open_sequences, parent, *ident)
@@ -65,7 +71,7 @@ def search(root, prefix, skip, look, axes):
                 skip(path, reason)
             if listing.pictures:
                 videos += attempt(skip, open_folder, parent, listing, root, name, look)
-            inside = "" if name == "." else f"{name}/"
+            inside = prefix if parent == root else f"{name}/"
             videos += open_files(parent, listing.others, inside, skip, look, axes)
     return videos
 
