@@ -5,49 +5,50 @@ import os
 import sys
 
 import constants
-from utils.errors import UserError, one_line
-from utils.usage import Parser, number, whole
+from utils.errors import UserError, memory_for, one_line
+from utils.signals import leaving_at_once
+from utils.usage import Parser, number, place, whole
 from utils.workers import cores, workers
+
+AXES = ("THW", "NTHW", "THWC", "NTHWC")
+DIRS = {  # by --split: videos, clips
+    "train": (constants.TRAIN_DIR, constants.TRAIN_CLIPS_DIR),
+    "test": (constants.TEST_DIR, constants.TEST_CLIPS_DIR),
+}
 
 
 def axes(text):
     """An argument type: letters that name the axes of an array."""
-    if sorted(text.upper()) not in [sorted(letters) for letters in ("THW", *AXES)]:
+    if sorted(text.upper()) not in map(sorted, AXES):
         raise ValueError
     return text.upper()
 
 
-AXES = ("NTHW", "THWC", "NTHWC")
-axes.__name__ = f"order of {', '.join(AXES)}"
-share = number(0, 1)
+axes.__name__ = f"order of {', '.join(AXES[1:])}"
 
 
 def parse(argv=None):
     parser = Parser(__doc__)
-    add = parser.add_argument
-    add("-n", "--clips", type=whole(1), default=constants.CLIPS, help="how many to make")
-    add("--split", choices=["train", "test"], default="train", help="sets --images and --out")
-    add(
-        "--images",
-        nargs="+",
-        metavar="PATH",
-        help=f"videos, or folders of them ({constants.TRAIN_DIR} or {constants.TEST_DIR})",
-    )
-    add("-o", "--out", help=f"({constants.TRAIN_CLIPS_DIR} or {constants.TEST_CLIPS_DIR})")
-    add("--history", type=whole(1), default=constants.HISTORY, help="past frames of a clip")
-    add("--horizon", type=whole(1), default=constants.HORIZON, help="future frames of a clip")
-    pixels = {"type": whole(1), "nargs": "+", "metavar": "PIXELS"}
+    add, count, share = parser.add_argument, whole(1), number(0, 1)
+    pixels = {"type": whole(1, 2**14), "nargs": "+", "metavar": "PIXELS"}
+    images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
+    add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to make")
+    add("--split", choices=list(DIRS), default="train", help="what the clips are for")
+    several = {"type": place, "nargs": "+", "metavar": "PATH"}
+    add("--images", **several, help=f"videos or folders of them, else {images}")
+    add("-o", "--out", type=place, metavar="PATH", help=f"where the clips go, else {clips}")
+    add("--history", type=count, default=constants.HISTORY, help="past frames of a clip")
+    add("--horizon", type=count, default=constants.HORIZON, help="future frames of a clip")
     size = "height and width of a clip, or one number for both; that of the frames: whole frames"
     add("--size", **pixels, default=[constants.PATCH], help=size)
     resize = "scale frames to this height and width, or the shorter side to one number"
     add("--resize", **pixels, help=resize)
     add("--gray", action="store_true", help="make clips of one channel")
-    add("--step", type=whole(1), default=1, metavar="K", help="take every K-th frame")
-    add(
-        "--axes", type=axes, metavar="TNHW", help="of arrays of 4 or 5 axes, where they are unclear"
-    )
-    movement = "sum of squared differences between successive frames in [-1, 1] to exceed"
-    add("--min-movement", type=number(0), default=constants.MIN_MOVEMENT, help=movement)
+    add("--step", type=count, default=1, metavar="K", help="take every K-th frame")
+    unclear = "of arrays of 4 or 5 axes, where they are unclear"
+    add("--axes", type=axes, metavar="TNHW", help=unclear)
+    moves = "sum of squared differences between successive frames in [-1, 1] to exceed"
+    add("--min-movement", type=number(0), default=constants.MIN_MOVEMENT, help=moves)
     add("--exempt", type=share, default=constants.EXEMPT, help="share that need not move")
     cut = "change of the mean pixel, from 0 to 1, that is a cut, not a motion; 1 keeps all"
     add("--scene-cut", type=share, default=constants.SCENE_CUT, help=cut)
@@ -56,8 +57,9 @@ def parse(argv=None):
     add("--still", type=share, default=constants.STILL, help=still)
     add("--drop-still", action="store_true", help="leave out the folders that are still")
     add("--strict", action="store_true", help="stop at the first file that cannot be used")
-    add("--seed", type=whole(0), default=constants.SEED, help="same seed, same clips")
-    add("--workers", type=whole(1), default=cores(), help="processes")
+    seed = whole(0, 2**32 - 1)
+    add("--seed", type=seed, default=constants.SEED, help="same seed, same clips")
+    add("--workers", type=count, default=cores(), help="processes")
     add("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work instead")
     existing = parser.add_mutually_exclusive_group()
     for choice, does in (("append", "add to"), ("overwrite", "replace")):
@@ -68,9 +70,8 @@ def parse(argv=None):
     for name, sizes in (("size", args.size), ("resize", args.resize or [])):
         if len(sizes) > 2:
             parser.error(f"argument --{name}: {len(sizes)} numbers; give one, or height and width")
-    train = args.split == "train"
-    args.images = args.images or [constants.TRAIN_DIR if train else constants.TEST_DIR]
-    args.out = args.out or (constants.TRAIN_CLIPS_DIR if train else constants.TEST_CLIPS_DIR)
+    images, clips = DIRS[args.split]
+    args.images, args.out = args.images or [images], args.out or clips
     if args.scheduler:  # its workers are elsewhere
         args.images = [os.path.abspath(path) for path in args.images]
         args.out = args.out if "://" in args.out else os.path.abspath(args.out)
@@ -106,29 +107,21 @@ def drop_still(blocks, recipe, args, tally):
 
 
 def run(args):
-    from tqdm import tqdm
+    with leaving_at_once():
+        from tqdm import tqdm
 
-    from utils.clips import Recipe, describe, find_blocks, make_clips
-    from utils.frames import Look
-    from utils.journal import open_store
-    from utils.lock import claim
-    from utils.store import ClipStore
-    from utils.tally import Tally
-    from utils.videos import find_videos
+        from utils.clips import Recipe, describe, find_blocks, make_clips
+        from utils.frames import Look
+        from utils.journal import open_store
+        from utils.lock import claim
+        from utils.tally import Tally
+        from utils.videos import find_videos
 
     tally = Tally(args.strict)
+    movement = args.min_movement, args.exempt
+    frames = args.gray, args.scene_cut, args.drop_copies
+    recipe = Recipe(args.history, args.horizon, args.size, *movement, args.seed, *frames)
     look = Look(args.step, args.gray, args.resize)
-    recipe = Recipe(
-        args.history,
-        args.horizon,
-        args.size,
-        args.min_movement,
-        args.exempt,
-        args.seed,
-        args.gray,
-        args.scene_cut,
-        args.drop_copies,
-    )
     videos = find_videos(args.images, tally.skip, look, args.axes)
     blocks = find_blocks(videos, recipe, tally.skip)
     if args.drop_still:
@@ -150,13 +143,18 @@ def run(args):
                 bar.update(outcome.clips)
 
             make_clips(blocks, store, record, recipe, spread, report)
+    tell(args, recipe, len({block.video for block in blocks}), tally)
 
-    counts = tally.counts
+
+def tell(args, recipe, videos, tally):
+    """Print what was made, from what, how large it is."""
+    from utils.store import ClipStore
+
+    counts, store = tally.counts, ClipStore.open(args.out)
     height, width = args.size
-    store = ClipStore.open(args.out)
     print(f"{args.clips} clips of {recipe.frames} frames, {height}x{width} pixels")
     print(
-        f"from {len(videos)} videos, {counts['decoded']} frames decoded; "
+        f"from {videos} videos, {counts['decoded']} frames decoded; "
         f"{counts['exempt']} exempt from moving"
     )
     for line in tally.left_out(args.still):
@@ -170,7 +168,8 @@ def run(args):
 def main(argv=None):
     args = parse(argv)
     try:
-        run(args)
+        with memory_for("lower --size, --resize or --workers"):
+            run(args)
     except KeyboardInterrupt:
         print(f"stopped: the same command with --resume goes on, at {args.out}", file=sys.stderr)
         sys.exit(130)

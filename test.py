@@ -4,56 +4,46 @@ from pathlib import Path
 
 import constants
 from utils import rundir
-from utils.errors import UserError, one_line
-from utils.files import reason
-from utils.usage import Parser, whole
+from utils.errors import UserError, memory_for, one_line
+from utils.signals import leaving_at_once
+from utils.usage import Parser, place, whole
 
 
 def parse(argv):
     parser = Parser(__doc__)
-    add = parser.add_argument
-    runs = {"nargs": "+", "default": [constants.RESULT_DIR], "metavar": "DIR"}
-    add("--load", **runs, help="directories of training runs, or of several such")
-    add("--images", default=constants.TEST_DIR, help="videos to predict")
-    add(
-        "-f", "--frames", type=whole(1), default=constants.FRAMES, help="how many frames to predict"
-    )
-    add(
-        "-w",
-        "--windows",
-        type=whole(1),
-        default=constants.WINDOWS,
-        help="places to start in a video",
-    )
-    add("-g", "--gpu", type=int, default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
+    add, count = parser.add_argument, whole(1)
+    several = {"type": place, "nargs": "+"}
+    runs = "directories of training runs, or of several such"
+    add("--load", **several, default=[constants.RESULT_DIR], metavar="DIR", help=runs)
+    videos = "videos to predict, or folders of them"
+    add("--images", **several, default=[constants.TEST_DIR], metavar="PATH", help=videos)
+    add("-f", "--frames", type=count, default=constants.FRAMES, help="how many to predict")
+    starts = "places to start in a video"
+    add("-w", "--windows", type=count, default=constants.WINDOWS, help=starts)
+    add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     usual = "what convolutions multiply: tf32 on a GPU, float32 on a CPU unless told"
     add("--dtype", choices=constants.DTYPES, help=usual)
     add("--by", default="psnr", metavar="METRIC", help="what a leaderboard is sorted by")
     add("--area", choices=("whole", "moving"), default="moving", help="where it is measured")
-    add(
-        "-o",
-        "--out",
-        metavar="DIR",
-        help="where it goes, else test/ in the run, leaderboard/ for several",
-    )
+    where = "where it goes, else test/ in the run, leaderboard/ for several"
+    add("-o", "--out", type=place, metavar="DIR", help=where)
     add("--best", action="store_true", help="test what did best on the test clips, not the last")
     add("--export", metavar="FILE", help="instead, write the network to this .safetensors file")
     return parser.parse_args(argv)
 
 
 @one_line
+@leaving_at_once()
 def main(argv=None):
     options = parse(argv)
     runs = rundir.find_runs(options.load)
     records = [rundir.read_options(run) for run in runs]
     if options.export:
-        return export(runs, records, options)
-
-    from tqdm import tqdm
+        return export(list(runs), records, options)
 
     from utils import leaderboard
     from utils.conventions import CONVENTIONS
-    from utils.device import memory_for, open_device
+    from utils.device import open_device
     from utils.frames import Look
     from utils.metrics import METRICS
     from utils.stack import chainer
@@ -71,16 +61,14 @@ def main(argv=None):
     # All runs predict the same frames, whatever past each needs.
     history = max(record["model"]["history"] for record in records)
     single = len(runs) == 1
-    default = runs[0] / "test" if single else Path(constants.LEADERBOARD_DIR)
-    out = Path(options.out or default)
+    out = Path(options.out or (next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR))
 
-    entries = []
+    entries, enough = [], memory_for("give smaller frames or leave -g out")
     fastest = chainer.using_config("autotune", True)  # of cuDNN's engines, by trial
-    with using_dtype(options.dtype, device), fastest:
-        for run, record in zip(tqdm(runs, unit="run", disable=None), records, strict=True):
-            place = out if single else out / run.name
-            with memory_for("give smaller frames or leave -g out"):
-                entries.append(examine_run(run, record, device, videos, history, options, place))
+    with using_dtype(options.dtype, device), fastest, enough:
+        for (run, name), record in zip(runs.items(), records, strict=True):
+            into = out if single else out / name
+            entries.append(examine_run(run, name, record, device, videos, history, options, into))
     if single:
         return
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
@@ -93,40 +81,53 @@ def main(argv=None):
     print(f"more in {out}")
 
 
-def examine_run(run, record, device, videos, history, options, out):
+def examine_run(run, name, record, device, videos, history, options, out):
     """Test one run, leave its numbers with its pictures in `out` -> its leaderboard.Entry."""
+    import numpy as np
+    from tqdm import tqdm
+
     from utils import cost, gallery, report
     from utils.evaluation import examine
     from utils.leaderboard import Entry
 
     model = load_model(run, record, options.best)
     model.to_device(device)
-    judged, examples, seconds = examine(
-        model, device, videos, history, options.frames, options.windows
-    )
+    out.mkdir(parents=True, exist_ok=True)
+    judged, seconds, shown, tested = {}, [], [], 0
+    length = history, options.frames, options.windows
+    for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
+        found, example, took = examine(model, device, video, *length)
+        judged |= found
+        seconds += took
+        if example:
+            tested += 1
+            gallery.animate(out / f"{video.name.replace('/', '_')}.gif", *example[1:])
+            shown = [*shown, example][: gallery.VIDEOS]
+    if not judged:
+        raise UserError(
+            f"no test video has the {history + options.frames} frames that --frames "
+            f"{options.frames} needs; ask for fewer or give longer videos"
+        )
     means = report.average(list(judged.values()))
     conditions = {
         "run": record,
         "images": options.images,
-        "videos": len(examples),
+        "videos": tested,
         "windows": len(judged),
         "frames": options.frames,
         "versions": rundir.versions(),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    for video, *example in examples:
-        gallery.animate(out / f"{video.replace('/', '_')}.gif", *example)
-    gallery.contact_sheet(out / "contact_sheet.png", examples)
+    gallery.contact_sheet(out / "contact_sheet.png", shown)
     report.save_csv(out / "metrics.csv", judged)
     report.save_json(out / "metrics.json", conditions, means)
-    print(f"{run}: means over {len(judged)} windows of {len(examples)} videos; more in {out}")
+    print(f"{run}: means over {len(judged)} windows of {tested} videos; more in {out}")
     print(report.table(means))
     return Entry(
-        run.name,
+        name,
         means,
         parameters=cost.parameters(model),
         flops=cost.flops(model, videos[0].size) // model.horizon,
-        seconds=seconds,
+        seconds=float(np.median(seconds)),
         **rundir.training_cost(run),
     )
 
@@ -138,7 +139,7 @@ def load_model(run, record, best):
 
     try:
         model = models.create(**record["model"])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{run}: of another version of this program ({error})") from None
     load_weights(run / (rundir.BEST if best else rundir.MODEL), model)
     return model
@@ -150,10 +151,7 @@ def export(runs, records, options):
 
     if len(runs) > 1 or not options.export.endswith(SAFETENSORS):
         raise UserError(f"--export {options.export}: give a name in {SAFETENSORS}, a single --load")
-    try:
-        save_weights(options.export, load_model(runs[0], records[0], options.best))
-    except OSError as error:
-        raise UserError(f"--export {reason(error)}: cannot be written") from None
+    save_weights(options.export, load_model(runs[0], records[0], options.best))
     print(f"{options.export}: the network of {runs[0]}")
 
 

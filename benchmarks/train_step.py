@@ -60,8 +60,7 @@ def updater(width, adversarial, batches, converter, device):
     gen_optimizer = chainer.optimizers.Adam(RATE_GEN).setup(gen)
     if not adversarial:
         return PredictionUpdater(batches, gen_optimizer, *shared)
-    sizes = [[n // factor for n in size] for factor in gen.factors]
-    dis = Discriminators(sizes, *shape, width)
+    dis = Discriminators.of(gen, size, width)
     dis.to_device(device)
     optimizers = gen_optimizer, chainer.optimizers.Adam(RATE_DIS).setup(dis)
     return AdversarialUpdater(batches, *optimizers, WEIGHT_ADV, *shared)

@@ -63,6 +63,8 @@ def create(arch, history, horizon, channels, size, **options):
     for name in given:
         if name not in defaults:
             raise ValueError(f"--{name} {given[name]}: {arch} has no such option; leave it out")
+        if type(given[name]) is int and given[name] < 1:
+            raise ValueError(f"--model-options {name}={given[name]}: must not be below 1")
     if given.get("width", WIDTHS[0]) not in WIDTHS:
         raise ValueError(f"--width {given['width']}: choose from {', '.join(WIDTHS)}")
     model = build(history, horizon, channels, size, **given)

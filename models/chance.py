@@ -27,8 +27,8 @@ class GaussianNoise(Chance):
 
     def __init__(self, scale):
         super().__init__()
-        if scale < 0:
-            raise ValueError(f"--model-option noise={scale}: must not be below 0")
+        if not 0 <= scale < np.inf:
+            raise ValueError(f"--model-options noise={scale}: must not be below 0")
         self.scale = scale
 
     def forward(self, frames):
@@ -49,7 +49,7 @@ class Teacher(Chance):
     def __init__(self, first, decay=0.0):
         super().__init__()
         if not 0 <= first <= 1:
-            raise ValueError(f"--model-option teacher_forcing={first}: must be from 0 to 1")
+            raise ValueError(f"--model-options teacher_forcing={first}: must be from 0 to 1")
         self.first, self.decay = first, decay
 
     def forward(self, future):

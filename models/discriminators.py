@@ -50,6 +50,12 @@ class Discriminators(chainer.ChainList):
             fits = max((s for s in layouts if s <= min(height, breadth)), default=min(layouts))
             self.append(Discriminator((height, breadth), inputs, layouts[fits]))
 
+    @classmethod
+    def of(cls, gen, size, width=None, conditional=True):
+        """Those for what the generator predicts of clips of (height, width) `size`."""
+        sizes = [[length // factor for length in size] for factor in gen.factors]
+        return cls(sizes, gen.history, gen.horizon, gen.channels, width or "paper", conditional)
+
     def forward(self, pasts, futures):
         """Judge each scale: lists of (B, history, C, h, w) and (B, horizon, C, h, w), coarse to
         fine, in [-1, 1] -> list of (B, 1), the logits of "this future is real"."""

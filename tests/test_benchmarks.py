@@ -46,7 +46,7 @@ def networks():
     """(generator, discriminators), ours, then PyTorch's with the same weights."""
     np.random.seed(0)
     gen = models.create("multiscale", *SHAPE, (SIZE, SIZE), width="small")
-    dis = Discriminators([[SIZE // f] * 2 for f in gen.factors], *SHAPE, "small")
+    dis = Discriminators.of(gen, (SIZE, SIZE), "small")
     same = pytorch.Generator("small", *SHAPE), pytorch.discriminators("small", *SHAPE, SIZE)
     for net, copy in zip((gen, dis), same, strict=True):
         for param, copied in zip(net.params(), copy.parameters(), strict=True):

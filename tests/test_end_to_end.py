@@ -129,11 +129,13 @@ def test_any_architecture_trains_with_the_same_command_and_all_are_compared(work
         succeed("train.py", *training(work, f"board/{number}", ()), *options, "-n", 2)
     assert "conv2d has no such option" in fail("train.py", *training(work, "board/x"), *third)
     out = succeed(
-        *("test.py", "--load", work / "board", work / "result", "--images", work / "images/test"),
+        *("test.py", "--load", work / "board", work / "result", work / "board/0"),
+        *("--images", work / "images/test"),
         *("-f", 3, "-w", 1, "--by", "ssim", "-o", work / "compared"),
     )
     table = out[out.index("| run") :].splitlines()
     assert {line.split("|")[1].strip() for line in table[2:6]} == {"0", "1", "result", "copy last"}
+    assert out.count("means over") == 3  # those that were trained, each once
     assert (work / "compared" / "leaderboard.png").exists()
     assert (work / "compared" / "result" / "contact_sheet.png").exists()
     assert "choose from psnr" in fail("test.py", "--load", work / "board", "--by", "beauty")
@@ -210,7 +212,14 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("train.py", "--minutes", "-1"), "--minutes: invalid"),
         (("train.py", "--loss", "l3=1"), "no loss is called 'l3'"),
         (("train.py", "--loss", "l1=1", "--adversarial"), "needs a weight"),
+        (("train.py", "--loss", "adversarial=1", "--no-adversarial"), "nothing to learn from"),
+        (("train.py", "--loss", "l2=0"), "nothing to learn from"),
         (("train.py", "--model-options", "depth=3"), "has no 'depth'"),
+        (("train.py", "--arch", "convlstm-s", "--model-options", "patch=0"), "patch=0: must not"),
+        (("train.py", "--arch", "ensemble", "--width", "small"), "no such option"),
+        (("train.py", "-o", ""), "--out: invalid place"),
+        (("train.py", "-g", "-2"), "--gpu: invalid"),
+        (("train.py", "--test-data", "result"), "result is not a store"),
         (("train.py", "--lr-gen", "nan"), "--lr-gen: invalid"),
         (("train.py", "-l", "nothing.model"), "nothing.model"),
         (("train.py", "-l", __file__), "no checksum"),
@@ -223,6 +232,7 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("test.py", "--load", "result", "--images", "nowhere"), "nowhere"),
         (("test.py", "--load", "result", "--export", "a.npz"), ".safetensors"),
         (("test.py", "--load", "result", "--export", "no/a.safetensors"), "no/a.safetensors"),
+        (("test.py", "--load", "result", "-o", __file__), f"{__file__}: File exists"),
         (("test.py", "--load", "result", "-f", "0"), "--frames: invalid"),
         (("test.py", "--load", "result", "--dtype", "float16"), "float16 is for a GPU"),
         (("test.py", "--load", "result", "-f", "40"), "has the 44 frames"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils import metrics, report
+from utils import metrics, pictures, report
 from utils.evaluation import judge, windows
 from utils.gallery import animate, contact_sheet
 from utils.pixels import normalise
@@ -111,3 +111,13 @@ def test_pictures_show_past_truth_prediction_and_error(clip, channels, tmp_path)
     contact_sheet(tmp_path / "sheet.png", [("a", clip, predicted), ("b", clip, predicted)])
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (9 * 120 + 8 * 4, 6 * (120 + 14) + 5 * 4)
+
+
+def test_videos_of_different_sizes_share_a_sheet(clip, tmp_path):
+    wide = np.repeat(clip, 4, axis=-1)
+    shown = [(name, c, normalise(c[4:])) for name, c in (("a", clip), ("b", wide))]
+    contact_sheet(tmp_path / "sheet.png", shown)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet)
+    assert pixels.shape[1] == 9 * 480 + 8 * 4  # of the wide one
+    assert (pixels[:400, 9 * 120 + 8 * 4 :] == pictures.BACKGROUND).all()

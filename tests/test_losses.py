@@ -129,7 +129,9 @@ def test_losses_are_taken_by_name_and_weight(frames):
     assert losses.by_name("mse=1", 1)[1] == 0
 
 
-@pytest.mark.parametrize("text", ["", "l3=1", "l1", "l1=", "l1=-1", "l1=nan", "l1=1,,gdl=1"])
+@pytest.mark.parametrize(
+    "text", ["", "l3=1", "l1", "l1=", "l1=-1", "l1=nan", "l1=1,,gdl=1", "l1=1,l1=2"]
+)
 def test_a_loss_that_is_not_known_is_told_in_one_line(text):
     with pytest.raises(UserError, match="--loss") as caught:
         losses.by_name(text, 1)

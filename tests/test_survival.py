@@ -274,7 +274,7 @@ def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):
         train_here(work, work / "hopeless", "--rollbacks", 2)
     assert caught.value.code == 3
     told = capsys.readouterr().err
-    assert told.count("going back") == 2 and "last good snapshot: none yet" in told
+    assert told.count("half the learning rates") == 2 and "last good snapshot: none yet" in told
 
 
 def test_gradients_are_clipped(work, monkeypatch):

@@ -6,7 +6,6 @@ import numpy as np
 
 from utils import metrics
 from utils.conventions import CONVENTIONS
-from utils.errors import UserError
 from utils.frames import BadFrame, warn
 from utils.metrics import METRICS
 from utils.pixels import normalise
@@ -36,30 +35,21 @@ def windows(video, length, count):
         yield int(start), np.stack(clip).transpose(0, 3, 1, 2)
 
 
-def examine(model, device, videos, history, frames, count):
-    """Predict the `frames` frames after `history` ones at `count` places of each video.
+def examine(model, device, video, history, frames, count):
+    """Predict the `frames` frames after `history` ones at `count` places of a video.
 
-    Returns {(video name, first frame): what `judge` found}, a (name, clip, predicted) of each
-    video's liveliest place, the median seconds that a predicted frame took.
+    Returns {(video name, first frame): what `judge` found}, the (name, clip, predicted) of its
+    liveliest place, None where it has no place, the seconds that a predicted frame took at each.
     """
-    judged, examples, seconds = {}, [], []
-    for video in videos:
-        liveliest = -1.0
-        for start, clip in windows(video, history + frames, count):
-            began = time.perf_counter()
-            predicted = predict(model, device, clip, frames)
-            seconds.append((time.perf_counter() - began) / frames)
-            judged[video.name, start] = found = judge(predicted, clip)
-            if (share := found["model", "moving"]["moving"].mean()) > liveliest:
-                liveliest, example = share, (video.name, clip, predicted)
-        if liveliest >= 0:
-            examples.append(example)
-    if not judged:
-        raise UserError(
-            f"no test video has the {history + frames} frames that --frames {frames} needs; "
-            "ask for fewer or give longer videos"
-        )
-    return judged, examples, float(np.median(seconds))
+    judged, example, seconds, liveliest = {}, None, [], -1.0
+    for start, clip in windows(video, history + frames, count):
+        began = time.perf_counter()
+        predicted = predict(model, device, clip, frames)
+        seconds.append((time.perf_counter() - began) / frames)
+        judged[video.name, start] = found = judge(predicted, clip)
+        if (share := found["model", "moving"]["moving"].mean()) > liveliest:
+            liveliest, example = share, (video.name, clip, predicted)
+    return judged, example, seconds
 
 
 def predict(model, device, clip, frames):

@@ -99,9 +99,10 @@ def by_name(text, alpha):
     """What a command line asks for, such as "l2=1,gdl=1,adversarial=0.05".
 
     Returns {name: (weight, loss)}, gdl with the exponent alpha, and the weight of "adversarial", 0
-    where it is not named.  UserError for a name that is not known or a weight that is no number.
+    where it is not named.  UserError for a name that is not known or there twice, for a weight
+    that is no number.
     """
-    terms, adversarial = {}, 0.0
+    weights = {}
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
         try:
@@ -110,16 +111,15 @@ def by_name(text, alpha):
             weight = -1.0
         if not 0 <= weight < float("inf"):
             raise UserError(f"--loss {text}: {part!r} is not NAME=WEIGHT, a number from 0 up")
-        if name == "adversarial":
-            adversarial = weight
-        elif name in LOSSES:
-            terms[name] = weight, LOSSES[name]
-        else:
+        if name not in LOSSES and name != "adversarial":
             known = ", ".join([*LOSSES, "adversarial"])
             raise UserError(f"--loss {text}: no loss is called {name!r}; choose from {known}")
-    if "gdl" in terms:
-        terms["gdl"] = terms["gdl"][0], functools.partial(gdl, alpha=alpha)
-    return terms, adversarial
+        if name in weights:
+            raise UserError(f"--loss {text}: {name} is there twice; give each loss one weight")
+        weights[name] = weight
+    adversarial = weights.pop("adversarial", 0.0)
+    losses = {**LOSSES, "gdl": functools.partial(gdl, alpha=alpha)}
+    return {name: (weight, losses[name]) for name, weight in weights.items()}, adversarial
 
 
 def power(x, exponent):

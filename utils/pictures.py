@@ -29,8 +29,12 @@ def row(panels):
 
 
 def column(rows):
-    """Put rows of one width below each other."""
-    return join(rows, axis=0)
+    """Put rows below each other, the narrower ones filled up on the right."""
+    width = max(row.shape[1] for row in rows)
+    filled = [np.full((len(row), width, 3), BACKGROUND, np.uint8) for row in rows]
+    for wide, row in zip(filled, rows, strict=True):
+        wide[:, : row.shape[1]] = row
+    return join(filled, axis=0)
 
 
 def join(tiles, axis):
