@@ -17,7 +17,7 @@ from utils.collection import add_frames, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, read_image
-from utils.usage import Parser
+from utils.usage import Parser, whole
 from utils.videos import find_videos
 
 PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
@@ -49,11 +49,9 @@ def find_animations(root):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of the folders")
-    parser.add_argument("--test", type=int, default=10, help="every how manieth is for test (10)")
+    parser.add_argument("--test", type=whole(1), default=10, help="every so manieth is for test")
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
-    if options.test < 1:
-        raise UserError(f"--test {options.test}: must not be below 1")
     clips = {name: map(read_image, paths) for name, paths in find_clips(options.images).items()}
     clips |= find_animations(options.images)
     if not clips:

@@ -51,7 +51,7 @@ def stretch(pictures):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="(train)")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="what for")
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
     count = 0

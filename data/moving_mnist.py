@@ -18,7 +18,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, add_file, make_room
 from utils.errors import UserError, one_line
-from utils.usage import Parser
+from utils.usage import Parser, whole
 
 SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
 DIGITS = 2
@@ -79,11 +79,11 @@ def make_sequence(digits, frames, rng):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--digits", type=Path, help="MNIST's images, idx or idx.gz")
-    parser.add_argument("--train", type=int, default=10_000, help="sequences to train on")
-    parser.add_argument("--test", type=int, default=1_000, help="sequences to test on")
-    parser.add_argument("--frames", type=int, default=20, help="of a sequence")
+    parser.add_argument("--train", type=whole(0), default=10_000, help="sequences to train on")
+    parser.add_argument("--test", type=whole(0), default=1_000, help="sequences to test on")
+    parser.add_argument("--frames", type=whole(1), default=20, help="of a sequence")
     parser.add_argument("--published", type=Path, help="mnist_test_seq.npy, to test on as well")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
+    parser.add_argument("--seed", type=whole(0), default=0, help="same seed, same bytes")
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
     digits = read_digits(options.digits) if options.digits else draw_digits()
@@ -93,11 +93,13 @@ def main():
         path = options.out / split / "moving_mnist.npy"
         make_room(path)
         shape = count, options.frames, SIDE, SIDE, 1
-        films = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        unfinished = path.with_name(f".unfinished-{path.name}")
+        films = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
         rng = np.random.default_rng((options.seed, number))
         for film in tqdm(films, split, disable=None):
             film[..., 0] = make_sequence(digits, options.frames, rng)
         films.flush()
+        unfinished.rename(path)
         print(f"{path}: {count} sequences of {options.frames} frames")
     if options.published:
         add_file(options.published, options.out / "test" / "mnist_test_seq.npy")

@@ -17,7 +17,7 @@ from utils.collection import SPLITS, add_frames, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, open_image
-from utils.usage import Parser
+from utils.usage import Parser, whole
 
 OUTSIDE = 255
 
@@ -47,12 +47,11 @@ def usable(paths, pool):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of one sequence")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="(train)")
-    parser.add_argument("--pool", type=int, default=1, help="pixels that become one, by their most")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="what for")
+    pool = "pixels that become one, by their most"
+    parser.add_argument("--pool", type=whole(1), default=1, help=pool)
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
-    if options.pool < 1:
-        raise UserError(f"--pool {options.pool}: must not be below 1")
     paths = [path for path in options.images.iterdir() if path.suffix.lower() in FORMATS]
     paths.sort(key=lambda path: natural(path.name))
     if not paths:

@@ -34,7 +34,9 @@ def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the classes")
     parser.add_argument("--lists", type=folder_of, required=True, help="folder of the split lists")
-    parser.add_argument("--split", type=int, choices=(1, 2, 3), default=1, help="(1)")
+    parser.add_argument(
+        "--split", type=int, choices=(1, 2, 3), default=1, help="which official one"
+    )
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
     missing = []

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from data import cats, kitti, kth, microscopy, moving_mnist, radar, ucf101
+from utils.errors import UserError
 from utils.videos import find_videos
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,12 +55,25 @@ def test_moving_mnist(run):
     films = np.load("data/images/train/moving_mnist.npy")[..., 0]
     assert (np.abs(np.diff(films.astype(int), axis=1)).sum(axis=(2, 3)) > 0).all()
     assert run(moving_mnist, "--train", 8, "--test", 2)[0] == 2  # is there already
+    assert run(moving_mnist, "--train", -8, "--out", "other")[0] == 2
+    assert run(moving_mnist, "--frames", 0, "--out", "other")[0] == 2
     for out, seed in (("same", 0), ("other", 1)):
         run(
             moving_mnist, *("--train", 8, "--test", 0, "--frames", 30, "--seed", seed, "--out", out)
         )
     same, other = (np.load(f"{out}/train/moving_mnist.npy") for out in ("same", "other"))
     assert np.array_equal(same[..., 0], films) and not np.array_equal(other[..., 0], films)
+
+
+def test_moving_mnist_that_was_stopped_is_no_data(run, monkeypatch):
+    monkeypatch.setattr(moving_mnist, "make_sequence", stop)
+    assert run(moving_mnist, "--train", 8, "--test", 0)[0] == 130
+    with pytest.raises(UserError, match="no frames below"):
+        find_videos("data/images")
+
+
+def stop(*_):
+    raise KeyboardInterrupt
 
 
 def test_digits_bounce_as_published():
