@@ -145,3 +145,17 @@ def test_a_file_in_the_way_is_named(tmp_path):
 def test_options_that_cannot_be_written_are_told_in_one_line(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         rundir.write_options(tmp_path / "nowhere", {"options": {}, "model": MODEL, "data": DATA})
+
+
+@pytest.mark.parametrize(
+    "log, cost",
+    [
+        ('[{"iteration": 3, "elapsed_time": 1.5}]', {"iterations": 3, "training": 1.5}),
+        ('[{"iteration": "x", "elapsed_time": null}]', {}),
+        ("[]", {}),
+        ("[" * 100_000, {}),
+    ],
+)
+def test_a_log_that_tells_no_cost_is_done_without(tmp_path, log, cost):
+    (tmp_path / "log").write_text(log)
+    assert rundir.training_cost(tmp_path) == cost

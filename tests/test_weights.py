@@ -37,6 +37,14 @@ def test_weights_of_another_width_name_what_differs(saved):
     assert message.endswith("2 more")
 
 
+@pytest.mark.parametrize("ending", [".model", ".safetensors"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, ending):
+    broken, path = network(), tmp_path / f"a{ending}"
+    broken.refiners[1][0].W.array[0, 0, 0, 0] = np.nan
+    save_weights(path, broken)
+    assert "refiners/1/0/W is not finite" in refused(path, network())
+
+
 def test_weights_of_another_architecture_name_what_is_missing(saved):
     message = refused(saved, chainer.Sequential(chainer.links.Linear(2, 3)))
     assert "0/W is missing" in message and "unknown here" in message

@@ -66,6 +66,8 @@ class ClipOrder(chainer.dataset.Iterator):
 
     def serialize(self, serializer):
         self.position = int(serializer("position", self.position))
+        if self.position < 0:
+            raise ValueError(f"clip {self.position}")
         self.previous_epoch_detail = float(
             serializer("previous_epoch_detail", self.previous_epoch_detail)
         )

@@ -4,6 +4,8 @@ import imageio.v3 as iio
 import numpy as np
 from PIL import Image, ImageDraw
 
+from utils.files import write_whole
+
 MARGIN = 4  # pixels between panels
 CAPTION = 14  # height of the line above a panel, pixels
 SMALLEST = 96  # frames below this height are enlarged, or nobody could see them
@@ -52,14 +54,12 @@ def error(predicted, true):
 
 def save_animation(path, pictures):
     """Write pictures, uint8 (H, W, 3) of one size, as a GIF that plays for ever."""
-    iio.imwrite(path, np.stack(pictures), extension=".gif", duration=1000 * SECONDS, loop=0)
+    timing = {"duration": 1000 * SECONDS, "loop": 0}
+    content = iio.imwrite("<bytes>", np.stack(pictures), extension=".gif", **timing)
+    write_whole(path, lambda file: file.write(content))
 
 
 def save_picture(path, picture):
     """Write one picture, uint8 (H, W, 3), as a PNG."""
-    iio.imwrite(path, picture, extension=".png")
-
-
-def load_picture(path):
-    """Read back a picture of `save_picture`."""
-    return iio.imread(path)
+    content = iio.imwrite("<bytes>", picture, extension=".png")
+    write_whole(path, lambda file: file.write(content))

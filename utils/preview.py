@@ -1,10 +1,13 @@
 """A GIF of the same few predictions through the whole training, one picture a look."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 
 from utils import pictures
+from utils.frames import BadFrame
+from utils.images import read_image
 from utils.pixels import denormalise
 from utils.rollout import rollout
 from utils.stack import chainer
@@ -40,5 +43,9 @@ class Preview(chainer.training.Extension):
         # Those of later iterations are of a run that was killed, to be resumed from an earlier one.
         paths = [p for p in sorted(folder.glob(PATTERN)) if p <= latest]
         step = -(-len(paths) // SHOTS)
-        shots = [pictures.load_picture(p) for p in paths[:-1:step] + [latest]]
-        pictures.save_animation(folder.parent / "samples.gif", shots)
+        shots = []
+        for path in paths[:-1:step]:
+            with contextlib.suppress(BadFrame):  # a picture is not worth a training
+                shots.append(read_image(path))
+        shots = [shot for shot in shots if shot.shape == picture.shape]
+        pictures.save_animation(folder.parent / "samples.gif", [*shots, picture])

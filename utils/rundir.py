@@ -147,8 +147,8 @@ def training_cost(run):
     """What a run's log says of its training: {"iterations": number, "training": seconds}."""
     try:
         last = json.loads((Path(run) / LOG).read_text())[-1]
-        return {"iterations": last["iteration"], "training": last["elapsed_time"]}
-    except (OSError, ValueError, LookupError, TypeError):
+        return {"iterations": int(last["iteration"]), "training": float(last["elapsed_time"])}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
 
 

@@ -35,14 +35,23 @@ def load_weights(path, chain):
     """Fill the chain from a file of `save_weights` or from a snapshot of a training run.
 
     Never unpickles, never reads what the chain has no place for.  Raises UserError for a file that
-    cannot be read or that holds other parameters than the chain's; the message names several.
+    cannot be read or that holds other parameters than the chain's; the message names several; or
+    numbers that are not finite.
     """
     arrays = arrays_of(chain)
     needed, at_most = forms_of(arrays), TIMES * size(arrays) + SPARE_BYTES
     if str(path).endswith(SAFETENSORS):
         arrays = read_safetensors(path, needed, at_most)
         chainer.serializers.NpzDeserializer(arrays).load(chain)
-        return
+    else:
+        load_archive(path, chain, needed, at_most)
+    for name, param in chain.namedparams():
+        if not param.xp.isfinite(param.array).all():
+            raise UserError(f"{path}: {name[1:]} is not finite; take weights from before that")
+
+
+def load_archive(path, chain, needed, at_most):
+    """Fill the chain from a file that `write_archive` wrote, a snapshot or weights alone."""
     with Archive(path, at_most) as archive:
         prefix = IN_SNAPSHOT if any(n.startswith(IN_SNAPSHOT) for n in archive.forms) else ""
         found = {

@@ -1,0 +1,49 @@
+"""The pictures that show how a training goes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import models
+from utils.batches import to_past_and_future
+from utils.preview import Preview
+from utils.stack import chainer
+
+
+class Store(list):
+    def read(self, numbers):
+        return np.stack([self[number] for number in numbers])
+
+
+@pytest.fixture
+def look(tmp_path):
+    """Look at what a network predicts in an iteration, in tmp_path."""
+    clips = np.random.default_rng(0).integers(0, 256, (6, 3, 3, 8, 8), np.uint8)
+    store = Store(clips)
+    gen = models.create("last-frame", 2, 1, 3, (8, 8))
+    preview = Preview(store, gen, to_past_and_future(2), chainer.get_device("@numpy"))
+    return lambda n: preview(SimpleNamespace(out=tmp_path, updater=SimpleNamespace(iteration=n)))
+
+
+def shots(path):
+    with Image.open(path) as animation:
+        return animation.n_frames
+
+
+def test_each_look_is_one_more_shot(look, tmp_path):
+    for number in (10, 20, 30):
+        look(number)
+        assert (tmp_path / "samples" / f"preview_{number:08d}.png").exists()
+    assert shots(tmp_path / "samples.gif") == 3
+
+
+def test_a_picture_cut_off_by_a_power_cut_costs_itself_only(look, tmp_path):
+    look(10)
+    look(20)
+    first, second = sorted((tmp_path / "samples").glob("*.png"))
+    first.write_bytes(first.read_bytes()[:100])
+    Image.new("RGB", (5, 5)).save(second)  # of other clips
+    look(30)
+    assert shots(tmp_path / "samples.gif") == 1
