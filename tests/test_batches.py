@@ -89,3 +89,8 @@ def test_clips_become_past_and_future_in_the_range_of_the_network():
     assert past.dtype == future.dtype == np.float32
     assert past[0, 0, 0, 0, 0] == -1
     assert np.concatenate([past, future], axis=1) == pytest.approx(clips / 127.5 - 1, abs=1e-6)
+
+
+def test_a_place_before_the_first_clip_is_refused(iterator):
+    with pytest.raises(ValueError, match="clip -7"):
+        iterator().serialize(lambda name, value: -7)

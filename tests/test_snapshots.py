@@ -156,7 +156,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
         ("extensions/randomness/keys", np.zeros(7, np.uint32)),
         ("extensions/randomness/position", "x"),
         ("_snapshot_elapsed_time", np.zeros((2, 2))),
-        ("updater/iterator:main/position", -7),
     ],
 )
 def test_a_forged_snapshot_is_refused(tmp_path, name, value):
