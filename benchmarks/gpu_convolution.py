@@ -17,13 +17,15 @@ from benchmarks import rivals
 from models.discriminators import LAYOUTS
 from models.multiscale import KERNELS, MAPS
 from utils.device import open_device
-from utils.errors import UserError, one_line
+from utils.errors import UserError, first_line, one_line
 from utils.stack import F, L, casts, chainer, cudnn, cudnn_plans
 from utils.stack.geometry import Geometry
 
 HISTORY, CHANNELS, SIZE = 4, 3, 32
 DTYPES = "tf32", "bfloat16", "float16", "float32"
 WARM_UPS, CALLS = 3, 500
+IDLE = 4_000_000  # cycles, in which a GPU waits for the calls to be timed to queue up
+SECONDS = 400  # for the speeds, all together
 # How far results may be from those in float64, as a share of these (both by their norms).
 # float32 leaves room for Winograd's way, for FFT: direct sums are at 1e-6, TF32 at 3e-4.
 NEAR = {"float32": 5e-5, "tf32": 1e-3, "bfloat16": 1e-2, "float16": 2e-3}
@@ -84,8 +86,8 @@ def errors(geometry):
 
 
 def right(checked):
-    """Whether all `errors`, by layer, are as small as they should be."""
-    return all(
+    """Whether all `errors`, by layer, could be told, are as small as they should be."""
+    return not any("error" in found for found in checked.values()) and all(
         error < NEAR[dtype]
         for found in checked.values()
         for dtype, by_direction in found.items()
@@ -111,6 +113,7 @@ def milliseconds(work, repeats):
     start, end = cuda.Event(), cuda.Event()
     for _ in range(WARM_UPS):
         work()
+    cudnn.idle(IDLE)
     start.record()
     for _ in range(repeats):
         work()
@@ -166,6 +169,7 @@ def theirs(direction, geometry, repeats):
     for _ in range(WARM_UPS):
         work()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(IDLE)
     start.record()
     for _ in range(repeats):
         work()
@@ -175,28 +179,43 @@ def theirs(direction, geometry, repeats):
 
 
 def all_speeds(geometries, repeats, with_torch):
-    """(every layer's, their sums with the speed in TFLOP/s): by type, direction."""
-    each, total = {}, {}
-    for dtype in DTYPES:
-        each[dtype], total[dtype] = {}, {}
-        for direction in cudnn_plans.DIRECTIONS:
-            found = {}
-            for name, geometry in geometries.items():
-                geometry = geometry._replace(dtype=dtype)
-                found[name] = speed(direction, geometry, repeats)
-                if with_torch:
-                    found[name] |= theirs(direction, geometry, repeats)
-            names = next(iter(found.values()))
-            sums = {name: sum(times[name] for times in found.values()) for name in names}
-            each[dtype][direction] = {
-                layer: {name: round(ms, 4) for name, ms in times.items()}
-                for layer, times in found.items()
-            }
-            work = sum(map(operations, geometries.values()))
-            total[dtype][direction] = {name: round(ms, 3) for name, ms in sums.items()} | {
-                "best_tflops": round(work / sums["best_ms"] / 1e9, 1)
-            }
+    """(every layer's, their sums with the speed in TFLOP/s): by type, direction.
+
+    What fails is {"error"}, as is all that comes after SECONDS, and no part of the sums.
+    """
+    each, total, end = {}, {}, time.monotonic() + SECONDS
+    for dtype, direction in itertools.product(DTYPES, cudnn_plans.DIRECTIONS):
+        found = {
+            name: attempt(timings, direction, geometry._replace(dtype=dtype), repeats, with_torch)
+            if time.monotonic() < end
+            else {"error": f"not done in {SECONDS} s"}
+            for name, geometry in geometries.items()
+        }
+        each.setdefault(dtype, {})[direction] = found
+        done = {name: times for name, times in found.items() if "error" not in times}
+        if done:
+            names = next(iter(done.values()))
+            sums = {name: round(sum(times[name] for times in done.values()), 3) for name in names}
+            work = sum(operations(geometries[name]) for name in done)
+            sums |= {"layers": len(done), "best_tflops": round(work / sums["best_ms"] / 1e9, 1)}
+            total.setdefault(dtype, {})[direction] = sums
     return each, total
+
+
+def timings(direction, geometry, repeats, with_torch):
+    """{what was timed: milliseconds}."""
+    times = speed(direction, geometry, repeats)
+    if with_torch:
+        times |= theirs(direction, geometry, repeats)
+    return {name: round(ms, 4) for name, ms in times.items()}
+
+
+def attempt(work, *args):
+    """What it has to say; {"error"} where it fails: the others go on."""
+    try:
+        return work(*args)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {first_line(error)}"}
 
 
 def operations(geometry):
@@ -300,19 +319,18 @@ def main():
     cupy, geometries = chainer.backends.cuda.cupy, layers(options.batch)
     if unknown := set(options.only or ()) - geometries.keys():
         raise UserError(f"--only {' '.join(unknown)}: choose from {' '.join(geometries)}")
-    checked = {name: errors(geometries[name]) for name in ("G3.0", "G3.2", "G3.5", "D3.1")}
+    checked = {n: attempt(errors, geometries[n]) for n in ("G3.0", "G3.2", "G3.5", "D3.1")}
+    report = {"right": right(checked), "errors": checked}
+    report |= {"host_us": attempt(host_microseconds), "captured": attempt(capture)}
+    print(json.dumps(report), file=sys.stderr)  # the speeds take minutes
     chosen = {name: geometries[name] for name in options.only or geometries}
     beside = not options.no_torch and importlib.util.find_spec("torch") is not None
     each, total = all_speeds(chosen, options.repeats, beside)
     properties = cupy.cuda.runtime.getDeviceProperties(options.gpu)
-    report = {
+    report |= {
         "gpu": properties["name"].decode(),
         "cudnn": cudnn_plans.library().version,
-        "right": right(checked),
-        "errors": checked,
         "milliseconds": total,
-        "host_us": host_microseconds(),
-        "captured": capture(),
         "layers": each,
     }
     print(json.dumps(report | vars(options) | {"versions": rivals.versions()}))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the benchmarks compare with PyTorch")
+from benchmarks import gpu as gpu_all
 from benchmarks import gpu_rivals, gpu_rollout, gpu_step
 from tests.test_gpu import gpu as gpu
 
@@ -88,3 +89,28 @@ def test_without_a_gpu_it_is_one_line(script):
     done = subprocess.run(command, capture_output=True, text=True, env={"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
+
+
+def test_all_are_asked_whatever_becomes_of_one(tmp_path, monkeypatch, capsys):
+    said = "import sys; print('{\"ms\": 1}'); sys.exit(%d)"
+    sleep = "import subprocess; subprocess.run(['sleep', '60'])"
+    asked = {"bad": ("-c", said % 3), "slow": ("-c", sleep), "good": ("-c", said % 0)}
+    monkeypatch.setattr(gpu_all, "ASKED", asked)
+    monkeypatch.setattr(gpu_all, "LIMIT", 5)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "-o", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        gpu_all.main()
+    report = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 1
+    assert {name: told["status"] for name, told in report.items()} == {
+        "bad": 3,
+        "slow": "not done in 5 s",
+        "good": 0,
+    }
+    assert report["good"]["said"] == {"ms": 1} and (tmp_path / "good.txt").exists()
+
+
+def test_no_time_left_is_no_end_of_the_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_rivals, "BUDGET", 0)
+    found = gpu_rivals.each_alone(tmp_path / "none.py", ["a", "b"], [])
+    assert found == dict.fromkeys(("a", "b"), {"error": "not done in 0 s"})

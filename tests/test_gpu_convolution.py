@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import models
+from benchmarks import gpu_convolution
 from benchmarks.gpu_convolution import layers, right
 from models.discriminators import Discriminators
 from utils.stack import chainer
@@ -37,3 +38,20 @@ def test_one_error_too_large_is_not_right():
     assert right(fine)
     assert not right({**fine, "G3.5": {"float32": {"forward": 3e-4}}})
     assert not right({**fine, "G3.5": {"float32": {"forward": float("nan")}}})
+
+
+def test_a_layer_that_fails_leaves_the_sums_of_the_others(monkeypatch):
+    def timings(direction, geometry, *others):
+        if geometry.weights[0] == 3:
+            raise RuntimeError("no engine\nfor this")
+        return {"first_ms": 2.0, "best_ms": 1.0}
+
+    monkeypatch.setattr(gpu_convolution, "timings", timings)
+    geometries = {name: layers(8)[name] for name in ("G3.0", "G3.5", "D3.1")}
+    each, total = gpu_convolution.all_speeds(geometries, 1, False)
+    assert each["tf32"]["forward"]["G3.5"] == {"error": "RuntimeError: no engine"}
+    assert total["float32"]["data_gradient"]["first_ms"] == 4.0
+    assert total["float32"]["data_gradient"]["layers"] == 2
+    monkeypatch.setattr(gpu_convolution, "SECONDS", -1)
+    assert gpu_convolution.all_speeds(geometries, 1, False)[1] == {}
+    assert not right({"G3.0": {"error": "no engine"}})
