@@ -34,7 +34,7 @@ if (down) sum -= growth(x[i + width] - x[i], t[i + width] - t[i], alpha) / downs
 if (i / width % height) sum += growth(x[i] - x[i - width], t[i] - t[i - width], alpha) / downs;
 if (right) sum -= growth(x[i + 1] - x[i], t[i + 1] - t[i], alpha) / rights;
 if (i % width) sum += growth(x[i] - x[i - 1], t[i] - t[i - 1], alpha) / rights;
-y = sum * gy[0];
+y = sum * gy;
 """
 )
 OPERANDS = "raw T x, raw T t, int64 height, int64 width, T downs, T rights, T alpha"
@@ -64,7 +64,7 @@ class GdlGradient(chainer.FunctionNode):
 
     def forward(self, inputs):
         *frames, gy = inputs
-        return (launch(f"{OPERANDS}, raw T gy", GROWTH, "gdl_gradient", *frames, self.alpha, gy),)
+        return (launch(f"{OPERANDS}, T gy", GROWTH, "gdl_gradient", *frames, self.alpha, gy),)
 
 
 def launch(operands, operation, name, predicted, true, alpha, *others):
