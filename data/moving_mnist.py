@@ -9,6 +9,7 @@ drawn with a font. --published mnist_test_seq.npy puts the published test set be
 
 import gzip
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, add_file, make_room
 from utils.errors import UserError, one_line
+from utils.files import write_whole
 from utils.usage import Parser, whole
 
 SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
@@ -75,6 +77,14 @@ def make_sequence(digits, frames, rng):
     return film
 
 
+def write_films(films, shape, file):
+    """Write films, uint8, one after the other as a .npy file of `shape`."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for film in films:
+        file.write(film.tobytes())
+
+
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
@@ -92,14 +102,10 @@ def main():
             continue
         path = options.out / split / "moving_mnist.npy"
         make_room(path)
-        shape = count, options.frames, SIDE, SIDE, 1
-        unfinished = path.with_name(f".unfinished-{path.name}")
-        films = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
         rng = np.random.default_rng((options.seed, number))
-        for film in tqdm(films, split, disable=None):
-            film[..., 0] = make_sequence(digits, options.frames, rng)
-        films.flush()
-        unfinished.rename(path)
+        films = (make_sequence(digits, options.frames, rng) for _ in range(count))
+        shape = count, options.frames, SIDE, SIDE, 1
+        write_whole(path, partial(write_films, tqdm(films, split, count, disable=None), shape))
         print(f"{path}: {count} sequences of {options.frames} frames")
     if options.published:
         add_file(options.published, options.out / "test" / "mnist_test_seq.npy")

@@ -174,7 +174,7 @@ class ClipStore:
                     return None
                 raise ValueError("it has no zarr.json")
             metadata = json.loads(found.value)
-            if metadata["attributes"]["kind"] != KIND:
+            if metadata.get("attributes", {}).get("kind") != KIND:
                 raise ValueError("a Zarr array of another kind")
             check(metadata)
             return cls(path, metadata)
