@@ -72,7 +72,8 @@ def theirs(width, batch, adversarial, dtype):
 
     from benchmarks import torch_multiscale
 
-    shape, dtype = (HISTORY, HORIZON, CHANNELS), getattr(torch, dtype)
+    shape = HISTORY, HORIZON, CHANNELS
+    dtype = torch.bfloat16 if dtype == "bfloat16" else torch.float32  # it has no tf32 on a CPU
     gen = torch_multiscale.Generator(width, *shape)
     gen_optimizer = torch.optim.Adam(gen.parameters(), RATE_GEN, fused=True)
     data = torch.from_numpy(clips(batch))
@@ -114,7 +115,8 @@ def main():
     add = parser.add_argument
     add("--width", choices=("paper", "small"), default="paper")
     add("--batch", type=int, default=8)
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
+    dtypes = "float32", "tf32", "bfloat16"
+    add("--dtype", choices=dtypes, default="float32", help="of convolutions")
     add("--no-adversarial", action="store_true", help="train the generator alone")
     add("--repeats", type=int, default=10, help="steps of each side, in turns")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
