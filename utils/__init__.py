@@ -1,1 +1,14 @@
-"""Everything around the models, one noun a file."""
+"""Everything around the models, one noun a file.
+
+Videos         videos finds them; folders, films, animations and arrays each decode one kind;
+               frames says what a Video is, images reads picture files, names tells paths apart
+Cutting clips  clips, from movement, draws, survey and tally, spread by workers or a cluster;
+               store and shards hold the clips, journal what an unfinished run has done
+Training       updater takes the steps, trainer runs them; losses and gpu_gdl are minimised;
+               batches and supply deliver clips, pixels normalises them, graph captures steps
+  extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness
+Testing        rollout predicts; evaluation applies metrics and conventions; report, gallery,
+               pictures and leaderboard show the results, cost counts parameters and operations
+Runs, files    rundir, weights, archive, files, lock
+Commands       usage, errors, signals, device; collection for the scripts of data/
+"""
