@@ -6,6 +6,8 @@ from utils.stack import F, L, chainer
 # convolution has its inputs where Chainer counts outputs.
 TO_RELU = chainer.initializers.HeNormal()
 TO_RELU_TRANSPOSED = chainer.initializers.HeNormal(fan_option="fan_out")
+# For a last layer that corrects something: its correction begins near nothing.
+NEARLY_ZERO = chainer.initializers.LeCunNormal(0.01)
 
 
 def convolution(inputs, outputs, kernel=3, stride=1, normalised=False):
@@ -22,21 +24,22 @@ def deconvolution(inputs, outputs, stride=1, normalised=False):
 
 
 def enlarging(inputs, outputs, stride, nobias=False, initialW=None):
-    """Transposed convolution, stride 1 or 2, its kernel laying as many weights on each pixel."""
-    kernel = 2 + stride  # 4 for a stride of 2, where the 3 of the sources leaves a chequerboard
+    """Transposed convolution to size * stride, stride 1 or 2, every pixel by as many weights."""
+    kernel = 2 + stride  # 4 for a stride of 2: the 3 of the sources makes a checkerboard pattern
     return L.Deconvolution2D(inputs, outputs, kernel, stride, 1, nobias, initialW=initialW)
 
 
 def activated(layer, outputs, normalised):
+    """The layer, batch normalisation if asked for, ReLU."""
     if normalised:
         return chainer.Sequential(layer, L.BatchNormalization(outputs), relu)
     return chainer.Sequential(layer, relu)
 
 
 def relu(x):
-    """ReLU of a Variable that is needed no more: in its own place unless there is to be a gradient.
+    """ReLU of a Variable that is not needed afterwards: in place unless gradients are wanted.
 
-    The largest arrays of a rollout are what its convolutions put out: so one does, not two.
+    Convolutions' outputs are the largest arrays of a rollout; this saves a second one.
     """
     if chainer.config.enable_backprop:
         return F.relu(x)
@@ -45,5 +48,5 @@ def relu(x):
 
 
 def to_frames(x):
-    """Sigmoid, its (0, 1) mapped to the frames' (-1, 1)."""
+    """Sigmoid, its range (0, 1) mapped to the frames' (-1, 1)."""
     return 2 * F.sigmoid(x) - 1

@@ -1,4 +1,4 @@
-"""Random draws that a network makes while it learns, in a series that its saved weights go on."""
+"""Random numbers that a network draws in training, reproducible after it is saved and loaded."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from utils.stack import F, chainer
 
 
 class Chance(chainer.Link):
-    """Gives NumPy generators, each the next of a series.
+    """A series of NumPy generators.
 
-    Its place in the series is saved with the weights, so a resumed run draws what it would have.
+    The place in the series is saved with the weights, so a resumed run draws what it would have.
     """
 
     def __init__(self):
@@ -17,13 +17,13 @@ class Chance(chainer.Link):
         self.add_persistent("draws", 0)
 
     def generator(self):
+        """The next np.random.Generator of the series."""
         self.draws += 1
         return np.random.default_rng((self.seed, self.draws))
 
 
 class GaussianNoise(Chance):
-    """Adds noise to frames in [-1, 1], in training only: its standard deviation is the share
-    `scale` of their range."""
+    """Adds noise in training; its standard deviation is `scale` times the frames' range of 2."""
 
     def __init__(self, scale):
         super().__init__()
@@ -32,6 +32,7 @@ class GaussianNoise(Chance):
         self.scale = scale
 
     def forward(self, frames):
+        """Frames in [-1, 1], any shape -> the same with noise, unclipped."""
         if not self.scale or not chainer.config.train:
             return frames
         noise = self.generator().normal(0, 2 * self.scale, frames.shape)
@@ -39,11 +40,11 @@ class GaussianNoise(Chance):
 
 
 class Teacher(Chance):
-    """Shows true frames instead of predicted ones, now and then, to a network that learns.
+    """Sometimes shows a network in training true frames instead of those it predicted.
 
-    The n-th lesson shows a true frame with the probability first - n * decay, drawn for each frame
-    of each clip.  Without decay that is teacher forcing, with it the scheduled sampling of Bengio
-    et al. (NIPS 2015).
+    The n-th call, counted from 0, shows each true frame of each clip with the probability
+    first - n * decay.  Without decay that is teacher forcing, with it the scheduled sampling of
+    Bengio et al. (NIPS 2015).
     """
 
     def __init__(self, first, decay=0.0):
@@ -53,7 +54,8 @@ class Teacher(Chance):
         self.first, self.decay = first, decay
 
     def forward(self, future):
-        """True frames (B, T, C, H, W) -> show(t, frame t as predicted), a (B, 1, C, H, W)."""
+        """True frames (B, T, C, H, W) -> show(t, prediction of frame t (B, 1, C, H, W)), which
+        returns the frame to go on from."""
         generator = self.generator()
         probability = self.first - (self.draws - 1) * self.decay
         true = self.device.send(generator.random((*future.shape[:2], 1, 1, 1)) < probability)

@@ -18,4 +18,5 @@ class Conv2D(Predictor):
             self.convolution = L.Convolution2D(history * channels, horizon * channels, 3, pad=1)
 
     def pyramid(self, past):
+        """past (B, history, C, H, W) -> [(B, horizon, C, H, W)]."""
         return [unstacked(self.convolution(stacked(past)), self.channels)]

@@ -1,8 +1,8 @@
 """The convolutional LSTM of Shi et al. (NIPS 2015): layers that remember over a clip's frames.
 
-Each layer here is called as layer(frames, memory): frames (B, T, inputs, H, W), of any H, W and T
-above 0, with the memory that an earlier call returned, None for a blank one -> what the layer makes
-of each frame, (B, T, outputs, H, W), and its memory after the last.
+Each layer here is called as layer(frames, memory): frames (B, T, inputs, H, W), T above 0, with the
+memory that an earlier call returned, or None to begin with.  It returns its output for each frame,
+(B, T, outputs, H, W), and its memory after the last.
 """
 
 import numpy as np
@@ -13,6 +13,8 @@ from utils.stack import F, L, chainer
 
 class ConvLSTM(chainer.Chain):
     """An LSTM whose matrix products are convolutions (equation 3 of the paper).
+
+    `look` convolves the frame (the paper's W_x), `recall` the hidden state (its W_h).
 
     peepholes: the gates see the cell as well.  The paper weighs it by a number for each pixel,
     which ties the layer to one frame size; here it is one for each map.
@@ -65,7 +67,7 @@ class ConvLSTM(chainer.Chain):
 
 
 class NormalisedConvLSTM(chainer.Chain):
-    """A ConvLSTM with batch normalisation of what it makes, not of what it remembers."""
+    """A ConvLSTM with batch normalisation of its outputs, not of its memory."""
 
     def __init__(self, inputs, outputs, kernel=3):
         super().__init__()
@@ -74,14 +76,16 @@ class NormalisedConvLSTM(chainer.Chain):
             self.norm = L.BatchNormalization(outputs)
 
     def forward(self, frames, memory=None):
+        """memory is the ConvLSTM's."""
         frames, memory = self.cell(frames, memory)
         return per_frame(self.norm, frames), memory
 
 
 class Stack(chainer.ChainList):
-    """Layers on top of each other; the memory is a list of theirs."""
+    """Layers on top of each other."""
 
     def forward(self, frames, memory=None):
+        """memory is the list of the layers' own."""
         memories = []
         for layer, its_own in zip(self, memory or [None] * len(self), strict=True):
             frames, its_own = layer(frames, its_own)

@@ -1,6 +1,7 @@
 """The encoding-forecasting ConvLSTM of Shi et al. (NIPS 2015), section 3.3."""
 
 from functools import partial
+from itertools import pairwise
 
 from models.chance import Teacher
 from models.convlstm import ConvLSTM, Stack
@@ -15,8 +16,8 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels.
-    sampling_decay: the forecaster is shown true frames in training, this much less often with each
-    iteration, until after 1 / sampling_decay iterations it sees its own alone.
+    sampling_decay: the forecaster is shown true frames in training (scheduled sampling), with a
+    probability that falls from 1 by this much at each iteration.
     """
     *_, last = maps = MAPS[width]
     inputs = channels * patch**2, *maps
@@ -24,7 +25,7 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
         L.Convolution2D(last, inputs[0], 1), partial(F.depth2space, r=patch), F.tanh
     )
     encoder, forecaster = (
-        Stack(*(ConvLSTM(a, b, 5) for a, b in zip(inputs, maps, strict=False))) for _ in range(2)
+        Stack(*(ConvLSTM(a, b, 5) for a, b in pairwise(inputs))) for _ in range(2)
     )
     shape, teacher = (history, horizon, channels), Teacher(1, sampling_decay)
     look = partial(F.space2depth, r=patch)

@@ -1,30 +1,34 @@
 """The last frame with a ConvLSTM's corrections, the second hybrid of wandb/catz."""
 
+from models.blocks import NEARLY_ZERO
 from models.chance import GaussianNoise
 from models.convlstm import ConvLSTM
 from models.predictor import Predictor, unstacked
-from utils.stack import L, chainer
+from utils.stack import L
 
 
 def build(history, horizon, channels, size, maps=6, noise=0.0):
-    """maps: of the ConvLSTM.  noise: of the past in training, as a share of the pixels' range; the
-    benchmark's is 0.1.  The sum may leave [-1, 1] slightly."""
+    """The sum may leave [-1, 1] slightly.
+
+    maps: feature maps of the ConvLSTM.
+    noise: standard deviation of the noise added to the past in training, as a share of the pixels'
+    range; the benchmark's is 0.1.
+    """
     return ConvLSTMResidual(history, horizon, channels, maps, noise)
 
 
 class ConvLSTMResidual(Predictor):
-    """What the ConvLSTM has made after the last frame becomes a correction for each next one."""
+    """The ConvLSTM's state after the last frame becomes a correction for each future one."""
 
     def __init__(self, history, horizon, channels, maps=6, noise=0.0):
         super().__init__(history, horizon, channels)
         with self.init_scope():
             self.noise = GaussianNoise(noise)
             self.watch = ConvLSTM(channels, maps)
-            # Small first weights: what it learns from is the last frame, nearly.
-            small = chainer.initializers.LeCunNormal(0.01)
-            self.change = L.Convolution2D(maps, horizon * channels, 3, pad=1, initialW=small)
+            self.change = L.Convolution2D(maps, horizon * channels, 3, pad=1, initialW=NEARLY_ZERO)
 
     def pyramid(self, past):
+        """past (B, history, C, H, W) -> [(B, horizon, C, H, W)]."""
         past = self.noise(past)
         _, (h, _) = self.watch(past)
         return [past[:, -1:] + unstacked(self.change(h), self.channels)]

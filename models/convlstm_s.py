@@ -1,6 +1,7 @@
 """ConvLSTM-S of OpenSTL, the configuration behind its published Moving MNIST numbers."""
 
 from functools import partial
+from itertools import pairwise
 
 from models.chance import Teacher
 from models.convlstm import ConvLSTM, Stack
@@ -20,11 +21,12 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels; 2 for KTH.
-    sampling_decay: true frames are shown in training, this much less often with each iteration.
+    sampling_decay: true frames are shown in training (scheduled sampling), with a probability that
+    falls from 1 by this much at each iteration.
     """
     *_, last = maps = MAPS[width]
     inputs = channels * patch**2, *maps
-    cells = Stack(*(ConvLSTM(a, b, 5, bias=False) for a, b in zip(inputs, maps, strict=False)))
+    cells = Stack(*(ConvLSTM(a, b, 5, bias=False) for a, b in pairwise(inputs)))
     draw = chainer.Sequential(
         L.Convolution2D(last, inputs[0], 1, nobias=True), partial(F.depth2space, r=patch)
     )

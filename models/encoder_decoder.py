@@ -1,4 +1,4 @@
-"""The plan of the recurrent architectures: frames go in one by one, then come out one by one."""
+"""What the recurrent architectures share: frames go in one by one, then come out one by one."""
 
 from models.predictor import Predictor, per_frame
 from utils.stack import F
@@ -10,8 +10,8 @@ class EncoderDecoder(Predictor):
     look: images (N, C, H, W) -> features (N, K, h, w).
     encoder, decoder: recurrent layers as in models/convlstm.py, the decoder going on from the
     encoder's memory; without a decoder the encoder itself goes on.
-    draw: what the decoder makes (N, M, h, w) -> images (N, C, H, W).
-    teacher: a Teacher, for an architecture that is shown true frames in training.
+    draw: the decoder's output (N, M, h, w) -> images (N, C, H, W).
+    teacher: a Teacher, where training shows true frames.
     """
 
     def __init__(self, shape, multiple, look, encoder, draw, decoder=None, teacher=None):
@@ -22,15 +22,17 @@ class EncoderDecoder(Predictor):
             self.encoder, self.decoder, self.teacher = encoder, decoder, teacher
 
     def pyramid(self, past):
+        """past (B, history, C, H, W) -> [(B, horizon, C, H, W)]."""
         return [self.recur(past, lambda t, predicted: predicted)]
 
-    def lesson(self, past, future):
+    def training_pyramid(self, past, future):
+        """As `pyramid`, made of the frames that the teacher shows."""
         if self.teacher is None:
             return self.pyramid(past)
         return [self.recur(past, self.teacher(future))]
 
     def recur(self, past, show):
-        """past -> (B, horizon, C, H, W), each frame after the first made from show(t, frame t)."""
+        """past -> (B, horizon, C, H, W); what follows frame t is made from show(t, frame t)."""
         memory = None
         if self.history > 1:
             _, memory = self.encoder(per_frame(self.look, past[:, :-1]))

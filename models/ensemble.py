@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from models.blocks import NEARLY_ZERO
 from models.conv3d_residual import Conv3DResidual
 from models.convlstm_residual import ConvLSTMResidual
 from models.last_frame import LastFrame
@@ -10,26 +11,29 @@ from utils.stack import F, L, chainer
 
 
 def build(history, horizon, channels, size):
-    """The video that tells of it names neither ways nor kernel: here the three ways it teaches, and
-    3x3.  The output is linear and may leave [-1, 1] slightly."""
+    """The output is linear and may leave [-1, 1] slightly.
+
+    The video about that entry names neither its members nor its kernel; here they are the three
+    predictors that the video teaches, and 3x3.
+    """
     return Ensemble(history, horizon, channels)
 
 
 class Ensemble(Predictor):
-    """The predictions side by side, joined by a convolution that begins with their mean."""
+    """Three predictions as channels of one image, joined by a convolution."""
 
     def __init__(self, history, horizon, channels):
         super().__init__(history, horizon, channels)
-        ways = [
-            way(history, horizon, channels) for way in (LastFrame, Conv3DResidual, ConvLSTMResidual)
-        ]
+        shape = history, horizon, channels
+        ways = [way(*shape) for way in (LastFrame, Conv3DResidual, ConvLSTMResidual)]
         made = horizon * channels
         with self.init_scope():
             self.ways = chainer.ChainList(*ways)
-            small = chainer.initializers.LeCunNormal(0.01)
-            self.join = L.Convolution2D(len(ways) * made, made, 3, pad=1, initialW=small)
+            self.join = L.Convolution2D(len(ways) * made, made, 3, pad=1, initialW=NEARLY_ZERO)
+        # It begins with their mean.
         self.join.W.array[:, :, 1, 1] = np.tile(np.eye(made) / len(ways), len(ways))
 
     def pyramid(self, past):
+        """past (B, history, C, H, W) -> [(B, horizon, C, H, W)]."""
         predictions = [stacked(way.pyramid(past)[-1]) for way in self.ways]
         return [unstacked(self.join(F.concat(predictions, axis=1)), self.channels)]

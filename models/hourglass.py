@@ -2,16 +2,20 @@
 
 import numpy as np
 
+from models.blocks import NEARLY_ZERO
 from models.chance import GaussianNoise
 from models.convlstm import ConvLSTM, NormalisedConvLSTM
 from models.predictor import Predictor, enlarge, per_frame, unstacked
-from utils.stack import F, L, chainer
+from utils.stack import F, L
 
 
 def build(history, horizon, channels, size, maps=4, noise=0.0):
-    """maps: at full size, twice as many at half and four times as many at a quarter of it.  noise:
-    of the past in training, as a share of the pixels' range; the benchmark's is 0.1.  The output is
-    linear and may leave [-1, 1] slightly."""
+    """The output is linear and may leave [-1, 1] slightly.
+
+    maps: feature maps at full size; there are twice as many at half, four times at a quarter of it.
+    noise: standard deviation of the noise added to the past in training, as a share of the pixels'
+    range; the benchmark's is 0.1.
+    """
     return Hourglass(history, horizon, channels, maps, noise)
 
 
@@ -34,12 +38,14 @@ class Hourglass(Predictor):
             self.up = NormalisedConvLSTM(4 * maps, 4 * maps)
             self.half_again = NormalisedConvLSTM(4 * maps, 2 * maps)
             self.full_again = NormalisedConvLSTM(2 * maps, maps)
-            small = chainer.initializers.LeCunNormal(0.01)
-            self.choose = L.Convolution2D(channels + maps, horizon * channels, 1, initialW=small)
+            self.choose = L.Convolution2D(
+                channels + maps, horizon * channels, 1, initialW=NEARLY_ZERO
+            )
         # It begins by choosing the last frame, nearly.
         self.choose.W.array[:, :channels, 0, 0] = np.tile(np.eye(channels), (horizon, 1))
 
     def pyramid(self, past):
+        """past (B, history, C, H, W), H and W multiples of 4 -> [(B, horizon, C, H, W)]."""
         past = self.noise(past)
         full, _ = self.full(past)
         half, _ = self.half(per_frame(shrunk, full))
@@ -52,4 +58,5 @@ class Hourglass(Predictor):
 
 
 def shrunk(images):
+    """(N, C, H, W) -> (N, C, H/2, W/2), the maximum of each 2x2."""
     return F.max_pooling_2d(images, 2)

@@ -13,4 +13,5 @@ class LastFrame(Predictor):
     """Predicts that nothing moves."""
 
     def pyramid(self, past):
+        """past (B, history, C, H, W) -> [(B, horizon, C, H, W)]."""
         return [F.repeat(past[:, -1:], self.horizon, axis=1)]

@@ -1,5 +1,7 @@
 """The multi-scale generator of Mathieu, Couprie and LeCun (ICLR 2016), section 3.2, table 1."""
 
+from itertools import pairwise
+
 from models.blocks import relu
 from models.predictor import Predictor, enlarge, stacked, unstacked
 from utils.stack import F, L, chainer
@@ -12,31 +14,32 @@ MAPS = {
     "small": ((16, 32, 16),) * 2 + ((16, 32, 64, 32, 16),) * 2,
 }
 
-PYRAMIDS = {
-    16: "4-8-16",
-    32: "4-8-16-32",
-    64: "4-8-16-32-64",
-}  # unless told otherwise, by clip size
+PYRAMIDS = {16: "4-8-16", 32: "4-8-16-32", 64: "4-8-16-32-64"}  # the usual ones, by clip size
 
 
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
     """The generator for clips of `size`, square, its scales of the sizes that `pyramid` lists.
 
     pyramid: sizes from coarse to fine such as "4-16-32-64", the last one the clips' own.
+    width: "paper" for the paper's feature maps, "small" for an eighth of them.
     """
-    pyramid = pyramid or PYRAMIDS.get(size[0])
-    if not pyramid:
-        raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
     return MultiScale(history, horizon, channels, factors(pyramid, size), MAPS[width], KERNELS)
 
 
-def factors(pyramid, size):
-    """How much smaller than clips of `size` each scale of `pyramid` is: "4-8-16" -> [4, 2, 1]."""
+def factors(pyramid, size, usual=PYRAMIDS):
+    """How much smaller than clips of `size` each scale of `pyramid` is: "4-8-16" -> [4, 2, 1].
+
+    None stands for the usual pyramid of that size, out of {size: pyramid}.  Raises ValueError where
+    there is none, or for one that does not lead to `size`.
+    """
+    pyramid = pyramid or usual.get(size[0])
+    if not pyramid:
+        raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
     try:
         scales = [int(scale) for scale in pyramid.split("-")]
     except ValueError:
         scales = [0]
-    growing = all(a and b > a and b % a == 0 for a, b in zip(scales, scales[1:], strict=False))
+    growing = all(a and b > a and b % a == 0 for a, b in pairwise(scales))
     if not growing or scales[0] < 1 or tuple(size) != (scales[-1],) * 2:
         raise ValueError(
             f"--pyramid {pyramid}: list sizes from coarse to fine, each a multiple of the one "

@@ -8,12 +8,9 @@ MAPS = ((16, 32, 64), (16, 32, 64), (32, 64, 128), (32, 64, 128, 128))
 
 
 def build(history, horizon, channels, size, pyramid=None):
-    """Any history with any horizon, all of it predicted at once; 8 of each is what it was made for.
+    """Any history and horizon, all frames predicted at once; it was made for 8 of each.
 
     pyramid: sizes from coarse to fine, the last one the clips' own; theirs is 8-16-32-64.
     """
-    usual = PYRAMIDS | {64: "8-16-32-64"}
-    pyramid = pyramid or usual.get(size[0])
-    if not pyramid:
-        raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
-    return MultiScale(history, horizon, channels, factors(pyramid, size), MAPS, KERNELS)
+    scales = factors(pyramid, size, PYRAMIDS | {64: "8-16-32-64"})
+    return MultiScale(history, horizon, channels, scales, MAPS, KERNELS)

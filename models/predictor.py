@@ -19,9 +19,11 @@ class Predictor(chainer.Chain):
         super().__init__()
         self.history, self.horizon, self.channels = history, horizon, channels
 
-    def lesson(self, past, future):
-        """What `pyramid` predicts, made as training wants it: future, (B, horizon, C, H, W), is at
-        hand for an architecture that learns by being shown true frames on its way."""
+    def training_pyramid(self, past, future):
+        """`pyramid` in training, where the true future, (B, horizon, C, H, W), is known.
+
+        Architectures that learn by being shown true frames in between override it.
+        """
         return self.pyramid(past)
 
     def forward(self, past):
@@ -59,7 +61,7 @@ def unstacked(maps, channels):
 
 
 def per_frame(function, frames):
-    """(B, T, C, H, W) -> (B, T, ...): what function makes of images (N, C, H, W), all at once."""
+    """(B, T, C, H, W) -> (B, T, ...): a function of images (N, C, H, W) applied to all frames."""
     batch, time, *image = frames.shape
     made = function(F.reshape(frames, (batch * time, *image)))
     return F.reshape(made, (batch, time, *made.shape[1:]))

@@ -1,5 +1,7 @@
 """The autoencoder with skip connections of team-pragmatic-chaos (2017), model_skip_autoencoder."""
 
+from itertools import pairwise
+
 from models.blocks import convolution, deconvolution, enlarging
 from models.predictor import Predictor, stacked, unstacked
 from utils.stack import F, chainer
@@ -8,12 +10,15 @@ MAPS = {"paper": (32, 64, 128, 256, 512), "small": (4, 8, 16, 32, 64)}
 
 
 def build(history, horizon, channels, size, width="paper"):
-    """width: "paper" for the feature maps as published, "small" for an eighth of them."""
+    """The published network.
+
+    width: "paper" for the feature maps as published, "small" for an eighth of them.
+    """
     return SkipAutoencoder(history, horizon, channels, MAPS[width])
 
 
 class SkipAutoencoder(Predictor):
-    """Halves the frame four times, then doubles it, seeing each size's maps again on the way up."""
+    """Halves the frame four times, doubles it again, with a skip connection at each size."""
 
     def __init__(self, history, horizon, channels, maps):
         super().__init__(history, horizon, channels)
@@ -21,9 +26,7 @@ class SkipAutoencoder(Predictor):
         *upper, bottom = maps
         with self.init_scope():
             self.first = convolution(history * channels, maps[0])
-            self.down = chainer.ChainList(
-                *(convolution(a, b, stride=2) for a, b in zip(maps, maps[1:], strict=False))
-            )
+            self.down = chainer.ChainList(*(convolution(a, b, stride=2) for a, b in pairwise(maps)))
             self.up = chainer.ChainList(deconvolution(bottom, upper[-1], stride=2))
             for above, below in zip(upper[-2::-1], upper[:0:-1], strict=True):
                 self.up.append(deconvolution(2 * below, above, stride=2))

@@ -1,6 +1,6 @@
 """Deep voxel flow (Liu et al., ICCV 2017), which makes the next frame of pixels of the last two."""
 
-from models.blocks import convolution
+from models.blocks import NEARLY_ZERO, convolution
 from models.multiscale import factors
 from models.predictor import Predictor, enlarge, stacked, unstacked
 from utils.stack import F, L, chainer
@@ -9,20 +9,23 @@ MAPS = {"paper": (64, 128, 256), "small": (8, 16, 32)}
 
 
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
-    """pyramid: sizes from coarse to fine such as "8-16-32", each scale correcting the motion that
-    the one below found; a single scale unless given.  width: "paper" for the feature maps of the
-    authors' code, "small" for an eighth of them."""
+    """The authors' network, for any history and horizon.
+
+    pyramid: sizes from coarse to fine such as "8-16-32", each scale correcting the motion that the
+    one below found; a single scale unless given.
+    width: "paper" for the feature maps of the authors' code, "small" for an eighth of them.
+    """
     scales = factors(pyramid, size) if pyramid else [1]
     reach = max(size) / 4  # the authors' code: tanh / 2, where the frame is 2 across
     return VoxelFlow(history, horizon, channels, scales, MAPS[width], reach)
 
 
 class VoxelFlow(Predictor):
-    """Says for each pixel to come where it was in the last frame and how far to trust that.
+    """Says for each future pixel where it was in the last frame and how far to trust that.
 
-    The motion is taken to be steady: what moved by v from the last frame to the k-th after it is
-    found v (k+1) / k away in the last frame but one, which fills in where the last is not trusted.
-    No pixel is invented, so frames stay in [-1, 1].
+    Motion is taken to be steady: a pixel displaced by v between the last frame and the k-th after
+    it is displaced by v (k+1) / k in the last frame but one, which fills in where the last is not
+    trusted.  No pixel is invented, so frames stay in [-1, 1].
     """
 
     def __init__(self, history, horizon, channels, factors, maps, reach):
@@ -62,7 +65,7 @@ class VoxelFlow(Predictor):
 
 
 class MotionNet(chainer.Chain):
-    """Shrinks three times, grows back, seeing each size's maps again on the way; last layer linear.
+    """Halves the frame three times, doubles it again, with skip connections; last layer linear.
 
     The authors' code upsamples bilinearly and has no such skips; the paper does.
     """
@@ -81,8 +84,7 @@ class MotionNet(chainer.Chain):
                 convolution(c + b, b, 3, normalised=True),
                 convolution(b + a, a, 5, normalised=True),
             )
-            small = chainer.initializers.LeCunNormal(0.01)  # it begins without motion, nearly
-            self.last = L.Convolution2D(a, outputs, 5, pad=2, initialW=small)
+            self.last = L.Convolution2D(a, outputs, 5, pad=2, initialW=NEARLY_ZERO)
 
     def forward(self, x):
         """(N, inputs, H, W), H and W multiples of 8 -> (N, outputs, H, W)."""

@@ -1,5 +1,7 @@
 """The first video prediction network of the brief: a stack of ConvLSTMs."""
 
+from itertools import pairwise
+
 from models.blocks import enlarging, to_frames
 from models.convlstm import NormalisedConvLSTM, Stack
 from models.encoder_decoder import EncoderDecoder
@@ -11,11 +13,12 @@ MAPS = {"paper": (64, 128, 128, 64), "small": (8, 16, 16, 8)}
 def build(history, horizon, channels, size, width="paper"):
     """ConvLSTMs at full size, each batch normalised, a transposed convolution, sigmoid.
 
-    After the past it goes on with the frames that it predicts.  width: "paper" for the feature maps
-    of the brief, "small" for an eighth of them.
+    After the past it goes on with the frames that it predicts.
+
+    width: "paper" for the feature maps of the brief, "small" for an eighth of them.
     """
     *_, last = maps = MAPS[width]
     inputs = channels, *maps
-    cells = Stack(*(NormalisedConvLSTM(a, b) for a, b in zip(inputs, maps, strict=False)))
+    cells = Stack(*(NormalisedConvLSTM(a, b) for a, b in pairwise(inputs)))
     draw = chainer.Sequential(enlarging(last, channels, stride=1), to_frames)
     return EncoderDecoder((history, horizon, channels), 1, F.identity, cells, draw)

@@ -12,9 +12,10 @@ UNITS = {"paper": 256, "small": 32}
 def build(history, horizon, channels, size, width="paper"):
     """Convolutions on each frame, an LSTM that encodes, another that decodes, back up, sigmoid.
 
-    The brief flattens the last maps for the LSTM, which ties it to one frame size, then applies the
-    decoding one after the transposed convolutions, which cannot run.  Here an LSTM of as many units
-    stands at each place of the last maps, sharing its weights, before the transposed convolutions.
+    The brief flattens the last maps for the LSTM, which ties it to one frame size, and applies the
+    decoding LSTM after the transposed convolutions, which cannot run.  Here an LSTM of as many
+    units, with shared weights, runs at each position of the last maps, before the transposed
+    convolutions.
 
     width: "paper" for the feature maps of the brief, "small" for an eighth of them.
     """

@@ -70,8 +70,8 @@ def test_takes_any_frame_size(arch, size):
 def test_takes_any_history_and_horizon(arch, history, horizon):
     model, past = create(arch, history, horizon), clips(history)
     assert model(past).shape == (2, horizon, 3, *SIZE)
-    lesson = model.lesson(past, clips(horizon, seed=1))
-    assert [p.shape for p in lesson] == [p.shape for p in model.pyramid(past)]
+    shown = model.training_pyramid(past, clips(horizon, seed=1))
+    assert [p.shape for p in shown] == [p.shape for p in model.pyramid(past)]
 
 
 def test_states_what_it_needs(arch):
@@ -132,11 +132,13 @@ def test_rollout_feeds_predictions_back(arch):
 
 def test_saved_and_loaded_it_goes_on_the_same(arch, tmp_path):
     model, past, future = create(arch), clips(), clips(HORIZON, seed=1)
-    model.lesson(past, future)
+    model.training_pyramid(past, future)
     save_weights(tmp_path / "weights", model)
     other = create(arch, seed=1)
     load_weights(tmp_path / "weights", other)
-    for first, second in zip(model.lesson(past, future), other.lesson(past, future), strict=True):
+    for first, second in zip(
+        model.training_pyramid(past, future), other.training_pyramid(past, future), strict=True
+    ):
         assert np.array_equal(first.array, second.array)
     with chainer.using_config("train", False):
         assert np.array_equal(model(past).array, other(past).array)
@@ -144,7 +146,7 @@ def test_saved_and_loaded_it_goes_on_the_same(arch, tmp_path):
 
 def test_a_gradient_reaches_every_parameter(arch):
     model, past, future = create(arch), clips(), clips(HORIZON, seed=1)
-    for predicted in model.pyramid(past), model.lesson(past, future):
+    for predicted in model.pyramid(past), model.training_pyramid(past, future):
         model.cleargrads()
         distance(predicted, model, future).backward()
         for name, param in model.namedparams():
@@ -160,7 +162,7 @@ def test_learns_four_clips_by_heart(arch):
     optimizer = chainer.optimizers.Adam(0.003).setup(model)
     losses = []
     for _ in range(50):
-        loss = distance(model.lesson(past, future), model, future)
+        loss = distance(model.training_pyramid(past, future), model, future)
         model.cleargrads()
         loss.backward()
         optimizer.update()

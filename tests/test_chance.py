@@ -66,17 +66,17 @@ def test_a_saved_network_draws_on_where_it_stopped(arch, options, tmp_path):
         np.random.seed(seed)
         return models.create(arch, 2, 3, 3, (8, 8), **options)
 
-    def lessons(model, number):
-        return [model.lesson(frames(), frames(3))[-1].array for _ in range(number)]
+    def trainings(model, number):
+        return [model.training_pyramid(frames(), frames(3))[-1].array for _ in range(number)]
 
     with chainer.using_config("dtype", np.float32):
         model = create(seed=0)
-        lessons(model, 2)
+        trainings(model, 2)
         save_weights(tmp_path / "weights", model)
-        expected = lessons(model, 2)
+        expected = trainings(model, 2)
         resumed = create(seed=1)
         load_weights(tmp_path / "weights", resumed)
-        assert all(map(np.array_equal, lessons(resumed, 2), expected))
+        assert all(map(np.array_equal, trainings(resumed, 2), expected))
     assert not np.array_equal(*expected)
 
 

@@ -41,17 +41,17 @@ def test_a_teacher_puts_the_truth_in_place_of_predictions():
             return lambda t, predicted: chainer.Variable(future[:, t : t + 1])
 
     model = recurrent(2, 3, teacher=AlwaysTrue())
-    (lesson,) = model.lesson(clip(1, 2), clip(10, 20, 30))
-    assert lesson.array.ravel().tolist() == [3, 13, 33]
+    (shown,) = model.training_pyramid(clip(1, 2), clip(10, 20, 30))
+    assert shown.array.ravel().tolist() == [3, 13, 33]
     assert model(clip(1, 2)).array.ravel().tolist() == [3, 6, 12]
 
 
 @pytest.mark.parametrize("arch", ["seq2seq", "convlstm-forecaster", "convlstm-s"])
-def test_the_truth_changes_a_lesson_but_not_its_first_frame(arch):
+def test_the_truth_changes_training_but_not_its_first_frame(arch):
     np.random.seed(0)
     model = models.create(arch, 2, 3, 1, SIZE, width="small")
     past, *futures = np.random.default_rng(0).normal(size=(3, 2, 3, 1, *SIZE)).astype(np.float32)
-    one, other = (model.lesson(past[:, :2], future)[-1].array for future in futures)
+    one, other = (model.training_pyramid(past[:, :2], future)[-1].array for future in futures)
     assert np.array_equal(one[:, 0], other[:, 0])
     assert not np.allclose(one[:, 1:], other[:, 1:])
 

@@ -9,7 +9,7 @@ from utils.graph import WARM_UPS
 from utils.losses import LOSSES
 from utils.stack import chainer, cudnn
 
-CHANCY = {"convlstm-forecaster", "convlstm-s", "seq2seq"}  # which draw what to show in each lesson
+CHANCY = {"convlstm-forecaster", "convlstm-s", "seq2seq"}  # they draw what to show
 
 
 @pytest.fixture(autouse=True)

@@ -166,12 +166,12 @@ def test_training_the_discriminators_runs_nothing_of_the_generator():
     optimizer = chainer.optimizers.SGD(0.0).setup(dis)
     gen.cleargrads()
     with Calls() as calls:
-        descend(optimizer, updater.discrimination(dis, pasts, reals, fakes))
+        descend(optimizer, updater.dis_loss(dis, pasts, reals, fakes))
     assert all(param.grad is None for param in gen.params())
     assert calls.names.count("Convolution2DGradW") == sum(len(d.convolutions) for d in dis)
 
 
-def test_without_adversary_the_gradient_is_that_of_the_likeness_alone():
+def test_without_adversary_the_gradient_is_that_of_the_prediction_loss_alone():
     gen, _ = networks()
     optimizer = chainer.optimizers.SGD(0.0).setup(gen)
     optimizer.add_hook(LastGradient())

@@ -8,7 +8,7 @@ from utils.stack import F, chainer
 
 
 class PredictionUpdater(chainer.training.updaters.StandardUpdater):
-    """Train the generator alone on the differences between its predictions and the future.
+    """Train the generator alone, on how far its predictions are from the future.
 
     terms: {name: (weight, loss)} with loss(predicted, true) -> a scalar, as in utils/losses.py.
     """
@@ -20,17 +20,20 @@ class PredictionUpdater(chainer.training.updaters.StandardUpdater):
         self.step = self.learn if device.xp is np else Graph(self.learn, optimizers.values())
 
     def update_core(self):
+        """One iteration: past (B, history, C, H, W), future (B, horizon, C, H, W), one step."""
         self.step(*self.converter(self.get_iterator("main").next(), self.device))
 
     def learn(self, past, future):
-        """Take a step on frames as the converter gives them; on a GPU it may become a graph, so it
-        looks at no number there, sends none to it."""
+        """Take a step on the frames that the converter returns.
+
+        On a GPU the step may become a CUDA graph, so no number is sent to the GPU or read from it.
+        """
         gen_optimizer = self.get_optimizer("gen")
         gen = gen_optimizer.target
-        loss = self.likeness(gen, gen.lesson(past, future), gen.scales(future))
+        loss = self.prediction_loss(gen, gen.training_pyramid(past, future), gen.scales(future))
         descend(gen_optimizer, loss)
 
-    def likeness(self, gen, fakes, reals):
+    def prediction_loss(self, gen, fakes, reals):
         """The weighted sum of the terms, each summed over the scales."""
         total = 0
         for name, (weight, loss) in self.terms.items():
@@ -46,9 +49,9 @@ class AdversarialUpdater(PredictionUpdater):
     weight: of the adversarial loss beside the terms.
 
     Two savings leave every gradient exact.  The discriminators judge real and fake frames in one
-    batch, since nothing in them looks across a batch.  One forward pass of the generator serves
-    both steps: the discriminators see its frames as plain arrays, so the graph still fits the
-    generator's weights when its own turn comes, and is scored by the discriminators just improved.
+    batch, since nothing in them mixes the clips of a batch.  One forward pass of the generator
+    serves both steps: the discriminators learn from its frames as plain arrays, which leaves its
+    graph valid for its own step, where the discriminators just updated judge the frames.
     """
 
     def __init__(self, batches, gen_optimizer, dis_optimizer, weight, terms, converter, device):
@@ -56,28 +59,29 @@ class AdversarialUpdater(PredictionUpdater):
         self.weight = weight
 
     def learn(self, past, future):
+        """Step the discriminators, then the generator."""
         gen_optimizer, dis_optimizer = self.get_optimizer("gen"), self.get_optimizer("dis")
         gen, dis = gen_optimizer.target, dis_optimizer.target
         pasts, reals = gen.scales(past), gen.scales(future)
-        fakes = gen.lesson(past, future)
+        fakes = gen.training_pyramid(past, future)
 
-        descend(dis_optimizer, self.discrimination(dis, pasts, reals, fakes))
-        loss = self.likeness(gen, fakes, reals)
-        loss += self.weight * self.persuasion(gen, dis, pasts, fakes)
+        descend(dis_optimizer, self.dis_loss(dis, pasts, reals, fakes))
+        loss = self.prediction_loss(gen, fakes, reals)
+        loss += self.weight * self.adversarial_loss(gen, dis, pasts, fakes)
         descend(gen_optimizer, loss)
 
-    def discrimination(self, dis, pasts, reals, fakes):
+    def dis_loss(self, dis, pasts, reals, fakes):
         """Loss of the discriminators (equation 2): real is 1, fake is 0; summed over the scales."""
         twice = [F.concat([past, past], axis=0) for past in pasts]
         both = [F.concat([r, f.array], axis=0) for r, f in zip(reals, fakes, strict=True)]
-        judged = F.concat(dis(twice, both), axis=0)  # at once: the smallest kernels are many
+        judged = F.concat(dis(twice, both), axis=0)  # one loss for all scales: fewer kernels
         scales = len(pasts)
         real, fake = F.split_axis(F.reshape(judged, (scales, 2, -1)), 2, axis=1)
         loss = scales * (losses.bce(real, 1) + losses.bce(fake, 0))
         chainer.report({"loss": loss}, dis)
         return loss
 
-    def persuasion(self, gen, dis, pasts, fakes):
+    def adversarial_loss(self, gen, dis, pasts, fakes):
         """Adversarial loss of the generator (equation 3): all its frames should pass for real."""
         adv = len(pasts) * losses.bce(F.concat(dis(pasts, fakes), axis=0), 1)
         chainer.report({"adversarial": adv}, gen)
@@ -87,12 +91,12 @@ class AdversarialUpdater(PredictionUpdater):
 def descend(optimizer, loss):
     """Take one step of the optimizer down loss.
 
-    Gradients are worked out for the optimizer's own target and nothing else, so a network that
-    only passes a gradient on neither spends time on its weights nor is touched.  A network without
-    parameters has nothing to learn.
+    Gradients are computed for the optimizer's own target alone: a network that only passes them on
+    spends no time on its weights and keeps them.  A network without parameters has nothing to
+    learn.
     """
     params = list(optimizer.target.params())
     if params:
         chainer.grad([loss], params, set_grad=True)
         optimizer.update()
-        optimizer.target.cleargrads()  # as large as the network: not to be kept for long
+        optimizer.target.cleargrads()  # they are as large as the network
