@@ -6,15 +6,15 @@ import os
 
 import numpy as np
 
-PIECE = 32768  # numbers; those of a parameter, its gradient, its moments, a room: 640 KiB
+PIECE = 32768  # numbers: with gradient, two moments and a temporary 640 KiB
 
 
 def install(chainer):
     """Let `chainer`'s Adam update large float32 parameters piece by piece, to the same bits.
 
-    NumPy works through whole arrays, one operation after the other; a parameter larger than the
-    cache then comes from memory eleven times instead of once.  Threads share the pieces.  AMSGrad,
-    AdaBound, weight decay, other types stay with Chainer's own code.
+    NumPy runs one operation after the other over whole arrays, so a parameter larger than the cache
+    is read from memory eleven times instead of once.  Threads share the pieces.  AMSGrad, AdaBound,
+    weight decay and other types are left to Chainer's own code.
     """
     rule = chainer.optimizers.adam.AdamRule
     own = rule.update_core_cpu
@@ -31,9 +31,9 @@ def install(chainer):
         rate = self.alpha_t
 
         def steps(pieces):
-            room = np.empty(PIECE, np.float32)
+            temporary = np.empty(PIECE, np.float32)
             for piece in pieces:
-                step(hp, rate, *(a[piece] for a in arrays), room)
+                step(hp, rate, *(a[piece] for a in arrays), temporary)
 
         pieces = [slice(start, start + PIECE) for start in range(0, param.size, PIECE)]
         share(steps, pieces)
@@ -42,7 +42,7 @@ def install(chainer):
 
 
 def share(work, pieces):
-    """Call work(some of the pieces) in several threads where there are pieces enough."""
+    """Call work(part of the pieces) in each of several threads, if there are enough pieces."""
     if len(pieces) < 2 or threads() < 2:
         work(pieces)
         return
@@ -55,7 +55,7 @@ def share(work, pieces):
 
 @functools.cache
 def threads():
-    """As many as OpenMP would start."""
+    """The number of threads, as OpenMP would choose it."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit():
         return max(1, int(asked))
@@ -66,16 +66,16 @@ def threads():
 
 @functools.cache
 def pool(process):
-    """The threads of a process, which a fork of it does not have."""
+    """The threads of the process with this id: a fork does not inherit its parent's."""
     return concurrent.futures.ThreadPoolExecutor(threads() - 1, thread_name_prefix="adam")
 
 
-def step(hp, rate, grad, data, m, v, room):
-    """One step of Adam on 1-D float32 arrays, in place; room: for as many numbers.
+def step(hp, rate, grad, data, m, v, temporary):
+    """One step of Adam on 1-D float32 arrays, in place; `temporary` is at least as long.
 
     The operations of chainer/optimizers/adam.py:144-178 in their order, hence the same bits.
     """
-    x = room[: data.size]
+    x = temporary[: data.size]
     np.subtract(grad, m, out=x)
     np.multiply(x, 1 - hp.beta1, out=x)
     np.add(m, x, out=m)

@@ -13,10 +13,10 @@ import numpy as np
 
 
 def mended_chainer():
-    """Import Chainer with every mend in place, whatever was imported before -> the module."""
+    """Return the module `chainer` with every mend in place, whatever was imported before."""
     for mend in BEFORE_IMPORT:
         mend()
-    with no_cupy_without_driver(), no_idle_notices():
+    with no_cupy_without_driver(), no_cudnn_notices():
         import chainer
     for mend in AFTER_IMPORT:
         mend(chainer)
@@ -102,7 +102,7 @@ def has_nvidia_driver():
 
 
 @contextlib.contextmanager
-def no_idle_notices():
+def no_cudnn_notices():
     """Chainer (backends/cuda.py:154) with CuPy (_environment.py) urge every GPU user to install
     cuDNN 8, which CuPy 14 dropped for good, or NCCL, which only several GPUs together use.
     """

@@ -1,4 +1,4 @@
-"""The shapes of a convolution, with all else that tells what it means."""
+"""The shapes of a convolution, its strides and all else that defines it."""
 
 import itertools
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class Geometry(NamedTuple):
 
     @property
     def pad_after(self):
-        """After the last row, column: as much as before if that gives these outputs, else just
-        what they need, maybe less than nothing."""
+        """After the last row, after the last column: as much as before if that gives these outputs,
+        else just what they need, which may be negative."""
         return tuple(map(_pad_after, *(part[2:] for part in self[:3]), *self[3:6]))
 
 
@@ -41,15 +41,16 @@ def of_convolution(node, images, weights, dtype):
 
 
 def of_weight_gradient(node, images, outputs, dtype):
+    """As `of_convolution`, for the node of a convolution's weight gradient."""
     kernel = node.ksize if hasattr(node, "ndim") else (node.kh, node.kw)
     weights = outputs[1], images[1] // node.groups, *kernel
     return Geometry(images, weights, outputs, *_steps(node), node.groups, dtype)
 
 
 def of_deconvolution(node, outputs, weights, dtype):
-    """Of the convolution with the same weights: the deconvolution is its data gradient.
+    """The Geometry of the convolution whose data gradient this deconvolution is.
 
-    What the node's backward pass needs of it is left in the node, as Chainer's own code does.
+    As in Chainer's own code, what the node's backward pass needs is left in the node.
     """
     images = outputs[0], weights[1] * node.groups, *_deconvolved_size(node, outputs, weights)
     return Geometry(images, weights, outputs, *_steps(node), node.groups, dtype)

@@ -1,4 +1,4 @@
-"""Chainer's convolutions, linear layers on the CPU, computed by oneDNN where it can."""
+"""Chainer's convolutions and linear layers on the CPU, computed by oneDNN where it can."""
 
 import contextlib
 import functools
@@ -9,23 +9,23 @@ import threading
 import numpy as np
 
 from utils.errors import UserError
-from utils.stack import dnnl, products, providers, winograd
+from utils.stack import direct, dnnl, products, providers, winograd
 from utils.stack.geometry import of_convolution, of_deconvolution, of_weight_gradient
 from utils.stack.providers import Unsuitable
 
 KEPT = 512  # compiled convolutions, before the least recently used one goes
 
 _dtype = "float32"  # of the numbers that convolutions multiply
-_obstacle = None  # (log level, reason); () where there is none; None until it is looked for
+_obstacle = None  # to using oneDNN: (log level, reason), () for none, None before the first look
 _looking = threading.Lock()
 
 
 def install(chainer):
-    """Let `chainer`'s convolutions, deconvolutions of any dimensions, linear layers, with all
-    their gradients, use oneDNN.
+    """Let `chainer`'s convolutions and deconvolutions of any dimensions, linear layers and all
+    their gradients use oneDNN.
 
-    Without the library, with CHAINER_ONEDNN=0 and for what oneDNN cannot do they stay with
-    Chainer's own code, and the log says why, once.
+    Without the library, with CHAINER_ONEDNN=0 and for what oneDNN cannot do, Chainer's own code
+    runs, and the log says why, once.
     """
     linear = _linear, _linear_data_gradient, _linear_weight_gradient
     computes = _convolution, _weight_gradient, _deconvolution, *linear
@@ -38,17 +38,17 @@ def _on_cpu(inputs):
 
 @contextlib.contextmanager
 def using_dtype(name):
-    """In this context convolutions are as good as products of this type, in every thread.
+    """In this context convolutions may have the error of products of this type, in every thread.
 
-    "float32" is what they are anyway. With "tf32" all stays float32, but minimal filtering takes
-    larger tiles, which lose as much as a GPU does by rounding to tf32. With "bfloat16" it does the
-    same; in other layers weights and activations are rounded as they enter a multiplication: good
-    to 3 digits. Raises UserError for another type, for bfloat16 where the processor would emulate
-    it, where there is no oneDNN.
+    "float32" is the default.  With "tf32" all numbers stay float32, but minimal filtering takes
+    larger tiles, whose error is that of rounding to tf32.  With "bfloat16" it does the same, and in
+    other convolutions weights and activations are rounded as they enter a multiplication: good to 3
+    digits.  Raises UserError for another type, and for bfloat16 without oneDNN or where the
+    processor would have to emulate it.
     """
     global _dtype
-    if name not in dnnl.DTYPES:
-        raise UserError(f"{name} is for a GPU; on a CPU use {' or '.join(dnnl.DTYPES)}")
+    if name not in direct.DTYPES:
+        raise UserError(f"{name} is for a GPU; on a CPU use {' or '.join(direct.DTYPES)}")
     if name == "bfloat16":
         _refuse_slow_bfloat16()
     before, _dtype = _dtype, name
@@ -68,8 +68,7 @@ def _refuse_slow_bfloat16():
 
 
 def _prepared(compute):
-    """`compute` for arrays that oneDNN can take, with what it answers if it cannot; others are
-    Unsuitable."""
+    """Decorate `compute`: it gets contiguous arrays, and what oneDNN cannot do is Unsuitable."""
 
     @functools.wraps(compute)
     def prepared(node, *inputs):
@@ -136,7 +135,7 @@ def _check_arrays(node, inputs):
     if not all(array.size for array in inputs):
         raise Unsuitable(logging.INFO, "an array is empty")
     if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
-        raise Unsuitable(logging.INFO, "a memory layout of the array's own is for GPUs")
+        raise Unsuitable(logging.INFO, "arrays with a memory layout of their own are for GPUs")
     return [np.ascontiguousarray(array) for array in inputs]
 
 
@@ -149,8 +148,8 @@ def _compiled(direction, *key):
 
 @functools.lru_cache(KEPT)
 def _compile(direction, geometry, *bias):
-    """A function of the arrays, or why there is none."""
-    way = winograd if winograd.pays(geometry) else dnnl
+    """A function of the arrays, or a text that says why there is none."""
+    way = winograd if winograd.pays(geometry) else direct
     try:
         convolution = getattr(way, direction)(geometry, *bias)
     except dnnl.Error as error:
@@ -164,7 +163,7 @@ def _check_library():
     """Raise Unsuitable unless oneDNN is there for this process."""
     global _obstacle
     if _obstacle is None:
-        with _looking:  # two threads must not get two engines: those do not work together
+        with _looking:  # two threads must not create two engines, which do not work together
             if _obstacle is None:
                 _obstacle = _load() or ()
     if _obstacle:
@@ -184,6 +183,6 @@ def _load():
 
 
 def _after_fork():
-    # The library's threads stayed in the parent: the first call would wait for them for ever.
+    # The library's threads are in the parent only: the first call would wait for them for ever.
     global _obstacle
     _obstacle = logging.INFO, "this process was forked from one that had started oneDNN"

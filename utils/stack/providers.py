@@ -1,4 +1,4 @@
-"""Other libraries' ways to compute what Chainer's function nodes compute."""
+"""Other libraries put in place of the code of Chainer's function nodes."""
 
 import functools
 import logging
@@ -8,12 +8,12 @@ log_once = functools.cache(logger.log)
 
 
 class Unsuitable(Exception):
-    """Chainer's own code has to do it: a log level, the reason."""
+    """Raised as Unsuitable(log level, reason): Chainer's own code has to do it."""
 
 
 def install(chainer, library, processor, takes, computes):
-    """Let `chainer`'s convolutions, deconvolutions of any dimensions, linear layers, with all their
-    gradients, be computed by a library where takes(inputs).
+    """Have a library compute `chainer`'s convolutions and deconvolutions of any dimensions, linear
+    layers and all their gradients, where takes(inputs).
 
     processor: "cpu" or "gpu".  computes: functions of (node, *inputs) for a convolution, its
     weight gradient, a deconvolution, a linear layer, its data gradient, its weight gradient.
@@ -41,7 +41,7 @@ def install(chainer, library, processor, takes, computes):
 def preferring(library, takes, compute, own):
     """The forward method of a node: compute(node, *inputs) where takes(inputs), else own.
 
-    `own` computes also what `compute` finds Unsuitable, after a log line, which comes once.
+    `own` also computes what `compute` finds Unsuitable, which is logged once for each reason.
     """
 
     @functools.wraps(own)

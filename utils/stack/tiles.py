@@ -1,4 +1,4 @@
-"""Images cut into overlapping tiles of one size, and laid together again."""
+"""Images cut into overlapping tiles of one size, and put together again."""
 
 import math
 
@@ -7,30 +7,29 @@ import numpy as np
 from utils.stack import dnnl
 from utils.stack.products import copy, multiply
 
-GAP = 16  # numbers, a cache line
-IN_CACHE = 2**21  # numbers that go together from one step to the next
+GAP = 16  # numbers in a cache line
+IN_CACHE = 2**21  # numbers that stay in the cache from one step to the next
 
 
-def room(name, *shape):
-    """A temporary, good until the next of its name."""
-    return dnnl.thread.rooms[name].array(*shape)
+def temporary(name, *shape):
+    """An uninitialised float32 array, valid until the next temporary of that name."""
+    return dnnl.thread.buffers[name].array(*shape)
 
 
 class Maps:
-    """Tiles of so many rows and columns, or of rows alone, each number a row of its own: the tiles'
-    channels.
+    """The tiles of several images, stored as one matrix (tiles, channels) for each pixel of a tile.
 
-    Rows are longer than what is in them: with powers of two between them they would push each
-    other out of the cache.
+    shape: a tile's (rows, columns), or (rows,) alone.  The matrices' rows are padded: a distance of
+    a power of two would make them push each other out of the cache.
     """
 
     def __init__(self, name, shape, tiles, channels):
         self.shape, self.tiles, self.channels = shape, tiles, channels
         self._step = (-(-channels // GAP) + 1) * GAP
-        self._rows = room(name, *shape, tiles * self._step + GAP)
+        self._rows = temporary(name, *shape, tiles * self._step + GAP)
 
     def flat(self, tiles=slice(None)):
-        """(*shape, numbers) of neighbouring tiles, with what lies between them."""
+        """(*shape, numbers) of a range of tiles, padding included."""
         start, stop, _ = tiles.indices(self.tiles)
         return self._rows[..., start * self._step : stop * self._step]
 
@@ -39,16 +38,16 @@ class Maps:
         return self.flat().reshape(*self.shape, self.tiles, -1)[..., : self.channels]
 
     def column(self, matrix, number, name):
-        """matrix @ this column of each tile"""
+        """matrix @ column `number` of each tile, as Maps called `name`."""
         found = Maps(name, matrix.shape[:1], self.tiles, self.channels)
         multiply(matrix, self.flat()[:, number], found.flat())
         return found
 
 
 class Tiling:
-    """How the images and outputs of a convolution lie in tiles, `step` rows or columns apart.
+    """How a convolution's images and outputs are divided into tiles, `step` pixels apart.
 
-    A part of them is (images, rows of tiles), two slices.
+    A part of the tiles is given by two slices: (images, rows of tiles).
     """
 
     def __init__(self, geometry, side):
@@ -58,11 +57,11 @@ class Tiling:
         self.rows, self.columns = (-(-n // self.step) for n in size)
 
     def parts(self, tiles):
-        """Yield parts that are all: so many tiles together if they can be cut so."""
+        """Yield parts that make up all tiles, of about so many tiles each."""
         return self._divided((slice(0, self.batch), slice(0, self.rows)), tiles)
 
     def pieces(self, part, channels):
-        """Yield parts of a part that fit the cache, with the slice of its tiles that they are."""
+        """Yield (smaller part that fits the cache, the slice of the part's tiles that it is)."""
         start = 0
         for piece in self._divided(part, IN_CACHE // (self.side**2 * channels)):
             stop = start + self.number(piece)
@@ -90,7 +89,7 @@ class Tiling:
         return images.stop - images.start, rows.stop - rows.start, self.columns
 
     def cut(self, images, part, size, pad):
-        """Tiles of size x size of images (B, C, H, W), zero beyond the edges, as Maps."""
+        """Tiles of size x size of images (B, C, H, W), zero-padded, as Maps."""
         framed, pixels, (y, x) = self._frame(images, part, size, pad)
         framed[:, : y.start] = framed[:, y.stop :] = 0
         framed[:, y, : x.start] = framed[:, y, x.stop :] = 0
@@ -101,9 +100,9 @@ class Tiling:
         return tiles
 
     def lay(self, tiles, part, images):
-        """The transpose of `cut`: put tiles into images (B, C, H, W), added up where they overlap.
+        """The transpose of `cut`: write tiles into images (B, C, H, W), summed where they overlap.
 
-        Parts of one image overlap, too: the first of them clears it, all add to what is in it.
+        Parts of one image overlap as well: the first clears it, all add to it.
         """
         whole, first = part[1] == slice(0, self.rows), part[1].start == 0
         side, _ = tiles.shape
@@ -123,15 +122,16 @@ class Tiling:
         copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels, add=not whole)
 
     def paste(self, tiles, part, outputs):
-        """Put tiles of step x step into outputs (B, C, H, W)."""
+        """Write tiles of step x step, which do not overlap, into outputs (B, C, H, W)."""
         framed, pixels, (y, x) = self._frame(outputs, part, self.step, (0, 0))
         grid = self._grid(tiles, part)
         np.copyto(self._overlapping(framed, grid.shape), grid)
         copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels)
 
     def _frame(self, images, part, size, pad):
-        """Room for what tiles of size x size span, channels last; the pixels of images that are
-        part of it; the rows and columns that they are."""
+        """Memory for the area that tiles of size x size span, channels last; a view of those pixels
+        of the images that lie in the area; the (rows, columns) of the area where they lie.
+        """
         batch, rows = part
         number, *counts = self._counts(part)
         first = rows.start * self.step - pad[0], -pad[1]
@@ -141,7 +141,7 @@ class Tiling:
             for start, span, edge in zip(first, spans, images.shape[2:], strict=True)
         ]
         place = [slice(i.start - n, i.stop - n) for i, n in zip(inside, first, strict=True)]
-        framed = room("framed", number, *spans, images.shape[1])
+        framed = temporary("framed", number, *spans, images.shape[1])
         return framed, images[(batch, slice(None), *inside)], place
 
     def _grid(self, tiles, part):
@@ -149,7 +149,7 @@ class Tiling:
         return tiles.all().reshape(*tiles.shape, *self._counts(part), tiles.channels)
 
     def _overlapping(self, framed, shape):
-        """A view of what `_frame` gives, as `_grid` has it."""
+        """A view of the area of `_frame` with the axes of `_grid`."""
         image, down, right, channel = framed.strides
         strides = down, right, image, self.step * down, self.step * right, channel
         return np.lib.stride_tricks.as_strided(framed, shape, strides)

@@ -1,13 +1,13 @@
 """Convolutions by minimal filtering (Winograd 1980; Lavin and Gray, CVPR 2016).
 
-Images are cut into overlapping tiles, say of 8x8.  Taken as polynomials, tile and kernel are
-evaluated at eight points for each axis, where their convolution is one multiplication a point,
-summed over channels by 64 matrix products: 4 multiplications for an output of a 5x5 kernel instead
-of 25.  Larger tiles need fewer, but lose digits.  A number that is not finite makes all outputs of
-its tile NaN.
+Images are cut into overlapping tiles, say of 8x8.  Tile and kernel are taken as polynomials and
+evaluated at eight points along each axis, where their convolution becomes one multiplication per
+point, summed over channels by 64 matrix products: 4 multiplications for an output of a 5x5 kernel
+instead of 25.  Larger tiles need fewer but lose precision.  A number that is not finite makes all
+outputs of its tile NaN.
 
-Rows of tiles are evaluated first, of all tiles; columns one after the other, so that what is at the
-points of one goes into its products while it is in the cache.
+The rows of all tiles are evaluated first, then one column after the other, so that a column's
+values enter its products while they are in the cache.
 """
 
 import functools
@@ -18,16 +18,17 @@ import numpy as np
 
 from utils.stack import dnnl
 from utils.stack.products import copy, multiply
-from utils.stack.tiles import Maps, Tiling, room
+from utils.stack.tiles import Maps, Tiling, temporary
 
 POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2, 3 / 4, -4 / 3, -3 / 4, 4 / 3  # and infinity
-# The largest tile, whose side is how many of these it needs.  What is then lost of the outputs'
-# root mean square is 3e-6 with 8, 2e-4 with 12; rounding operands to tf32 would lose 3e-4 of it,
-# rounding them to bfloat16 2e-3.
+# The largest side of a tile, which is the number of points it needs.  The error, relative to the
+# outputs' root mean square, is 3e-6 with 8 and 2e-4 with 12; rounding operands to tf32 would make
+# it 3e-4, to bfloat16 2e-3.
 LARGEST = {"float32": 8, "tf32": 12, "bfloat16": 12}
-AT_ONCE = 16384  # points of tiles that share an evaluation of the weights
-MOVE = 70  # multiplications take as long as one number's way to the points or back (measured)
-# Of the multiplications done directly, which take half as long in bfloat16.
+AT_ONCE = 16384  # points of the tiles that are worked on together
+MOVE = 70  # multiplications take as long as evaluating one number, there or back (measured)
+# Cost below which it pays, as a share of the direct way's multiplications, which take half as long
+# in bfloat16.
 WORTH = {"float32": 0.8, "tf32": 0.8, "bfloat16": 0.4}
 
 
@@ -48,13 +49,14 @@ def transforms(side, kernel):
 
 
 def aligned(array):
+    """A float32 copy that starts on a cache line."""
     result = dnnl.empty(array.shape)
     result[...] = array
     return result
 
 
 def pays(geometry):
-    """Whether it is likely to be clearly faster than the direct way.
+    """Whether it is likely to be clearly faster than the direct way for this Geometry.
 
     CHAINER_WINOGRAD=0 keeps all convolutions direct.
     """
@@ -65,7 +67,7 @@ def pays(geometry):
 
 
 def suits(geometry):
-    """Whether a square kernel moves by one pixel, on a processor whose strength are vectors."""
+    """Whether it can do this: a square kernel, stride 1; and the processor is best at vectors."""
     if len(geometry.stride) != 2:
         return False
     _, _, height, width = geometry.weights
@@ -77,13 +79,13 @@ def suits(geometry):
 
 
 def best_side(geometry):
-    """The side of the tiles that cost least."""
+    """The side of the cheapest tiles."""
     sides = range(geometry.weights[-1] + 1, LARGEST[geometry.dtype] + 1)
     return min(sides, key=functools.partial(cost, geometry))
 
 
 def cost(geometry, side):
-    """As how many multiplications such tiles take, with the numbers moved."""
+    """The cost of tiles of this side, in multiplications, the evaluations included."""
     outputs, inputs, kernel, _ = geometry.weights
     batch, _, *size = geometry.outputs
     tiles = batch * math.prod(-(-n // (side - kernel + 1)) for n in size)
@@ -92,7 +94,7 @@ def cost(geometry, side):
 
 
 class Filter:
-    """What the three directions of a convolution share."""
+    """What a convolution, its data gradient and its weight gradient share."""
 
     implementation = "winograd"
 
@@ -103,7 +105,7 @@ class Filter:
         self.parts = list(self.tiling.parts(AT_ONCE // self.side**2))
 
     def by_rows(self, images, part, pad, matrix, name):
-        """Each tile of images (B, C, H, W) @ matrix.T, as Maps."""
+        """(each tile of images (B, C, H, W)) @ matrix.T, as Maps called `name`."""
         (side, size), channels = matrix.shape, images.shape[1]
         found = Maps(name, (size, side), self.tiling.number(part), channels)
         for piece, place in self.tiling.pieces(part, channels):
@@ -113,15 +115,15 @@ class Filter:
 
     def weights_by_rows(self, weights):
         """Each row of weights (kernel, kernel, M, N) at the points: (kernel, side, M, N)."""
-        found = room("weights", self.kernel, self.side, *weights.shape[2:])
+        found = temporary("weights", self.kernel, self.side, *weights.shape[2:])
         matrix = self.of_weights.reshape(1, self.side, self.kernel)
         multiply(matrix, flat(weights), flat(found))
         return found
 
     def multiplied(self, tiles, weights, to_points, from_points, bias=None):
-        """from_points @ products at all points of tiles and weights, given by rows; as Maps."""
+        """from_points @ (tiles * weights at all points), both given by rows, as Maps."""
         sums = Maps("sums", from_points.shape, tiles.tiles, weights.shape[-1])
-        factors = room("factors", self.side, *weights.shape[2:])
+        factors = temporary("factors", self.side, *weights.shape[2:])
         products = Maps("products", (self.side,), tiles.tiles, sums.channels)
         for column in range(self.side):
             points = tiles.column(to_points, column, "points")
@@ -133,7 +135,7 @@ class Filter:
         return sums
 
     def finished(self, sums, part, matrix):
-        """Yield parts of a part, and their tiles @ matrix.T as Maps."""
+        """Yield (smaller part, its tiles @ matrix.T as Maps)."""
         for piece, place in self.tiling.pieces(part, sums.channels):
             shape = sums.shape[0], len(matrix)
             tiles = Maps("tiles", shape, self.tiling.number(piece), sums.channels)
@@ -142,7 +144,7 @@ class Filter:
 
 
 def flat(array):
-    """A view of it with the last two axes as one."""
+    """A view of an array with its last two axes as one."""
     return array.reshape(*array.shape[:-2], -1)
 
 
@@ -155,7 +157,7 @@ class Forward(Filter):
 
     def __call__(self, images, weights, bias=None):
         made, taken, *kernel = weights.shape
-        turned = room("turned", *kernel, taken, made)  # as products read them fastest
+        turned = temporary("turned", *kernel, taken, made)  # the order that products read fastest
         copy(weights.transpose(2, 3, 1, 0), turned)
         weights = self.weights_by_rows(turned)
         outputs = dnnl.empty(self.shape)
@@ -196,8 +198,8 @@ class WeightGradient(Filter):
 
     def __call__(self, images, gradient):
         maps = self.shape[:2]
-        total = room("weights", self.kernel, self.side, *maps)
-        factors = room("factors", self.side, *maps)
+        total = temporary("weights", self.kernel, self.side, *maps)
+        factors = temporary("factors", self.side, *maps)
         for number, part in enumerate(self.parts):
             tiles = self.by_rows(images, part, self.pad, self.of_images, "rows")
             slopes = self.by_rows(gradient, part, (0, 0), self.to_points, "sums")
@@ -214,7 +216,7 @@ class WeightGradient(Filter):
 
 
 def forward(geometry, bias):
-    """As dnnl.forward."""
+    """As direct.forward."""
     return Forward(geometry)
 
 
