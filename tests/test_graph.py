@@ -1,9 +1,12 @@
 """Training steps replayed as a CUDA graph: the same numbers as step by step."""
 
+import gc
+
 import numpy as np
 import pytest
 
 from tests.test_gpu import ARCHITECTURES, CPU, SMALLER, Clips, adversarial, prediction, told
+from utils import graph
 from utils.device import open_device
 from utils.graph import WARM_UPS
 from utils.losses import LOSSES
@@ -128,6 +131,27 @@ def test_every_architecture_is_captured_or_says_why_not(gpu, arch, capsys):
         )
     else:
         assert updater.step.graph and not said
+
+
+@pytest.mark.gpu
+def test_memory_of_a_graph_that_is_gone_serves_the_next(gpu, monkeypatch):
+    gc.collect()  # those of other tests
+    monkeypatch.setattr(graph, "SPARE", [])
+    updater = prediction(gpu)
+    told(updater, 6)
+    pool = updater.step.pool
+    kept = pool.free_bytes()
+    assert updater.step.graph and kept
+    updater.step.begin([gpu.xp.zeros(1, "f4")])
+    assert updater.step.pool is pool and pool.free_bytes() < kept
+    told(updater, 6)
+    assert updater.step.graph
+    del updater
+    gc.collect()
+    assert pool.free_bytes() < kept and [id(spare) for spare in graph.SPARE] == [id(pool)]
+    updater = prediction(gpu)
+    told(updater, 6)
+    assert updater.step.pool is pool and not graph.SPARE
 
 
 @pytest.mark.gpu

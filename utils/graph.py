@@ -2,11 +2,13 @@
 
 import contextlib
 import sys
+import weakref
 
 from utils.errors import first_line
 from utils.stack import chainer
 
 WARM_UPS = 3  # steps before one is captured: they compile kernels, choose cuDNN's engines
+SPARE = []  # pools of graphs that are gone: CuPy 14 never frees what a dropped pool has
 
 
 class Graph:
@@ -23,7 +25,7 @@ class Graph:
 
     def __init__(self, step, optimizers):
         self.step, self.optimizers = step, list(optimizers)
-        self.form, self.refused = None, False
+        self.form, self.refused, self.pool = None, False, None
 
     def __call__(self, *arrays):
         if self.refused:
@@ -50,14 +52,21 @@ class Graph:
         xp = chainer.backend.get_array_module(*arrays)
         self.cuda = xp.cuda
         xp.cuda.runtime.deviceSynchronize()  # the graph before, if any, may still be at work
+        self.graph, self.inputs, self.reported = None, [], {}
+        if self.pool is None:
+            self.open_pool()
+        self.pool.free_all_blocks()
         xp.get_default_memory_pool().free_all_blocks()
+        self.inputs = [xp.empty_like(array) for array in arrays]
+        self.form, self.warmed = self.form_of(arrays), 0
+
+    def open_pool(self):
         # Only what belongs to the graph lies in this pool, which is kept as long as the graph:
         # elsewhere, memory that the capture had for a while would be given to others, then
         # overwritten by each replay.
-        self.pool = xp.cuda.MemoryPool()
-        self.stream = xp.cuda.Stream(non_blocking=True)
-        self.inputs = [xp.empty_like(array) for array in arrays]
-        self.form, self.graph, self.warmed = self.form_of(arrays), None, 0
+        self.pool = SPARE.pop() if SPARE else self.cuda.MemoryPool()
+        self.stream = self.cuda.Stream(non_blocking=True)
+        weakref.finalize(self, give_back, self.pool).atexit = False
 
     @contextlib.contextmanager
     def apart(self):
@@ -129,6 +138,11 @@ class Graph:
         for optimizer in self.optimizers:
             optimizer.target.serialize(found)
         return found.values
+
+
+def give_back(pool):
+    pool.free_all_blocks()  # but what small arrays that live on lie in
+    SPARE.append(pool)
 
 
 class HostNumbers(chainer.Serializer):
