@@ -30,7 +30,7 @@ axes.__name__ = f"order of {', '.join(AXES[1:])}"
 def parse(argv=None):
     parser = Parser(__doc__)
     add, count, share = parser.add_argument, whole(1), number(0, 1)
-    pixels = {"type": whole(1, 2**14), "nargs": "+", "metavar": "PIXELS"}
+    pixels = {"type": whole(2, 2**14), "nargs": "+", "metavar": "PIXELS"}
     images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
     add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to make")
     add("--split", choices=list(DIRS), default="train", help="what the clips are for")

@@ -157,7 +157,10 @@ def make_updater(options, clips, gen, device):
     gen_optimizer = optimizer(gen, options.lr_gen)
     if not (adversarial and weight):
         return PredictionUpdater(batches, gen_optimizer, terms, converter, device)
-    dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.single_frame_dis)
+    try:
+        dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.single_frame_dis)
+    except ValueError as error:
+        raise UserError(error) from None
     optimizers = gen_optimizer, optimizer(dis, options.lr_dis)
     return AdversarialUpdater(batches, *optimizers, weight, terms, converter, device)
 

@@ -32,6 +32,7 @@ LAYOUTS = {
         64: Layout(((7, 32, 1), (7, 32, 1), (5, 64, 2), (5, 128, 2)), 2, (256, 128)),
     },
 }
+SMALLEST = 3  # the kernel of the first layers
 
 
 class Discriminators(chainer.ChainList):
@@ -39,6 +40,7 @@ class Discriminators(chainer.ChainList):
 
     sizes: the (height, width) of each scale, coarse to fine.  conditional: each sees the past
     frames with the future ones, as the paper has it; otherwise it judges the future by itself.
+    Raises ValueError for frames that no layers fit.
     """
 
     def __init__(self, sizes, history, horizon, channels, width="paper", conditional=True):
@@ -47,6 +49,11 @@ class Discriminators(chainer.ChainList):
         inputs = (history + horizon if conditional else horizon) * channels
         layouts = LAYOUTS[width]
         for height, breadth in sizes:
+            if min(height, breadth) < SMALLEST:
+                raise ValueError(
+                    f"discriminators judge frames from {SMALLEST}x{SMALLEST} up, not of {height}x"
+                    f"{breadth}: give --no-adversarial, a --pyramid without them or larger clips"
+                )
             fits = max((s for s in layouts if s <= min(height, breadth)), default=min(layouts))
             self.append(Discriminator((height, breadth), inputs, layouts[fits]))
 

@@ -30,8 +30,13 @@ def factors(pyramid, size, usual=PYRAMIDS):
     """How much smaller than clips of `size` each scale of `pyramid` is: "4-8-16" -> [4, 2, 1].
 
     None stands for the usual pyramid of that size, out of {size: pyramid}.  Raises ValueError where
-    there is none, or for one that does not lead to `size`.
+    there is none, or for one that does not lead to `size`, which must be square.
     """
+    if size[0] != size[1]:
+        raise ValueError(
+            f"a pyramid needs square clips, these are {size[0]}x{size[1]}: cut them by one number "
+            "for --size, or give another --arch"
+        )
     pyramid = pyramid or usual.get(size[0])
     if not pyramid:
         raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
@@ -40,10 +45,10 @@ def factors(pyramid, size, usual=PYRAMIDS):
     except ValueError:
         scales = [0]
     growing = all(a and b > a and b % a == 0 for a, b in pairwise(scales))
-    if not growing or scales[0] < 1 or tuple(size) != (scales[-1],) * 2:
+    if not growing or scales[0] < 2 or size[0] != scales[-1]:  # gdl needs neighbours
         raise ValueError(
-            f"--pyramid {pyramid}: list sizes from coarse to fine, each a multiple of the one "
-            f"before, up to the clips' {size[0]}x{size[1]}; for example {PYRAMIDS[32]}"
+            f"--pyramid {pyramid}: list sizes from 2 up, coarse to fine, each a multiple of the "
+            f"one before, up to the clips' {size[0]}x{size[1]}; for example {PYRAMIDS[32]}"
         )
     return [scales[-1] // scale for scale in scales]
 

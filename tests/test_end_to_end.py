@@ -118,7 +118,16 @@ def test_resuming_where_nothing_is_starts_afresh_and_says_so(work):
 def test_a_run_ends_when_its_minutes_are_over_and_can_be_tested(work):
     said = succeed("train.py", *training(work, "brief"), "-n", 10**6, "--minutes", 0.02)
     assert "trained to iteration" in said
+    drawn, reported = ((work / "brief" / name).stat().st_mtime for name in ("loss.png", "log"))
+    assert drawn >= reported
     assert (work / "brief" / "TRAINED_ADVERSARIAL.model").exists()
+
+
+def test_a_training_that_runs_wild_or_cannot_be_is_told_in_one_line(work):
+    wild = training(work, "wild")
+    status, _, err = run("train.py", *wild, "-n", 9, "--lr-gen", 1e30)
+    assert status == 3 and told_in(err).startswith("error: iteration 2 diverged")
+    assert "--no-adversarial" in fail("train.py", *wild, "--pyramid", "2-8-32")
 
 
 def test_any_architecture_trains_with_the_same_command_and_all_are_compared(work):

@@ -75,7 +75,9 @@ def test_pyramids_for_64x64_clips(pyramid, factors):
     assert [logit.shape for logit in logits] == [(1, 1)] * len(factors)
 
 
-@pytest.mark.parametrize("pyramid", ["4-8-16", "8-4-32", "4-6-32", "0-32", "a-32", "", "32-32"])
+@pytest.mark.parametrize(
+    "pyramid", ["4-8-16", "8-4-32", "4-6-32", "0-32", "1-32", "a-32", "", "32-32"]
+)
 def test_a_pyramid_that_does_not_end_in_the_clips_size_is_refused(pyramid):
     if not pyramid:
         pyramid = "-"
@@ -110,3 +112,15 @@ def test_shrink_is_average_pooling_and_enlarge_nearest_neighbour():
     assert shrink(frames, 4).array == pytest.approx(F.average_pooling_2d(frames, 4).array)
     assert np.array_equal(enlarge(frames, 3).array, frames.repeat(3, 2).repeat(3, 3))
     assert shrink(enlarge(frames, 2), 2).array == pytest.approx(frames)
+
+
+def test_clips_that_no_pyramid_and_no_discriminator_fits_are_refused():
+    for pyramid in (None, "15-30"):
+        with pytest.raises(ValueError, match="a pyramid needs square clips, these are 30x50"):
+            models.create("multiscale", 4, 1, 3, (30, 50), pyramid=pyramid)
+    gen = models.create("multiscale", 4, 1, 3, (32, 32), pyramid="2-8-32", width="small")
+    for width in ("paper", "small"):
+        with pytest.raises(ValueError, match="from 3x3 up, not of 2x2"):
+            Discriminators.of(gen, (32, 32), width)
+        sizes = [[side, side] for side in (3, 5, 8, 16, 32, 64)]
+        Discriminators(sizes, 1, 1, 3, width)  # all others have layers

@@ -20,21 +20,21 @@ CURVES = {  # file: how the names of its curves begin
 class Plots(chainer.training.Extension):
     """Draw the entries of the extension called "log", which holds all that is to be kept.
 
-    Not oftener than each PAUSE seconds, but in iteration `last` for sure.
+    Not oftener than each PAUSE seconds; all of them once the training is at its end.
     """
 
     name = "plots"
 
-    def __init__(self, last):
-        self.last = last
+    def __init__(self):
         self.drawn = float("-inf")
+        self.entries = 0  # in what has been drawn
 
     def __call__(self, trainer):
-        now = time.monotonic()
-        if now - self.drawn < PAUSE and trainer.updater.iteration < self.last:
+        entries, now = trainer.get_extension("log").entries, time.monotonic()
+        soon = now - self.drawn < PAUSE and not trainer.ends(trainer)
+        if soon or len(entries) == self.entries:
             return
-        self.drawn = now
-        entries = trainer.get_extension("log").entries
+        self.drawn, self.entries = now, len(entries)
         names = list(dict.fromkeys(name for entry in entries for name in entry))
         for filename, beginnings in CURVES.items():
             shown = [name for name in names if name.startswith(beginnings)]
@@ -49,6 +49,7 @@ def draw(path, entries, names):
     axes.grid()
     for name in names:
         found = [entry for entry in entries if name in entry]
-        axes.plot([e["iteration"] for e in found], [e[name] for e in found], label=name)
+        look = {"label": name, "marker": "." if len(found) == 1 else ""}  # a line needs two
+        axes.plot([e["iteration"] for e in found], [e[name] for e in found], **look)
     axes.legend()
     write_whole(path, lambda file: figure.savefig(file, format="png"))

@@ -3,6 +3,8 @@
 import sys
 import time
 
+import numpy as np
+
 from utils.best import Best
 from utils.divergence import FiniteCheck
 from utils.errors import Diverged, UserError
@@ -46,7 +48,7 @@ class Trainer(chainer.training.Trainer):
         """Write log and plots at the one interval, the last `kept` snapshots at the other."""
         report = self.every(report_every)
         self.extend(Log(report))
-        self.extend(Plots(self.iterations), trigger=report)
+        self.extend(Plots(), trigger=report)
         self.snapshot = Snapshot(kept)
         self.extend(self.snapshot, trigger=self.every(snapshot_every))
         self.extend(Randomness())
@@ -86,12 +88,13 @@ class Trainer(chainer.training.Trainer):
         Raises UserError where a file cannot be written, Diverged at NaN or infinity: both name
         what there is to go on from.
         """
-        with self.signals:
+        with self.signals, np.errstate(all="ignore"):  # FiniteCheck tells, in one line
             try:
                 super().run(show_loop_exception_msg=False)
                 self.finite(self)
                 if self.snapshot.written != self.updater.iteration:
                     self.snapshot(self)
+                self.get_extension("plots")(self)
             except Diverged as error:
                 raise Diverged(f"{error}; {self.left()}") from None
             except OSError as error:
