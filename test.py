@@ -76,7 +76,7 @@ def main(argv=None):
     leaderboard.save_json(out / "leaderboard.json", vars(options), entries)
     leaderboard.save_plot(out / "leaderboard.png", entries, options.by)
     text = leaderboard.table(entries, options.by, options.area)
-    (out / "leaderboard.md").write_text(text + "\n")
+    (out / "leaderboard.md").write_text(text + "\n", encoding="utf-8")
     print(f"{options.by}, {options.area}, of {options.frames} predicted frames:\n\n{text}\n")
     print(f"more in {out}")
 
@@ -101,7 +101,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
         seconds += took
         if example:
             tested += 1
-            gallery.animate(out / f"{video.name.replace('/', '_')}.gif", *example[1:])
+            gallery.animate(out / f"{example[0].replace('/', '_')}.gif", *example[1:])
             shown = [*shown, example][: gallery.VIDEOS]
     if not judged:
         raise UserError(

@@ -1,5 +1,6 @@
 """What a user sees when a script ends early."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,9 @@ def test_what_is_not_installed_is_told():
     done = run("import tqdm_of_another_planet", stdout=subprocess.DEVNULL)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "has no tqdm_of_another_planet" in done.stderr and "README" in done.stderr
+
+
+def test_names_that_are_no_text_can_be_told():
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = run(r"print('a\udce9')", stdout=subprocess.PIPE, env=strict)
+    assert (done.returncode, done.stdout) == (0, "a\\udce9\n")

@@ -2,16 +2,19 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import models
 from utils import metrics, pictures, report
-from utils.evaluation import judge, windows
+from utils.evaluation import examine, judge, windows
 from utils.gallery import animate, contact_sheet
 from utils.pixels import normalise
+from utils.stack import chainer
 from utils.videos import find_videos
 
 PACMAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "pacman"
@@ -43,6 +46,20 @@ def test_the_moving_area_is_judged_by_its_own_pixels(clip):
     assert share == pytest.approx([18 * 18 / 1600] * 8)
     mse = found["copy", "moving"]["mse"] * share
     assert mse[0] == pytest.approx(found["copy", "whole"]["mse"][0])  # all its error is in there
+
+
+def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
+    folder = tmp_path / os.fsdecode(b"lat\xe9in")
+    folder.mkdir()
+    for number, frame in enumerate(clip):
+        Image.fromarray(frame.transpose(1, 2, 0)).save(folder / f"{number}.png")
+    model = models.create("last-frame", 4, 1, 3, (40, 40))
+    (video,) = find_videos(tmp_path)
+    judged, example, _ = examine(model, chainer.get_device("@numpy"), video, 4, 8, 1)
+    report.save_csv(tmp_path / "m.csv", judged)
+    contact_sheet(tmp_path / "sheet.png", [example])
+    with open(tmp_path / "m.csv", encoding="utf-8") as file:
+        assert {row["video"] for row in csv.DictReader(file)} == {r"lat\xe9in"}
 
 
 def test_a_report_holds_the_means_and_every_number(clip, tmp_path):

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import warnings
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from utils import leaderboard
@@ -40,7 +42,7 @@ def test_the_table_is_markdown_with_the_costs(entries):
     assert {line.count("|") for line in lines} == {9}
     assert len({len(line) for line in lines}) == 1
     good = next(line for line in lines if "good" in line)
-    for cell in ("25", "23.5", "22", "2.50 M", "3.00", "20"):
+    for cell in ("25.00", "23.50", "22.00", "2.50 M", "3.00", "20"):
         assert f" {cell} |" in good
     assert "10 it, 6 s" in next(line for line in lines if "bad" in line)
 
@@ -59,4 +61,35 @@ def test_files_hold_every_run_and_the_copy(entries, tmp_path):
 
     leaderboard.save_plot(tmp_path / "l.png", entries, "psnr")
     with Image.open(tmp_path / "l.png") as plot:
-        assert plot.size == (1320, 540)
+        assert plot.size == (1560, 540)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_of_which_nothing_is_known_comes_last(entries):
+    unknown = Entry("unknown", means([np.nan, np.nan], [np.nan, np.nan]))
+    for metric in ("psnr", "mse"):
+        order = leaderboard.ranked([unknown, *entries], metric, "moving")
+        assert order[0].name == "good" and order[-1].name == "unknown"
+        assert "nan" in leaderboard.table(order, metric, "moving").splitlines()[-1]
+
+
+def test_many_runs_of_any_name_are_told_apart_beside_the_curves(tmp_path, monkeypatch):
+    names = ["_base", r"$\frac", "a$b$", "日本", *map(str, range(16))]
+    levels = [Entry(name, means([k, k], [1, 1])) for k, name in enumerate(names)]
+    legends, legend = [], Figure.legend
+
+    def keep(figure, *args, **kwargs):
+        legends.append(legend(figure, *args, **kwargs))
+        return legends[-1]
+
+    monkeypatch.setattr(Figure, "legend", keep)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        leaderboard.save_plot(tmp_path / "l.png", leaderboard.with_copy(levels), "psnr")
+    (shown,) = legends
+    assert [text.get_text().strip() for text in shown.get_texts()] == [*names, COPY]
+    styles = {(line.get_color(), line.get_linestyle()) for line in shown.get_lines()}
+    assert len(styles) == len(names) + 1
+    shown.get_texts()[3].set_text("")  # to draw it once more would warn
+    right = max(axes.get_window_extent().x1 for axes in shown.figure.axes)
+    assert shown.get_window_extent().x0 > right  # beside them, hiding nothing

@@ -1,11 +1,13 @@
 """Names for several runs, several folders of videos."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from utils.errors import UserError
-from utils.names import name_apart
+from utils.names import name_apart, printable
 from utils.videos import find_videos
 
 
@@ -49,3 +51,8 @@ def test_a_video_is_not_taken_twice(folders):
     assert len(find_videos(["one", "one/", "./one"])) == 1
     with pytest.raises(UserError, match="one/v is in one"):
         find_videos(["one", "one/v"])
+
+
+def test_names_that_are_no_text_can_be_printed():
+    assert printable("日本 ü") == "日本 ü"
+    assert printable(os.fsdecode(b"lat\xe9in")) == r"lat\xe9in"

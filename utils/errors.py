@@ -29,6 +29,8 @@ def one_line(main):
 
     @functools.wraps(main)
     def run(*args, **kwargs):
+        with contextlib.suppress(AttributeError):  # a notebook's has no encoding
+            sys.stdout.reconfigure(errors="backslashreplace")  # names that have others
         try:
             result = main(*args, **kwargs)
             print(end="", flush=True)  # what cannot be written shall be told by what follows

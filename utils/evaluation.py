@@ -8,6 +8,7 @@ from utils import metrics
 from utils.conventions import CONVENTIONS
 from utils.frames import BadFrame, warn
 from utils.metrics import METRICS
+from utils.names import printable
 from utils.pixels import normalise
 from utils.rollout import rollout
 from utils.stack import chainer
@@ -42,13 +43,14 @@ def examine(model, device, video, history, frames, count):
     liveliest place, None where it has no place, the seconds that a predicted frame took at each.
     """
     judged, example, seconds, liveliest = {}, None, [], -1.0
+    name = printable(video.name)
     for start, clip in windows(video, history + frames, count):
         began = time.perf_counter()
         predicted = predict(model, device, clip, frames)
         seconds.append((time.perf_counter() - began) / frames)
-        judged[video.name, start] = found = judge(predicted, clip)
+        judged[name, start] = found = judge(predicted, clip)
         if (share := found["model", "moving"]["moving"].mean()) > liveliest:
-            liveliest, example = share, (video.name, clip, predicted)
+            liveliest, example = share, (name, clip, predicted)
     return judged, example, seconds
 
 

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from utils import metrics
 from utils.report import as_json
 
 HIGHER = ("psnr", "ssim", "sharpness")  # what these begin with is better the higher it is
@@ -37,13 +39,13 @@ def with_copy(entries):
 
 
 def ranked(entries, metric, area):
-    """The entries, the best mean over the predicted frames first."""
+    """The entries, the best mean over the predicted frames first, those without any last."""
 
     def badness(entry):
-        mean = np.nanmean(entry.curve(metric, area))
+        mean = metrics.mean(entry.curve(metric, area))
         if metric == "edge_contrast":
-            return abs(mean - 1)
-        return -mean if metric.startswith(HIGHER) else mean
+            mean = abs(mean - 1)
+        return np.isnan(mean), -mean if metric.startswith(HIGHER) else mean
 
     return sorted(entries, key=badness)
 
@@ -61,7 +63,7 @@ def table(entries, metric, area):
                 f"{1000 * entry.seconds:.0f}",
                 f"{entry.iterations} it, {entry.training:.0f} s",
             ]
-        numbers = [f"{x:.4g}" for x in (curve[0], np.nanmean(curve), curve[-1])]
+        numbers = [f"{x:#.4g}" for x in (curve[0], metrics.mean(curve), curve[-1])]
         rows.append((entry.name, *numbers, *cost))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * (w - 1) + ":" if i else "-" * w for i, w in enumerate(widths)])
@@ -74,7 +76,7 @@ def table(entries, metric, area):
 
 def save_csv(path, entries):
     """Write a row for each entry, area and predicted frame, with every metric."""
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         names = list(entries[0].means["copy", "whole"])
         costs = ("parameters", "flops", "seconds", "iterations", "training")
@@ -95,16 +97,28 @@ def save_json(path, conditions, entries):
 
 def save_plot(path, entries, metric):
     """Draw the metric over the predicted frames, the whole frame beside the moving area."""
+    from matplotlib import cycler, rcParams
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(13, 4.5), layout="constrained")
+    styles = cycler(linestyle=("-", ":", "-.")) * rcParams["axes.prop_cycle"]  # for many runs
+    copy = {"color": "black", "linestyle": "--", "zorder": 3}  # before those that do no better
     for axes, area in zip(figure.subplots(1, 2), ("whole", "moving"), strict=True):
+        axes.set_prop_cycle(styles)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        lines = []
         for entry in entries:
             curve = entry.curve(metric, area)
-            style = "k--" if entry.predictor == "copy" else "-"
-            axes.plot(range(1, len(curve) + 1), curve, style, label=entry.name)
+            style = copy if entry.predictor == "copy" else {}
+            lines += axes.plot(range(1, len(curve) + 1), curve, marker=".", **style)
         axes.set(title=f"{area} frame" if area == "whole" else "moving area", xlabel="frame")
         axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    names = [f" {entry.name}" for entry in entries]  # one that begins with _ would be left out
+    legend = figure.legend(lines, names, loc="outside right upper", fontsize="small")
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may have a $
     figure.supylabel(metric)
-    figure.savefig(path, dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # that the font lacks: a box stands for it
+        figure.savefig(path, dpi=120)

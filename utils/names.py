@@ -17,6 +17,11 @@ def name_apart(paths):
             return dict(zip(whole.values(), names, strict=True))
 
 
+def printable(name):
+    """The name of a file for people and for files in UTF-8: bytes that are none become \\xe9."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def absolute(path):
     """The Path without "..", links on its way left as they are."""
     return Path(os.path.abspath(path))

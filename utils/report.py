@@ -54,7 +54,7 @@ def save_csv(path, judged):
 
     judged: {(video name, number of the window's first frame): what `evaluation.judge` found}.
     """
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         names = next(iter(next(iter(judged.values())).values()))
         out.writerow(["video", "start", "predictor", "area", "frame", *names])

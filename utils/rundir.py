@@ -12,7 +12,7 @@ from pathlib import Path
 from utils import lock
 from utils.errors import UserError
 from utils.files import PARTIAL, reason, write_whole
-from utils.names import name_apart
+from utils.names import name_apart, printable
 
 OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
@@ -140,7 +140,7 @@ def find_runs(paths):
     for path in map(Path, paths):
         below = sorted(p.parent for p in path.glob(f"*/{OPTIONS}"))
         runs += [path] if exists(path) or not below else below
-    return name_apart(runs)
+    return {run: printable(name) for run, name in name_apart(runs).items()}
 
 
 def training_cost(run):
