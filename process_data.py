@@ -8,9 +8,10 @@ import constants
 from utils.errors import UserError, memory_for, one_line
 from utils.signals import leaving_at_once
 from utils.usage import Parser, number, place, whole
-from utils.workers import cores, workers
+from utils.workers import cores, environment, workers
 
 AXES = ("THW", "NTHW", "THWC", "NTHWC")
+NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # none are needed, each process would start some
 DIRS = {  # by --split: videos, clips
     "train": (constants.TRAIN_DIR, constants.TRAIN_CLIPS_DIR),
     "test": (constants.TEST_DIR, constants.TEST_CLIPS_DIR),
@@ -168,7 +169,7 @@ def tell(args, recipe, videos, tally):
 def main(argv=None):
     args = parse(argv)
     try:
-        with memory_for("lower --size, --resize or --workers"):
+        with memory_for("lower --size, --resize or --workers"), environment(NO_BLAS_THREADS):
             run(args)
     except KeyboardInterrupt:
         print(f"stopped: the same command with --resume goes on, at {args.out}", file=sys.stderr)

@@ -75,7 +75,30 @@ def test_motion_of_some_crops_is_that_of_all(seed, size, channels, planar, frame
             assert moving[y, x] == ((np.diff(crop, axis=0) ** 2).sum() > limit)
         places = rng.integers(moving.size, size=9)
         for motion.large in (False, True):
-            assert np.array_equal(motion.test(window, places), moving.ravel()[places])
+            found = motion.test(np.full(9, window), places)
+            assert np.array_equal(found, moving.ravel()[places])
+
+
+@pytest.mark.parametrize("height, width, channels", [(40, 53, 3), (48, 64, 1), (70, 33, 3)])
+@pytest.mark.parametrize("side", [7, 16, 17, 31, 33])
+def test_crops_where_little_changes(height, width, channels, side):
+    rng = np.random.default_rng(side)
+    film = np.full((9, height, width, channels), 7, np.uint8)
+    for frame, y, x in zip(
+        film[1:], rng.integers(height, size=8), rng.integers(width, size=8), strict=True
+    ):
+        frame[y, x, -1] = 8  # one value of one pixel
+    film[-3:] = film[-4]
+    motion = Motion(film, range(6), (side, side), 4, 0)
+    windows, y, x = (axis.ravel() for axis in np.indices((6, *motion.shape)))
+    steps = np.diff(film.astype(int), axis=0).any(axis=3)
+    expected = [
+        steps[w : w + 3, i : i + side, j : j + side].any()
+        for w, i, j in zip(windows, y, x, strict=True)
+    ]
+    assert 0 < sum(expected) < len(expected)
+    motion.large = True
+    assert motion.test(windows, y * motion.shape[1] + x).tolist() == expected
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 11, 12])

@@ -1,8 +1,6 @@
 """Random crops of what moves in a film, the same for the same seeds."""
 
 import bisect
-import collections
-import itertools
 import math
 
 import numpy as np
@@ -33,8 +31,8 @@ def draw_moving(motion, taken, before, more, seed, sample):
     rng = np.random.default_rng((*seed, 2))
     order = rng.permutation(len(motion.windows))
     picks = rng.integers(math.prod(motion.shape), size=(len(order), TRIES))
-    trials = [try_crops(motion, i, picks[i], taken, sample) for i in order]
-    drawn = list(itertools.islice(take_turns(trials), before + more))
+    windows = np.array(motion.windows, int)[order]
+    drawn = by_turns(motion, windows, picks[order], taken, before + more, sample)
     if len(drawn) == before + more:
         return drawn[before:], None
     others = find_others(motion, taken)
@@ -45,30 +43,45 @@ def draw_moving(motion, taken, before, more, seed, sample):
     return drawn[before:] + rest, left
 
 
-def try_crops(motion, number, picks, taken, sample):
-    """Yield (window, y, x) for the picks of a window that move, each once, none that is `taken`."""
-    window, seen = motion.windows[number], set(taken)
-    for start in range(0, len(picks), BATCH):
-        batch = picks[start : start + BATCH]
-        moving = batch[motion.test(window, batch)]
-        if start == 0:
-            sample[0] += 1
-            sample[1] += len(moving) / len(batch)
-        for pick in moving.tolist():
-            crop = window, *divmod(pick, motion.shape[1])
-            if crop not in seen:
-                seen.add(crop)
-                yield crop
+def by_turns(motion, windows, picks, taken, count, sample):
+    """`count` crops that move, or all: the first of each window's picks, then the second, ...
+
+    windows: int (n,), picks: int (n, TRIES). Returns (window, y, x), each once, none `taken`.
+    """
+    free = find_free(motion, windows, picks, taken)
+    moving = np.zeros(picks.shape, bool)
+    asked = np.zeros(len(windows), int)  # picks of a window that have been tested
+    drawn, turn = [], 0
+    while len(drawn) < count and turn < TRIES:
+        able = moving.sum(axis=1) > turn
+        enough = np.searchsorted(np.cumsum(able), count - len(drawn))
+        unsure = np.flatnonzero(~able & (asked < TRIES))[: count - len(drawn)]
+        unsure = unsure[unsure < enough]
+        if len(unsure):  # nobody's turn is over before those before it are sure
+            columns = asked[unsure, None] + np.arange(BATCH)
+            tests = np.repeat(windows[unsure], BATCH), picks[unsure[:, None], columns].ravel()
+            found = motion.test(*tests).reshape(columns.shape)
+            first = asked[unsure] == 0
+            sample[0] += int(first.sum())
+            sample[1] += float(found[first].mean(axis=1).sum())
+            moving[unsure[:, None], columns] = found & free[unsure[:, None], columns]
+            asked[unsure] += BATCH
+            continue
+        for row in np.flatnonzero(able)[: count - len(drawn)].tolist():
+            pick = picks[row, np.flatnonzero(moving[row])[turn]]
+            drawn.append((int(windows[row]), *divmod(int(pick), motion.shape[1])))
+        turn += 1
+    return drawn
 
 
-def take_turns(iterators):
-    """Yield an item of each iterator, then another of each, as long as they have any."""
-    queue = collections.deque(iterators)
-    while queue:
-        for item in itertools.islice(queue[0], 1):
-            yield item
-            queue.append(queue[0])
-        queue.popleft()
+def find_free(motion, windows, picks, taken):
+    """Which picks are neither `taken` nor those of their window again, bool (n, TRIES)."""
+    size = math.prod(motion.shape)
+    crops = windows[:, None] * size + picks
+    free = np.zeros(picks.shape, bool)
+    free.flat[np.unique(crops, return_index=True)[1]] = True
+    numbers = [window * size + y * motion.shape[1] + x for window, y, x in taken]
+    return free & ~np.isin(crops, numbers)
 
 
 def count_moving(motion, taken):

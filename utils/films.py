@@ -7,6 +7,7 @@ import os
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from utils.frames import MAX_PIXELS, BadFrame, Video, describe_error
 
@@ -116,7 +117,7 @@ def decode_from(path, index, begin):
     (None, BadFrame) says that decoding failed. What comes then, up to the next frame that stands
     by itself, may lean on what was lost: it is bad, too.
     """
-    damage, count = None, 0
+    damage, count, reformatter = None, 0, VideoReformatter()
     with open_stream(path) as (container, stream):
         if begin:
             container.seek(index.times[begin], stream=stream)
@@ -134,7 +135,7 @@ def decode_from(path, index, begin):
                 damage = BadFrame(path, f"frame {number} is damaged")
             elif frame.key_frame:
                 damage = None
-            yield number, damage or to_pixels(path, number, frame)
+            yield number, damage or to_pixels(path, number, frame, reformatter)
 
 
 def decode_all(container, stream):
@@ -149,17 +150,17 @@ def decode_all(container, stream):
         yield error
 
 
-def to_pixels(path, number, frame):
+def to_pixels(path, number, frame, reformatter):
     """The pixels of a decoded frame, or a BadFrame."""
     try:
-        return upright(frame)
+        return upright(frame, reformatter)
     except Exception as error:  # a damaged header may ask for what FFmpeg cannot convert
         return BadFrame(path, f"frame {number} cannot be converted ({describe_error(error)})")
 
 
-def upright(frame):
+def upright(frame, reformatter):
     """A decoded frame -> uint8 (H, W, 3), turned as its file asks for."""
-    colours = frame.reformat(format="rgb24", threads=1)  # to start others takes longer
+    colours = reformatter.reformat(frame, format="rgb24", threads=1)  # to start others takes longer
     rows = np.frombuffer(colours.planes[0], np.uint8).reshape(frame.height, -1)
     pixels = rows[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
     return np.rot90(pixels, round(frame.rotation / QUARTER))

@@ -1,6 +1,7 @@
 """How much crops of successive frames move."""
 
 import functools
+import itertools
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -9,7 +10,9 @@ from utils.pixels import HALF_RANGE
 
 UNIT = HALF_RANGE**2  # movement is published for frames in [-1, 1]; sums here are over 0..255
 SAMPLED_ROWS = 32  # of a frame, to learn its mean change
-FEW_CROPS = 64  # that fit side by side into a frame: looking at all pays, else at those drawn
+FEW_CROPS = 32  # that fit side by side into a frame: looking at all pays, else at those drawn
+TILE = 16  # pixels: a crop whose tiles stay the same, value by value, does not move
+CHUNK = 16  # crops that are compared at a time: what they take stays in the cache
 
 
 def count_type(size, channels, steps):
@@ -43,19 +46,41 @@ class Motion:
         area = film.shape[1] * film.shape[2]
         self.large = area >= FEW_CROPS * size[0] * size[1]
 
-    @functools.cached_property
-    def crops(self):
-        return sliding_window_view(self.film, (self.frames, *self.size), axis=(0, 1, 2))
-
-    def test(self, window, places):
-        """Whether the crops at some places of a window move enough, bool (n,)."""
+    def test(self, windows, places):
+        """Whether crops move enough, bool (n,): those at int (n,) places of int (n,) windows."""
         y, x = np.divmod(places, self.shape[1])
         if not self.large:
-            return self.maps[window][y, x]
-        crops = self.crops[window, y, x]  # (n, C, frames, h, w)
-        change = difference(crops[:, :, :-1], crops[:, :, 1:])
-        squares = np.square(change, dtype=np.uint16)
-        return self._compare(squares.sum(axis=(1, 2, 3, 4), dtype=self.dtype))
+            crops = zip(windows, y, x, strict=True)
+            return np.array([self.maps[w][i, j] for w, i, j in crops], bool)
+        moving = np.zeros(len(places), bool)
+        self.most = max(self.most, 0)
+        stirred = np.flatnonzero(self.stirred[windows, y // TILE, x // TILE])
+        for first in range(0, len(stirred), CHUNK):
+            some = stirred[first : first + CHUNK]
+            crops = self.crops[windows[some], y[some], x[some]]  # (n, frames, h, w * C)
+            squares = np.square(difference(crops[:, :-1], crops[:, 1:]), dtype=np.uint16)
+            moving[some] = self._compare(squares.sum(axis=(1, 2, 3), dtype=self.dtype))
+        return moving
+
+    @functools.cached_property
+    def crops(self):
+        """All crops of all windows, a view (T-frames+1, H-h+1, W-w+1, frames, h, w * C)."""
+        length, height, width, channels = self.film.shape
+        rows = self.film.reshape(length, height, width * channels)
+        runs = (self.frames, self.size[0], self.size[1] * channels)
+        return sliding_window_view(rows, runs)[:, :, ::channels]
+
+    @functools.cached_property
+    def stirred(self):
+        """Whether anything changes in a window at the tiles of a crop that begins in a tile.
+
+        bool (T-frames+1, tiles down, tiles across).
+        """
+        reach = [self.frames - 1, *(1 + (side + TILE - 2) // TILE for side in self.size)]
+        changed = np.pad(changed_tiles(self.film), [(0, 0), *((0, n - 1) for n in reach[1:])])
+        for axis, length in enumerate(reach):
+            changed = sliding_window_view(changed, length, axis).any(axis=-1)
+        return changed
 
     @functools.cached_property
     def maps(self):
@@ -81,13 +106,33 @@ class Motion:
         return movement > self.limit
 
 
+def changed_tiles(film):
+    """Which tiles differ from those of the frame before, bool (T-1, tiles down, tiles across).
+
+    film: uint8 (T, H, W, C).
+    """
+    length, height, width, channels = film.shape
+    down, across = -(-height // TILE), -(-width // TILE)
+    changes = np.zeros((length - 1, down, across * TILE * channels), np.uint8)
+    whole = height // TILE
+    for rows, before, after in zip(changes[..., : width * channels], film, film[1:], strict=False):
+        bits = (before ^ after).reshape(height, -1)
+        tiles = bits[: whole * TILE].reshape(whole, TILE, width * channels)
+        np.bitwise_or.reduce(tiles, axis=1, out=rows[:whole])
+        if whole < down:
+            np.bitwise_or.reduce(bits[whole * TILE :], axis=0, out=rows[whole])
+    words = changes.view(np.uint64)  # TILE values are two of them
+    return words.reshape(length - 1, down, across, -1).any(axis=3)
+
+
 def mean_changes(film):
     """The mean change from each frame to the next as a share of full scale, float (T-1,).
 
     film: uint8 (T, H, W, C). Rows spread over the frames stand for all.
     """
     rows = film[:, :: 1 + film.shape[1] // SAMPLED_ROWS]
-    return difference(rows[:-1], rows[1:]).mean(axis=(1, 2, 3)) / 255
+    sums = [difference(*pair).sum(dtype=np.uint64) for pair in itertools.pairwise(rows)]
+    return np.array(sums, float) / (255 * rows[0].size)
 
 
 def find_cuts(changes, threshold):
