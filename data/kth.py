@@ -61,6 +61,8 @@ def main():
             frames = (frame[..., 0] for frame in film.read(first - 1, last))
             add_frames(options.out / split / match[3] / f"{name}_{number}", frames)
             count += 1
+    if not count:
+        raise UserError(f"no sequence of {options.sequences} is in a film below {options.videos}")
     print(f"{options.out}: {count} sequences")
 
 

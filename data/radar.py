@@ -23,11 +23,16 @@ OUTSIDE = 255
 
 
 def read_levels(path, pool):
-    """The numbers of the colours of a palette picture, uint8 (H, W), the most of pool x pool."""
+    """The numbers of the colours of a palette picture, uint8 (H, W), the most of pool x pool.
+
+    BadFrame for a picture that cannot be read, has no palette or is smaller than pool x pool.
+    """
     with open_image(path) as image:
         if image.mode not in {"P", "L"}:
             raise ValueError(f"a picture of mode {image.mode} has no palette")
         levels = np.array(image)
+        if min(levels.shape) < pool:
+            raise ValueError(f"smaller than --pool {pool}")
     levels[levels == OUTSIDE] = 0
     height, width = (length // pool for length in levels.shape)
     tiles = levels[: height * pool, : width * pool].reshape(height, pool, width, pool)

@@ -39,14 +39,17 @@ def main():
     )
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
-    missing = []
+    films, missing = {}, []
     for split in SPLITS:
         names = read_list(options.lists / f"{split}list{options.split:02d}.txt")
-        found = [name for name in names if (options.videos / name).is_file()]
-        missing += sorted(set(names) - set(found))
-        for name in tqdm(found, split, disable=None):
+        films[split] = [name for name in names if (options.videos / name).is_file()]
+        missing += sorted(set(names) - set(films[split]))
+    if not any(films.values()):
+        raise UserError(f"no film of the lists is below {options.videos}: give the classes' folder")
+    for split, names in films.items():
+        for name in tqdm(names, split, disable=None):
             add_file(options.videos / name, options.out / split / name)
-        print(f"{options.out / split}: {len(found)} films")
+        print(f"{options.out / split}: {len(names)} films")
     if missing:
         print(
             f"warning: {len(missing)} films of the lists are not below {options.videos}, "

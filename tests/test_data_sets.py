@@ -124,6 +124,9 @@ def test_kth(run):
     (whole,) = find_videos(film)
     second = videos["boxing/person01_boxing_d1_2"].read(0, 1)[0]
     assert np.abs(second.astype(int) - whole.read(95, 96)[0]).max() <= 2  # grey of grey
+    Path("00sequences.txt").write_text("person09_boxing_d1 frames 1-30\n")
+    status, _, said = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
+    assert status == 2 and "error: no sequence of 00sequences.txt is in a film below kth" in said
 
 
 @shared
@@ -147,6 +150,9 @@ def test_ucf101(run):
     Path("testlist02.txt").write_text("../../etc/passwd 1\n")
     status, _, warned = run(ucf101, *arguments, "--out", "else")
     assert status == 2 and "etc/passwd is not a class with a film" in warned
+    Path("testlist02.txt").write_text("JumpRope/v_JumpRope_g01_c01.avi\n")
+    status, said, warned = run(ucf101, "--videos", "ucf/Bowling", *arguments[2:], "--out", "else")
+    assert status == 2 and warned.startswith("error: no film of the lists is below ucf/Bowling")
 
 
 @shared
@@ -159,6 +165,19 @@ def test_radar(run):
     (ready,) = find_videos(SHARED / "radar" / "frames_png")
     ours, theirs = video.read(0, 1)[0], ready.read(0, 1)[0]
     assert np.array_equal(ours[:, :352], theirs)  # somebody else's conversion of the same picture
+
+
+def test_radar_without_a_usable_picture_leaves_nothing(run):
+    Path("in").mkdir()
+    Image.new("P", (8, 6)).save("in/small.png")
+    Image.new("RGB", (80, 60)).save("in/colour.png")
+    status, _, said = run(radar, "--images", "in", "--pool", 7)
+    assert status == 2 and "smaller than --pool 7" in said and "of mode RGB has no palette" in said
+    assert (
+        said.splitlines()[-1]
+        == "error: data/images/train/in: no frame for it can be read; give others"
+    )
+    assert not list(Path("data/images/train").iterdir())
 
 
 @shared

@@ -14,7 +14,8 @@ SPLITS = ("train", "test")
 def add_frames(folder, frames):
     """Write frames, uint8 (H, W) or (H, W, 3), as PNG files into a new folder -> their number.
 
-    All of them or none. UserError if the folder is there already, or nothing can be written.
+    All of them or none. UserError if the folder is there already, there is no frame, or nothing can
+    be written.
     """
     folder, count = Path(folder), 0
     unfinished = make_room(folder) / f".unfinished-{folder.name}"
@@ -23,6 +24,8 @@ def add_frames(folder, frames):
         unfinished.mkdir()
         for count, frame in enumerate(frames, 1):
             Image.fromarray(frame).save(unfinished / f"frame_{count:05d}.png")
+        if not count:
+            raise UserError(f"{folder}: no frame for it can be read; give others")
         unfinished.rename(folder)
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error}") from None
