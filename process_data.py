@@ -5,7 +5,7 @@ import os
 import sys
 
 import constants
-from utils.errors import UserError, memory_for, one_line
+from utils.errors import memory_for, one_line
 from utils.signals import leaving_at_once
 from utils.usage import Parser, number, place, whole
 from utils.workers import cores, environment, workers
@@ -30,43 +30,53 @@ axes.__name__ = f"order of {', '.join(AXES[1:])}"
 
 def parse(argv=None):
     parser = Parser(__doc__)
-    add, count, share = parser.add_argument, whole(1), number(0, 1)
+    count, share = {"type": whole(1), "metavar": "N"}, {"type": number(0, 1), "metavar": "SHARE"}
     pixels = {"type": whole(2, 2**14), "nargs": "+", "metavar": "PIXELS"}
     images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
-    add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to make")
-    add("--split", choices=list(DIRS), default="train", help="what the clips are for")
+
+    add = parser.add_argument_group("videos").add_argument
     several = {"type": place, "nargs": "+", "metavar": "PATH"}
-    add("--images", **several, help=f"videos or folders of them, else {images}")
-    add("-o", "--out", type=place, metavar="PATH", help=f"where the clips go, else {clips}")
-    add("--history", type=count, default=constants.HISTORY, help="past frames of a clip")
-    add("--horizon", type=count, default=constants.HORIZON, help="future frames of a clip")
-    size = "height and width of a clip, or one number for both; that of the frames: whole frames"
-    add("--size", **pixels, default=[constants.PATCH], help=size)
-    resize = "scale frames to this height and width, or the shorter side to one number"
+    add("--images", **several, help=f"videos, or folders of them (default: {images})")
+    order = "of arrays with 4 or 5 axes, where it is not plain"
+    add("--axes", type=axes, metavar="TNHW", help=order)
+    add("--step", default=1, **count, help="take every N-th frame")
+    resize = "scale frames to this height and width, or their shorter side to one number"
     add("--resize", **pixels, help=resize)
     add("--gray", action="store_true", help="make clips of one channel")
-    add("--step", type=count, default=1, metavar="K", help="take every K-th frame")
-    unclear = "of arrays of 4 or 5 axes, where they are unclear"
-    add("--axes", type=axes, metavar="TNHW", help=unclear)
-    moves = "sum of squared differences between successive frames in [-1, 1] to exceed"
-    add("--min-movement", type=number(0), default=constants.MIN_MOVEMENT, help=moves)
-    add("--exempt", type=share, default=constants.EXEMPT, help="share that need not move")
-    cut = "change of the mean pixel, from 0 to 1, that is a cut, not a motion; 1 keeps all"
-    add("--scene-cut", type=share, default=constants.SCENE_CUT, help=cut)
-    add("--drop-copies", action="store_true", help="leave out frames like the one before")
-    still = "a folder of videos is still if a smaller share of its crops moves"
-    add("--still", type=share, default=constants.STILL, help=still)
-    add("--drop-still", action="store_true", help="leave out the folders that are still")
-    add("--strict", action="store_true", help="stop at the first file that cannot be used")
-    seed = whole(0, 2**32 - 1)
-    add("--seed", type=seed, default=constants.SEED, help="same seed, same clips")
-    add("--workers", type=count, default=cores(), help="processes")
-    add("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work instead")
-    existing = parser.add_mutually_exclusive_group()
+
+    group = parser.add_argument_group("clips")
+    add = group.add_argument
+    add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to make")
+    add("--split", choices=list(DIRS), default="train", help="what they are for")
+    add("-o", "--out", type=place, metavar="PATH", help=f"where they go (default: {clips})")
+    add("--history", default=constants.HISTORY, **count, help="past frames of a clip")
+    add("--horizon", default=constants.HORIZON, **count, help="future frames of a clip")
+    size = "height and width of a clip, or one number for both"
+    add("--size", **pixels, default=[constants.PATCH], help=size)
+    seed = "same seed, same clips"
+    add("--seed", type=whole(0, 2**32 - 1), default=constants.SEED, help=seed)
+    existing = group.add_mutually_exclusive_group()
     for choice, does in (("append", "add to"), ("overwrite", "replace")):
         flag = {"action": "store_const", "const": choice, "dest": "existing"}
         existing.add_argument(f"--{choice}", **flag, help=f"{does} the clips at --out")
+
+    add = parser.add_argument_group("what is left out").add_argument
+    moves = "sum of squared differences between successive frames, in [-1, 1], to exceed"
+    movement = {"type": number(0), "default": constants.MIN_MOVEMENT, "metavar": "SUM"}
+    add("--min-movement", **movement, help=moves)
+    add("--exempt", default=constants.EXEMPT, **share, help="share of clips that need not move")
+    cut = "mean change of a frame, as a share of full scale, that is a scene cut; 1 keeps all"
+    add("--scene-cut", default=constants.SCENE_CUT, **share, help=cut)
+    add("--drop-copies", action="store_true", help="leave out frames like the one before")
+    still = "a folder of videos is still if a smaller share of its crops moves"
+    add("--still", default=constants.STILL, **share, help=still)
+    add("--drop-still", action="store_true", help="leave out the folders that are still")
+    add("--strict", action="store_true", help="stop at the first file that cannot be used")
+
+    add = parser.add_argument_group("run").add_argument
     add("--resume", action="store_true", help="go on with the same command, interrupted before")
+    add("--workers", default=cores(), **count, help="processes")
+    add("--scheduler", metavar="ADDRESS", help="Dask cluster that does the work instead")
     args = parser.parse_args(argv)
     for name, sizes in (("size", args.size), ("resize", args.resize or [])):
         if len(sizes) > 2:
@@ -82,7 +92,7 @@ def parse(argv=None):
 
 
 def spread_over(args, tasks):
-    """Context of a `map` over the processes that the options ask for, no more than have work."""
+    """Context of a `map` over as many processes as the options ask for and the tasks can use."""
     if args.scheduler:
         from utils.cluster import cluster
 
@@ -90,24 +100,9 @@ def spread_over(args, tasks):
     return workers(min(args.workers, tasks))
 
 
-def drop_still(blocks, recipe, args, tally):
-    """The blocks of those folders in which enough moves."""
-    from utils.clips import category
-    from utils.survey import survey
-
-    with spread_over(args, len(blocks)) as spread:
-        found = survey(blocks, recipe, spread, tally.add)
-    still = sorted(name for name, moving in found.items() if moving < args.still)
-    for name in still:
-        print(f"dropped: {name}, {found[name]:.2%} of its crops move")
-    tally.motion.clear()  # samples
-    kept = [block for block in blocks if category(block.video) not in still]
-    if not kept:
-        raise UserError(f"everything is still: lower --still {args.still:g} or --min-movement")
-    return kept
-
-
 def run(args):
+    """Cut the clips; raises UserError for what the user can mend."""
+    # Imported late, so that --help and mistakes on the command line are answered at once.
     with leaving_at_once():
         from tqdm import tqdm
 
@@ -115,6 +110,7 @@ def run(args):
         from utils.frames import Look
         from utils.journal import open_store
         from utils.lock import claim
+        from utils.survey import drop_still
         from utils.tally import Tally
         from utils.videos import find_videos
 
@@ -126,7 +122,8 @@ def run(args):
     videos = find_videos(args.images, tally.skip, look, args.axes)
     blocks = find_blocks(videos, recipe, tally.skip)
     if args.drop_still:
-        blocks = drop_still(blocks, recipe, args, tally)
+        with spread_over(args, len(blocks)) as spread:
+            blocks = drop_still(blocks, recipe, args.still, spread, tally)
     record = describe(videos, args.clips, recipe)
     with claim(args.out):
         store, finished = open_store(args.out, record, recipe.clips, args.existing, args.resume)
@@ -148,7 +145,7 @@ def run(args):
 
 
 def tell(args, recipe, videos, tally):
-    """Print what was made, from what, how large it is."""
+    """Print what was made, what it was made from and how large it is."""
     from utils.store import ClipStore
 
     counts, store = tally.counts, ClipStore.open(args.out)

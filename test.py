@@ -11,24 +11,25 @@ from utils.usage import Parser, place, whole
 
 def parse(argv):
     parser = Parser(__doc__)
-    add, count = parser.add_argument, whole(1)
     several = {"type": place, "nargs": "+"}
-    runs = "directories of training runs, or of several such"
+    count = {"type": whole(1), "metavar": "N"}
+    add = parser.add_argument
+    runs = "directories of training runs, or folders of them; several make a leaderboard"
     add("--load", **several, default=[constants.RESULT_DIR], metavar="DIR", help=runs)
     videos = "videos to predict, or folders of them"
     add("--images", **several, default=[constants.TEST_DIR], metavar="PATH", help=videos)
-    add("-f", "--frames", type=count, default=constants.FRAMES, help="how many to predict")
-    starts = "places to start in a video"
-    add("-w", "--windows", type=count, default=constants.WINDOWS, help=starts)
+    add("-f", "--frames", default=constants.FRAMES, **count, help="frames to predict")
+    starts = "places in each video to predict from"
+    add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
     add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
-    usual = "what convolutions multiply: tf32 on a GPU, float32 on a CPU unless told"
+    usual = "type in which convolutions multiply (default: tf32 on a GPU, float32 on a CPU)"
     add("--dtype", choices=constants.DTYPES, help=usual)
-    add("--by", default="psnr", metavar="METRIC", help="what a leaderboard is sorted by")
-    add("--area", choices=("whole", "moving"), default="moving", help="where it is measured")
-    where = "where it goes, else test/ in the run, leaderboard/ for several"
+    add("--by", default="psnr", metavar="METRIC", help="metric that sorts a leaderboard")
+    add("--area", choices=("whole", "moving"), default="moving", help="where that is measured")
+    where = "where results go (default: test/ in the run, leaderboard/ for several runs)"
     add("-o", "--out", type=place, metavar="DIR", help=where)
-    add("--best", action="store_true", help="test what did best on the test clips, not the last")
-    add("--export", metavar="FILE", help="instead, write the network to this .safetensors file")
+    add("--best", action="store_true", help="test BEST.model, not the last weights")
+    add("--export", metavar="FILE", help="only write the network to this .safetensors file")
     return parser.parse_args(argv)
 
 
@@ -39,9 +40,14 @@ def main(argv=None):
     runs = rundir.find_runs(options.load)
     records = [rundir.read_options(run) for run in runs]
     if options.export:
-        return export(list(runs), records, options)
+        export(list(runs), records, options)
+    else:
+        predict(runs, records, options)
 
-    from utils import leaderboard
+
+def predict(runs, records, options):
+    """Test every run on the same videos; compare them where there are several."""
+    # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils.conventions import CONVENTIONS
     from utils.device import open_device
     from utils.frames import Look
@@ -64,13 +70,19 @@ def main(argv=None):
     out = Path(options.out or (next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR))
 
     entries, enough = [], memory_for("give smaller frames or leave -g out")
-    fastest = chainer.using_config("autotune", True)  # of cuDNN's engines, by trial
+    fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
     with using_dtype(options.dtype, device), fastest, enough:
         for (run, name), record in zip(runs.items(), records, strict=True):
             into = out if single else out / name
             entries.append(examine_run(run, name, record, device, videos, history, options, into))
-    if single:
-        return
+    if not single:
+        compare(entries, out, options)
+
+
+def compare(entries, out, options):
+    """Leave the leaderboard of the runs in `out`, print its table."""
+    from utils import leaderboard
+
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
     leaderboard.save_csv(out / "leaderboard.csv", entries)
     leaderboard.save_json(out / "leaderboard.json", vars(options), entries)
@@ -82,7 +94,7 @@ def main(argv=None):
 
 
 def examine_run(run, name, record, device, videos, history, options, out):
-    """Test one run, leave its numbers with its pictures in `out` -> its leaderboard.Entry."""
+    """Test one run, leave its numbers and pictures in `out` -> its leaderboard.Entry."""
     import numpy as np
     from tqdm import tqdm
 
@@ -133,7 +145,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
 
 
 def load_model(run, record, best):
-    """The network of a run's directory with its last weights or its best."""
+    """The network of a run's directory, with its last weights or its best."""
     import models
     from utils.weights import load_weights
 

@@ -9,55 +9,67 @@ from utils.errors import Diverged, UserError, memory_for, one_line
 from utils.signals import leaving_at_once
 from utils.usage import Parser, number, place, whole
 
-OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes the others from the run
-STATUS = """exit status: 0 trained, 2 a mistake or a file that cannot be written, 3 NaN or infinity,
-130 Ctrl-C, 143 SIGTERM; after these two all is saved for -r to go on"""
+OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes all others from the run
+STATUS = """exit status: 0 trained; 2 a mistake, or a file that cannot be written; 3 NaN or
+infinity; 130 Ctrl-C; 143 SIGTERM (after both of which -r goes on where it was)"""
 
 
 def parse(argv):
     parser = Parser(__doc__, STATUS)
-    add, count, rate = parser.add_argument, whole(1), number(0)
-    seed, on_or_off = whole(0, 2**32 - 1), argparse.BooleanOptionalAction
-    given = {"type": place, "metavar": "PATH"}
+    path = {"type": place, "metavar": "PATH"}
+    count = {"type": whole(1), "metavar": "N"}
+    rate = {"type": number(0), "metavar": "RATE"}
+
+    add = parser.add_argument_group("run").add_argument
     add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     add("-r", "--resume", action="store_true", help="go on from the newest good snapshot in --out")
-    add("-l", "--load", **given, help="start from a model, a snapshot or a .safetensors file")
-    add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, **given, help="clips to train on")
-    add("--test-data", default=constants.TEST_CLIPS_DIR, **given, help="clips to validate on")
-    add("-o", "--out", default=constants.RESULT_DIR, **given, help="directory of the run")
-    add("-n", "--iterations", type=count, default=constants.ITERATIONS, help="when to stop")
-    add("--minutes", type=rate, help="when to stop if not all is done by then")
-    add("-b", "--batch-size", type=count, default=constants.BATCH_SIZE, help="clips in a batch")
-    add("--arch", default=constants.ARCH, help="architecture: a file of models/")
-    add("--pyramid", help="sizes of its scales, such as 4-16-32-64, else as the clips' size asks")
-    add("--width", choices=("paper", "small"), help="the paper's feature maps or an eighth of them")
-    add("--model-options", metavar="NAME=VALUE,...", help="others that the architecture has")
-    opponents = "train against discriminators or alone, else as the architecture was meant"
-    add("--adversarial", action=on_or_off, help=opponents)
-    add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
-    usual = "what convolutions multiply: tf32 on a GPU, float32 on a CPU unless told"
+    add("-o", "--out", default=constants.RESULT_DIR, **path, help="directory of the run")
+    add("-n", "--iterations", default=constants.ITERATIONS, **count, help="when to stop")
+    add("--minutes", type=number(0), help="when to stop, if that is sooner")
+    seed = "of the initial weights and the order of the clips"
+    add("--seed", type=whole(0, 2**32 - 1), default=constants.SEED, help=seed)
+    usual = "type in which convolutions multiply (default: tf32 on a GPU, float32 on a CPU)"
     add("--dtype", choices=constants.DTYPES, help=usual)
-    add("--lr-gen", type=rate, default=constants.LR_GEN, help="Adam's rate for the generator")
-    add("--lr-dis", type=rate, default=constants.LR_DIS, help="and for the discriminators")
+    back = "after NaN go back to the last snapshot, with half the learning rates, up to N times"
+    add("--rollbacks", type=whole(0), default=constants.ROLLBACKS, metavar="N", help=back)
+    add("--keep-going", action="store_true", help="train on when a file cannot be written")
+    every = "iterations from one to the next"
+    add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **count, help=every)
+    add("--report-every", default=constants.REPORT_EVERY, **count, help=every)
+    add("--validate-every", default=constants.VALIDATE_EVERY, **count, help=every)
+
+    add = parser.add_argument_group("data").add_argument
+    add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, **path, help="clips to train on")
+    add("--test-data", default=constants.TEST_CLIPS_DIR, **path, help="clips to validate on")
+    add("-b", "--batch-size", default=constants.BATCH_SIZE, **count, help="clips in a batch")
+
+    add = parser.add_argument_group("network").add_argument
+    add("--arch", default=constants.ARCH, help="architecture: a file of models/")
+    scales = "sizes of the scales, such as 4-16-32-64 (default: by the size of the clips)"
+    add("--pyramid", metavar="SIZES", help=scales)
+    add("--width", choices=("paper", "small"), help="the paper's feature maps or an eighth of them")
+    add("--model-options", metavar="NAME=VALUE,...", help="other options of the architecture")
+    add("-l", "--load", **path, help="start from a model, a snapshot or a .safetensors file")
+    opponents = "train against discriminators or alone (default: by the architecture)"
+    add("--adversarial", action=argparse.BooleanOptionalAction, help=opponents)
+    add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
+
+    add = parser.add_argument_group("loss and optimisation").add_argument
     terms = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
     add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=terms)
     add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
-    norm = "norm to shorten them to; 0 leaves them"
-    add("--clip-gradients", type=rate, default=constants.CLIP_GRADIENTS, metavar="NORM", help=norm)
-    back = "times to go back to the last snapshot on NaN, rates halved"
-    add("--rollbacks", type=whole(0), default=constants.ROLLBACKS, help=back)
-    add("--seed", type=seed, default=constants.SEED, help="of the first weights and the batches")
-    add("--keep-going", action="store_true", help="train on where a file cannot be written")
-    every = {"type": count, "metavar": "N", "help": "iterations from one to the next"}
-    add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **every)
-    add("--report-every", default=constants.REPORT_EVERY, **every)
-    add("--validate-every", default=constants.VALIDATE_EVERY, **every)
-    parser.set_defaults(rolled_back=0)  # how often this has happened in the run
+    add("--lr-gen", default=constants.LR_GEN, **rate, help="Adam's for the generator")
+    add("--lr-dis", default=constants.LR_DIS, **rate, help="Adam's for the discriminators")
+    norm = "largest norm of a network's gradient; 0 is no limit"
+    clip = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
+    add("--clip-gradients", **clip, help=norm)
+
+    parser.set_defaults(rolled_back=0)  # so far, in this run
     options = parser.parse_args(argv)
     if options.resume and rundir.exists(options.out):
-        # What the run was told holds on, where this command line does not say otherwise.
-        told = rundir.told(options.out, vars(parser.parse_args([])))
-        parser.set_defaults(**{k: v for k, v in told.items() if k not in OF_THE_COMMAND})
+        # The options of the run hold, unless this command line says otherwise.
+        saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
+        parser.set_defaults(**{k: v for k, v in saved.items() if k not in OF_THE_COMMAND})
         options = parser.parse_args(argv)
     return options
 
@@ -80,7 +92,8 @@ def main(argv=None):
 
 
 def train(options):
-    """Train as told, to the end; UserError and Diverged as `Trainer.run` raises them."""
+    """Train to the end; raises UserError and Diverged as `Trainer.run` does."""
+    # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils.batches import to_past_and_future
     from utils.device import open_device
     from utils.snapshots import resume
@@ -88,6 +101,7 @@ def train(options):
     from utils.stack.precision import using_dtype
     from utils.store import ClipStore
     from utils.trainer import Trainer
+    from utils.validation import find_test_clips
 
     device = open_device(options.gpu)
     clips = ClipStore.open(options.data)
@@ -96,33 +110,39 @@ def train(options):
     updater = make_updater(options, clips, gen, device)
     test_clips = find_test_clips(options.test_data, clips)
     limits = options.iterations, options.minutes, options.clip_gradients, options.keep_going
-    fastest = chainer.using_config("autotune", True)  # of cuDNN's engines, by trial
+    fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(updater, options.out, *limits)
         trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
         if test_clips:
             as_frames = to_past_and_future(clips.history)
-            trainer.judge(test_clips, as_frames, device, options.validate_every)
+            trainer.validate(test_clips, as_frames, device, options.validate_every)
         if options.resume:
             rundir.warn_of_other_clips(options.out, data)
             resume(trainer)
-        told = {name: value for name, value in vars(options).items() if name != "resume"}
-        rundir.write_options(options.out, {"options": told, "model": model, "data": data})
+        kept = {name: value for name, value in vars(options).items() if name != "resume"}
+        rundir.write_options(options.out, {"options": kept, "model": model, "data": data})
         trainer.run()
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")
 
 
 def make_generator(options, clips):
-    """What describes the network to `models.create`, for the record, and the network itself."""
+    """The arguments of `models.create`, for options.json, and the network that it made of them."""
     import numpy as np
 
     import models
     from utils.weights import load_weights
 
     _, channels, *size = clips.shape
-    model = {"arch": options.arch, "history": clips.history, "horizon": clips.horizon}
-    model |= {"channels": channels, "size": size}
-    model |= {"pyramid": options.pyramid, "width": options.width}
+    model = {
+        "arch": options.arch,
+        "history": clips.history,
+        "horizon": clips.horizon,
+        "channels": channels,
+        "size": size,
+        "pyramid": options.pyramid,
+        "width": options.width,
+    }
     np.random.seed(options.seed)  # Chainer draws first weights from NumPy's own generator
     try:
         if options.model_options:
@@ -136,7 +156,7 @@ def make_generator(options, clips):
 
 
 def make_updater(options, clips, gen, device):
-    """The steps that the generator learns by, on the device, with discriminators or without."""
+    """The updater, its networks on the device: adversarial, or for the generator alone."""
     from models.discriminators import Discriminators
     from utils.losses import by_name
     from utils.stack import chainer
@@ -163,24 +183,6 @@ def make_updater(options, clips, gen, device):
         raise UserError(error) from None
     optimizers = gen_optimizer, optimizer(dis, options.lr_dis)
     return AdversarialUpdater(batches, *optimizers, weight, terms, converter, device)
-
-
-def find_test_clips(path, clips):
-    """The store of test clips, where there is one; UserError where it does not fit `clips`."""
-    from utils.store import ClipStore
-
-    test_clips = ClipStore.find(path)
-    if not test_clips:
-        cure = "`python process_data.py --split test` makes some"
-        print(f"warning: no validation, no test clips at {path}: {cure}", file=sys.stderr)
-        return None
-    if (test_clips.history, test_clips.shape[1]) != (clips.history, clips.shape[1]):
-        raise UserError(
-            f"--test-data {path}: {test_clips.history} past frames of {test_clips.shape[1]} "
-            f"channels, the training clips have {clips.history} of {clips.shape[1]}; "
-            "make them alike"
-        )
-    return test_clips
 
 
 if __name__ == "__main__":

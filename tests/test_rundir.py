@@ -64,7 +64,7 @@ def test_an_edited_record_is_refused(tmp_path):
 def test_what_a_run_was_told_is_of_the_types_of_the_options(tmp_path):
     given = {"seed": 3, "pyramid": "4-8", "data": None, "no_adversarial": True, "lr_gen": 1.0}
     rundir.write_options(tmp_path, {"options": given, "model": MODEL, "data": DATA})
-    assert rundir.told(tmp_path, OPTIONS) == given
+    assert rundir.saved_options(tmp_path, OPTIONS) == given
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_a_run_was_told_is_of_the_types_of_the_options(tmp_path):
 def test_a_told_option_of_another_type_is_refused(tmp_path, given):
     rundir.write_options(tmp_path, {"options": given, "model": MODEL, "data": DATA})
     with pytest.raises(UserError, match=f"its --{next(iter(given))} is"):
-        rundir.told(tmp_path, OPTIONS)
+        rundir.saved_options(tmp_path, OPTIONS)
 
 
 def test_other_clips_are_worth_a_warning(tmp_path, capsys):
@@ -88,7 +88,7 @@ def test_other_clips_are_worth_a_warning(tmp_path, capsys):
 def test_a_told_option_that_is_not_known_is_refused(tmp_path):
     rundir.write_options(tmp_path, {"options": {"speed": 3}, "model": MODEL, "data": DATA})
     with pytest.raises(UserError, match="another version, its --speed"):
-        rundir.told(tmp_path, OPTIONS)
+        rundir.saved_options(tmp_path, OPTIONS)
 
 
 def claim(out, resume=False):

@@ -1,4 +1,4 @@
-"""A run's directory: what it was told, what it is made of, where its artefacts lie."""
+"""A run's directory: its options, where they came from, its files."""
 
 import contextlib
 import hashlib
@@ -89,10 +89,10 @@ def read_options(out):
     return record
 
 
-def told(out, options):
-    """What a run was told, {name: value}, of the same types as in `options`, those of this program.
+def saved_options(out, options):
+    """The options of a run, {name: value}, of the same types as in `options`, the present ones.
 
-    None stands for a text or an absent one.  UserError for an option that is not in `options`.
+    None may stand for a text.  UserError for an option that is unknown or of another type.
     """
     found = read_options(out)["options"]
     for name, value in found.items():
@@ -105,7 +105,7 @@ def told(out, options):
 
 
 def warn_of_other_clips(out, data):
-    """Say so if the run in this directory, if any, has last seen clips of another fingerprint."""
+    """Warn if a run in this directory was last trained on clips of another fingerprint."""
     before = read_options(out)["data"] if exists(out) else data
     if before["fingerprint"] != data["fingerprint"]:
         print(
@@ -128,14 +128,14 @@ def check_model(model):
 
 
 def snapshots(out, up_to=None):
-    """The snapshots of a run, newest first, those of iterations beyond `up_to` left out."""
+    """The paths of a run's snapshots, newest first, without those of iterations after `up_to`."""
     numbers = [p.name.removeprefix(SNAPSHOT) for p in Path(out).glob(f"{SNAPSHOT}*")]
     found = sorted((int(n) for n in numbers if n.isdecimal()), reverse=True)
     return [Path(out) / f"{SNAPSHOT}{n}" for n in found if up_to is None or n <= up_to]
 
 
 def find_runs(paths):
-    """{directory: its name} of the runs among `paths`, and of those below one that is none."""
+    """{directory: its name} of runs; a path that is none itself stands for the runs below it."""
     runs = []
     for path in map(Path, paths):
         below = sorted(p.parent for p in path.glob(f"*/{OPTIONS}"))

@@ -4,6 +4,7 @@ import collections
 import functools
 
 from utils.clips import Outcome, Reel, category, watch
+from utils.errors import UserError
 
 SAMPLES = 8  # blocks of a category that are looked at, evenly spaced
 
@@ -22,6 +23,22 @@ def survey(blocks, recipe, run, report):
         report(outcome)
         add_motion(motion, outcome.motion)
     return shares(motion)
+
+
+def drop_still(blocks, recipe, still, run, tally):
+    """Name the categories of which a smaller share of crops than `still` moves -> other blocks.
+
+    `run` as for make_clips, `tally` a Tally.  UserError where none are left.
+    """
+    found = survey(blocks, recipe, run, tally.add)
+    names = sorted(name for name, moving in found.items() if moving < still)
+    for name in names:
+        print(f"dropped: {name}, {found[name]:.2%} of its crops move")
+    tally.motion.clear()  # it was that of samples
+    kept = [block for block in blocks if category(block.video) not in names]
+    if not kept:
+        raise UserError(f"everything is still: lower --still {still:g} or --min-movement")
+    return kept
 
 
 def look(block, recipe):

@@ -23,9 +23,10 @@ from utils.validation import Validation
 class Trainer(chainer.training.Trainer):
     """Run an updater up to `iterations` in the directory `out`, to the end or to a signal.
 
-    minutes: to run at the most, None for any number.  clip: the largest norm of a network's
-    gradient, longer ones are shortened to it; None leaves them.  keep_going: a file that cannot be
-    written costs a warning, not the run.
+    minutes: the longest that it may run, None for no limit.
+    clip: the largest norm of a network's gradient, to which longer ones are scaled; 0 or None for
+    no limit.
+    keep_going: a file that cannot be written is a warning, not the end of the run.
     """
 
     def __init__(self, updater, out, iterations, minutes=None, clip=None, keep_going=False):
@@ -54,8 +55,8 @@ class Trainer(chainer.training.Trainer):
         self.extend(Randomness())
         self.extend(ProgressBar(self.iterations))
 
-    def judge(self, clips, converter, device, every):
-        """Validate the generator on the test clips, show what it predicts, keep the best."""
+    def validate(self, clips, converter, device, every):
+        """Validate the generator on test clips, draw a preview, keep the best generator."""
         gen = self.updater.get_optimizer("gen").target
         due = self.every(every)
         self.extend(Validation(clips, gen, converter, device), trigger=due)
@@ -73,20 +74,23 @@ class Trainer(chainer.training.Trainer):
         return fires
 
     def any_due(self, trainer):
+        """The trigger that fires whenever something is reported or saved."""
         return any(due(trainer) for due in self.dues)
 
     def ends(self, trainer):
+        """The trigger that stops the training."""
         late = self.deadline is not None and time.monotonic() > self.deadline
         return self.updater.iteration >= self.iterations or late or self.signals.caught
 
     def extend(self, extension, *args, **kwargs):
+        """As Chainer's, with the extension made Tolerant if the run is to keep going."""
         super().extend(Tolerant(extension) if self.keep_going else extension, *args, **kwargs)
 
     def run(self):
-        """Train; exit with the signal's status, all being saved, where one asked for the end.
+        """Train; after a signal save everything and exit with its status.
 
-        Raises UserError where a file cannot be written, Diverged at NaN or infinity: both name
-        what there is to go on from.
+        Raises UserError where a file cannot be written and Diverged at NaN or infinity; both name
+        the last good snapshot.
         """
         with self.signals, np.errstate(all="ignore"):  # FiniteCheck tells, in one line
             try:
@@ -104,12 +108,12 @@ class Trainer(chainer.training.Trainer):
             sys.exit(self.signals.status)
 
     def left(self):
-        """What there is to go on from, in words."""
+        """The last good snapshot, in words."""
         return f"last good snapshot: {last_good(self.out) or 'none yet'}"
 
 
 class Tolerant:
-    """An extension whose file may fail to be written: a warning, until its trigger fires again."""
+    """An extension whose OSErrors are warnings; it is called again when its trigger fires next."""
 
     def __init__(self, extension):
         self.extension = extension

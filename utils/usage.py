@@ -5,7 +5,7 @@ import math
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells the default of each option that has one to tell; a mistake is one line, status 2."""
+    """Its help shows defaults; a mistake on the command line is one line and exit status 2."""
 
     def __init__(self, description, epilog=None):
         super().__init__(description=description, epilog=epilog, formatter_class=Help)
@@ -15,6 +15,8 @@ class Parser(argparse.ArgumentParser):
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but neither None nor False, and lists as they are typed."""
+
     def _get_help_string(self, action):
         if action.default is None or action.default is False:
             return action.help
@@ -55,4 +57,5 @@ def place(text):
 
 
 def between(least, most):
+    """The bounds in words."""
     return f"from {least} " + (f"to {most}" if most < math.inf else "up")

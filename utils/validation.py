@@ -1,18 +1,41 @@
 """How well a generator predicts clips that it never trained on, beside copying the last frame."""
 
+import sys
+
 import numpy as np
 
 from utils import metrics
+from utils.errors import UserError
 from utils.rollout import rollout
 from utils.stack import chainer
+from utils.store import ClipStore
 
 CLIPS = 64  # drawn once, spread over the store, so that every validation judges the same ones
 BATCH = 16
 SHOWN = ("psnr", "ssim", "sharpness")
 
 
+def find_test_clips(path, clips):
+    """The ClipStore at `path`, None, with a warning, where there is none.
+
+    UserError where its clips have another history or number of channels than those of `clips`.
+    """
+    test_clips = ClipStore.find(path)
+    if not test_clips:
+        cure = "`python process_data.py --split test` makes some"
+        print(f"warning: no validation, no test clips at {path}: {cure}", file=sys.stderr)
+        return None
+    if (test_clips.history, test_clips.shape[1]) != (clips.history, clips.shape[1]):
+        raise UserError(
+            f"--test-data {path}: {test_clips.history} past frames of {test_clips.shape[1]} "
+            f"channels, the training clips have {clips.history} of {clips.shape[1]}; "
+            "make them alike"
+        )
+    return test_clips
+
+
 class Validation(chainer.training.Extension):
-    """Report PSNR, SSIM, sharpness: the generator's as val/..., the last frame's as copy/...."""
+    """Reports the PSNR, SSIM and sharpness of the generator (val/...) and of copying (copy/...)."""
 
     name = "validation"
     priority = chainer.training.PRIORITY_WRITER
