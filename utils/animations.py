@@ -11,7 +11,7 @@ from utils.images import open_image, probe, to_rgb
 
 @dataclasses.dataclass(frozen=True)
 class Animation(Video):
-    """The images of one file; what is transparent in one of them is black."""
+    """The images of one file; transparent pixels become black."""
 
     def decode(self, numbers):
         with open_image(self.path) as image:
@@ -33,12 +33,10 @@ class Animation(Video):
 
 
 def compose(image):
-    """A loaded Pillow image before black -> uint8 (H, W, 3)."""
+    """A loaded Pillow image, on a black background -> uint8 (H, W, 3)."""
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "black"), image))[
-            ..., :3
-        ]
+        black = Image.new("RGBA", image.size, "black")
+        return np.asarray(Image.alpha_composite(black, image.convert("RGBA")))[..., :3]
     return to_rgb(image)
 
 

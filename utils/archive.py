@@ -1,4 +1,4 @@
-"""Arrays in an .npz file that vouches for its own content."""
+"""Arrays in an .npz file that is sealed with a checksum of its content."""
 
 import hashlib
 import math
@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from utils.errors import UserError, first_line
 from utils.files import write_whole
 
-# The comment of the zip file, hence its last bytes: what it is, then the SHA-256 of all before.
+# The comment of the zip file, hence its last bytes: its kind, then the SHA-256 of all before.
 KIND, VERSION = b"video-frame-prediction ", b"1"
 SEAL = KIND + VERSION + b" sha256 "
 DIGITS = 64
@@ -44,9 +44,10 @@ def write_archive(path, arrays):
 class Archive:
     """The arrays of a file of `write_archive`, whose every byte has been checked; a context.
 
-    A mapping from names to arrays, read when asked for.  `forms` is {name: (shape, dtype)}.
-    Nothing is unpickled, decompressed or allocated beyond the size of the file, and that is at
-    most `at_most` bytes.  UserError for a file that is damaged, too large or something else.
+    A mapping from names to arrays, which are read one by one on access.  `forms` is
+    {name: (shape, dtype)}.  Nothing is unpickled, decompressed or allocated beyond the size of the
+    file, which is at most `at_most` bytes.  UserError for a file that is damaged, too large or
+    something else.
     """
 
     def __init__(self, path, at_most):
@@ -105,12 +106,13 @@ class Archive:
         self.file.seek(0)
 
     def name(self, info):
+        """The array's name; ValueError if the member is something else."""
         if not info.filename.endswith(".npy") or info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{info.filename!r} is not an uncompressed array")
         return info.filename.removesuffix(".npy")
 
     def form(self, info):
-        """(shape, dtype) of a member, which must be all that it holds."""
+        """(shape, dtype) of a member; ValueError unless it holds that array and nothing else."""
         with self.zip.open(info) as member:
             if npy.read_magic(member) != (1, 0):
                 raise ValueError(f"{info.filename!r} is of another version")
@@ -129,7 +131,7 @@ UNREADABLE = (
 
 
 def digest_of(file, length):
-    """SHA-256, in hexadecimal bytes, of the first `length` bytes of a file, left behind them."""
+    """SHA-256, as hexadecimal bytes, of the first `length` bytes; the file is left behind them."""
     digest = hashlib.sha256()
     file.seek(0)
     while length:

@@ -1,4 +1,4 @@
-"""Arrays in files as videos: NumPy, Zarr."""
+"""Arrays in files, NumPy's or Zarr, as videos."""
 
 import contextlib
 import dataclasses
@@ -113,7 +113,7 @@ def members(path):
 
 
 def open_array(path, member):
-    """An array that reads from its file what is asked of it; BadFrame if that cannot be."""
+    """An array that reads from its file only what is indexed; BadFrame if it cannot be opened."""
     try:
         if path.is_dir():
             return open_zarr(path)
@@ -126,12 +126,14 @@ def open_array(path, member):
 
 @functools.lru_cache(maxsize=1)
 def open_member(path, member):
+    """An array of an .npz file, read as a whole and kept until the next one is."""
     with np.load(path, allow_pickle=False) as file:
         return file[member]
 
 
 @functools.lru_cache(maxsize=1)
 def open_zarr(path):
+    """A Zarr array of any version, as a tensorstore."""
     import tensorstore  # late: most videos are no arrays
 
     context = tensorstore.Context({"cache_pool": {"total_bytes_limit": CHUNK_CACHE_BYTES}})
@@ -141,7 +143,7 @@ def open_zarr(path):
 
 
 def to_frame(values, axes):
-    """Values of one frame, whose axes are the last of `axes` but N, T -> uint8 (H, W, 1 or 3)."""
+    """Values of one frame, its axes those of `axes` without N and T -> uint8 (H, W, 1 or 3)."""
     left = [axis for axis in axes if axis not in "NT"]
     values = np.moveaxis(values, left.index("C"), 2) if "C" in left else values[..., None]
     values = values[..., :3]  # without alpha

@@ -8,7 +8,7 @@ import numpy as np
 from utils import pixels
 from utils.stack import chainer
 
-READ_BYTES = 2**20  # of batches read at once, which takes two thirds of the time of each by itself
+READ_BYTES = 2**20  # of several batches read at once, in two thirds of the time of one by one
 
 
 class ClipOrder(chainer.dataset.Iterator):
@@ -35,11 +35,11 @@ class ClipOrder(chainer.dataset.Iterator):
         self.previous_epoch_detail = self.epoch_detail
         self.position += self.batch_size
 
-    def next(self):
+    def next(self):  # Chainer calls it
         return self.__next__()
 
     def numbers_at(self, position, batches):
-        """Those of so many batches in a row, from `position` clips after the beginning on."""
+        """The clip numbers of successive batches, `position` clips after the first epoch began."""
         stop = position + batches * self.batch_size
         drawn = [divmod(k, self.count) for k in range(position, stop)]
         return np.array([self.order(epoch)[k] for epoch, k in drawn])
@@ -76,7 +76,7 @@ class ClipOrder(chainer.dataset.Iterator):
 class ClipIterator(ClipOrder):
     """Batches of the clips themselves, out of a store in that order.
 
-    `next()` returns uint8 (batch, T, C, H, W); the following ones are read meanwhile.
+    `next()` returns uint8 (batch, T, C, H, W); the next batches are read in the background.
     """
 
     def __init__(self, store, batch_size, seed):
@@ -98,6 +98,7 @@ class ClipIterator(ClipOrder):
         return batch
 
     def read(self, position):
+        """A Future of the batches from this position on."""
         return self.reader.submit(self.store.read, self.numbers_at(position, self.at_once))
 
     def serialize(self, serializer):
@@ -121,5 +122,5 @@ def to_past_and_future(history):
 
 
 def split(frames, history):
-    """(B, T, C, H, W) -> the first `history` frames of each clip, the others: both are views."""
+    """(B, T, C, H, W) -> views of the first `history` frames of each clip and of the others."""
     return frames[:, :history], frames[:, history:]

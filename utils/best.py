@@ -1,4 +1,4 @@
-"""The generator that has done best on the test clips so far."""
+"""The generator with the highest PSNR on the test clips so far."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from utils.weights import save_weights
 
 
 class Best(chainer.training.Extension):
-    """Write rundir.BEST whenever val/psnr, which Validation reports, is higher than ever."""
+    """Writes rundir.BEST whenever val/psnr, which Validation reports, is the highest so far."""
 
     name = "best"
 

@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster, to share the work of one loop."""
+"""The workers of a Dask cluster, which share the work of one loop."""
 
 import contextlib
 import shutil
@@ -17,7 +17,7 @@ def cluster(address):
     """Yield a `map(function, items)` that runs on the cluster of a scheduler, results in order.
 
     The workers get this project's code from here. They must see the same files under the same
-    paths. UserError without `dask[distributed]`, or where nobody answers.
+    paths. UserError without `dask[distributed]`, or if no scheduler answers.
     """
     try:
         from dask.distributed import Client

@@ -1,4 +1,4 @@
-"""A collection of videos that a script fills, below folders named train, test."""
+"""Videos that the scripts of data/ put below folders named train and test."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def add_frames(folder, frames):
 
 
 def add_file(source, target):
-    """Put a file into the collection, as a second name of it where the disk allows, else a copy."""
+    """Put a file into the collection: a hard link where the disk allows, else a copy."""
     source, target = Path(source).resolve(), Path(target)
     make_room(target)
     try:

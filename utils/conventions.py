@@ -2,7 +2,8 @@
 
 As in utils/metrics.py frames are float (..., C, H, W) in [0, 1], one value a frame; each function
 converts to the range of its origin.  The quirks are theirs, and are the point.  Frames are clipped
-before they come here; OpenSTL does so after its sums, which tells apart only what leaves [0, 1].
+before they come here; OpenSTL clips after its sums, which differs only for predictions outside
+[0, 1].
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, the arithmetic of a prediction."""
+"""What a network costs: its parameters and the arithmetic of a prediction."""
 
 import math
 
@@ -15,8 +15,8 @@ def parameters(model):
 def flops(model, size):
     """Floating-point operations of one prediction at (height, width) `size`, batch 1.
 
-    Those of convolutions and matrix products, a multiplication with its addition as two; the rest
-    is little beside them.  Counted on the network's own device, by predicting.
+    Only convolutions and matrix products count, a multiplication with its addition as two; the rest
+    is small beside them.  Counted while the network predicts on its own device.
     """
     past = model.xp.zeros((1, model.history, model.channels, *size), "float32")
     with chainer.using_config("train", False), chainer.no_backprop_mode(), Count() as count:
@@ -39,10 +39,10 @@ class Count(chainer.FunctionHook):
 
 
 def convolution(function, x, W):
-    """Each output, which the function does not know yet, is a sum over the kernel."""
+    """Every output is a sum over the kernel; how many there are is worked out from the shapes."""
     try:
         geometry = function.stride, function.pad, function.dilate
-    except AttributeError:  # the 2D one names each number by itself
+    except AttributeError:  # the 2D function has one attribute for each number
         geometry = (
             (function.sy, function.sx),
             (function.ph, function.pw),

@@ -1,4 +1,4 @@
-"""A training that has left the finite numbers."""
+"""Training that diverges: losses, gradients or weights that are NaN or infinite."""
 
 import math
 
@@ -7,8 +7,8 @@ import numpy as np
 from utils.errors import Diverged
 from utils.stack import chainer, gpu_adam
 
-# On a GPU nobody waits for the numbers: the first that are not finite are noted there, as
-# [iterations judged, the first bad one, its terms, the root of its gradient's square sum].
+# On a GPU the host does not wait for the numbers.  The first that are not finite are noted there:
+# [iterations judged, the first bad one, its terms, the norm of its gradient].
 SOURCE = (
     gpu_adam.SOURCE
     + r"""
@@ -31,9 +31,9 @@ extern "C" __global__ void judge(
 class FiniteCheck(chainer.training.Extension):
     """Judges each step of an updater's optimizers: a bad gradient or loss moves no parameter.
 
-    On the CPU it raises Diverged at once.  A GPU is not waited for: there the bad iteration is
-    noted, Adam halts, and the extension raises Diverged, of that iteration, when it is called:
-    before anything is reported or saved.
+    On the CPU it raises Diverged at once.  On a GPU it notes the bad iteration and halts Adam; the
+    extension raises Diverged, for that iteration, when it is called next, which is before anything
+    is reported or saved.
     """
 
     name = "finite"
@@ -48,6 +48,7 @@ class FiniteCheck(chainer.training.Extension):
             optimizer.add_hook(self.judge, self.name, "pre")
 
     def judge(self, optimizer):
+        """The hook that each optimizer calls before its step."""
         (name,) = (n for n, other in self.optimizers.items() if other is optimizer)
         gradients = [param.grad for param in optimizer.target.params()]
         norm = f"gradient of {name}"
@@ -65,6 +66,7 @@ class FiniteCheck(chainer.training.Extension):
             gpu_adam.kernel("judge", SOURCE)((1,), (1,), (table, *found))
 
     def prepare(self, optimizer, name, terms):
+        """Make room for an optimizer's note on the GPU, and have it heed the flag that halts it."""
         xp = optimizer.target.xp
         if self.halted is None:
             self.halted = xp.zeros((), np.int32)
@@ -95,6 +97,7 @@ def check(iteration, terms):
 
 
 def diverged(iteration, terms):
+    """The exception that names an iteration and all of its terms."""
     told = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
     return Diverged(f"iteration {iteration} diverged: {told}")
 

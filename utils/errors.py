@@ -1,4 +1,4 @@
-"""Mistakes that are the user's to mend: one line on stderr, exit status 2."""
+"""Mistakes that the user can correct: one line on stderr, exit status 2."""
 
 import contextlib
 import functools
@@ -21,10 +21,10 @@ class Diverged(UserError):
 
 
 def one_line(main):
-    """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status,
-    2 for most; so does a file that the system refuses or a package that is not there.
+    """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status.
 
-    Ctrl-C exits 130, silently 141 where nobody reads the output any more.
+    So does an OSError or a missing package, with status 2.  Ctrl-C exits with 130, a closed pipe
+    silently with 141.
     """
 
     @functools.wraps(main)
@@ -33,7 +33,7 @@ def one_line(main):
             sys.stdout.reconfigure(errors="backslashreplace")  # names that have others
         try:
             result = main(*args, **kwargs)
-            print(end="", flush=True)  # what cannot be written shall be told by what follows
+            print(end="", flush=True)  # what cannot be written is an error here, not at exit
             return result
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -57,13 +57,13 @@ def one_line(main):
 
 @contextlib.contextmanager
 def memory_for(cure):
-    """In this context memory that runs out, a GPU's or the host's, is a UserError."""
+    """In this context running out of memory, a GPU's or the host's, is a UserError."""
     try:
         yield
-    except MemoryError as error:  # CuPy's is one, too
+    except MemoryError as error:  # CuPy's exception is one, too
         raise UserError(f"out of memory ({first_line(error)}); {cure}") from None
 
 
 def first_line(error):
-    """What an exception says, cut to a line."""
+    """The first line of an exception's message, or its type."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -39,8 +39,8 @@ def windows(video, length, count):
 def examine(model, device, video, history, frames, count):
     """Predict the `frames` frames after `history` ones at `count` places of a video.
 
-    Returns {(video name, first frame): what `judge` found}, the (name, clip, predicted) of its
-    liveliest place, None where it has no place, the seconds that a predicted frame took at each.
+    Returns {(video name, first frame): what `judge` found}, the (name, clip, predicted) of the
+    place with the most motion, None if the video is too short, and each place's seconds per frame.
     """
     judged, example, seconds, liveliest = {}, None, [], -1.0
     name = printable(video.name)
@@ -67,8 +67,8 @@ def judge(predicted, clip):
     """Compare predicted, float (F, C, H, W) in [-1, 1], with the last F frames of the clip.
 
     clip: uint8 (T, C, H, W).  Returns {(predictor, area): {metric: values of each frame, (F,)}}.
-    Over the moving area our own metrics are means of its pixels; those of others are worked out
-    as Mathieu et al. do, on frames whose still pixels are black in both, with all pixels counted.
+    Over the moving area our own metrics are means of its pixels.  Those of other code bases are
+    computed as Mathieu et al. do it: still pixels are made black in both frames, all pixels count.
     "moving" is the area's share of the frame.
     """
     frames = len(predicted)

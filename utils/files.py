@@ -25,13 +25,13 @@ def write_whole(path, write):
     except BaseException as error:
         aside.unlink(missing_ok=True)
         if isinstance(error, OSError) and not error.filename:
-            error.filename = str(path)  # a full disk is told without
+            error.filename = str(path)  # the error of a full disk names no file
         raise
     sync_directory(path.parent)
 
 
 def sync_directory(path):
-    """Make the names in a directory last; Windows, which cannot, needs no telling."""
+    """Have the names in a directory survive a power cut; on Windows, which cannot, do nothing."""
     if os.name == "nt":
         return
     directory = os.open(path, os.O_RDONLY)
@@ -42,6 +42,6 @@ def sync_directory(path):
 
 
 def reason(error):
-    """What an OSError says to people: the file it names, the system's words."""
+    """An OSError in words: the file it names, the system's message."""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"

@@ -11,7 +11,7 @@ import numpy as np
 from utils import metrics
 from utils.report import as_json
 
-HIGHER = ("psnr", "ssim", "sharpness")  # what these begin with is better the higher it is
+HIGHER = ("psnr", "ssim", "sharpness")  # metrics with these prefixes are better when higher
 COPY = "copy last"  # the row that every table has
 HEAD = ("run", "frame 1", "mean", "last", "weights", "GFLOP", "ms/frame", "trained")
 
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 def with_copy(entries):
-    """The entries with that of copying the last frame, which all runs were judged beside."""
+    """The entries and one for copying the last frame, whose numbers all runs share."""
     return [*entries, Entry(COPY, entries[0].means, "copy")]
 
 

@@ -1,4 +1,4 @@
-"""What a run reported, as means over intervals, in its file of that name."""
+"""The file `log` of a run: what it reported, as means over intervals."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from utils.stack import chainer
 
 
 class Log(chainer.training.Extension):
-    """Keep `entries`, one dict of means each time `due` fires, written to the file as JSON.
+    """Keeps `entries`, one dict of means each time `due` fires, and writes them as JSON.
 
     The sums of an unfinished interval go with the snapshots, so a resumed run has the entries of
     one never stopped.  On a GPU the sums stay there until an entry is due.

@@ -10,10 +10,10 @@ import numpy as np
 
 from utils import gpu_gdl
 from utils.errors import UserError
+from utils.metrics import SSIM_RADIUS, SSIM_SIGMA, similarity
 from utils.stack import F, chainer
 
-EPSILON = 1e-6  # the least chance that pixel_bce gives a pixel
-SHAPES = (1, 1, -1, 1), (1, 1, 1, -1)  # of a column, of a row, as weights of a convolution
+EPSILON = 1e-6  # the least probability that pixel_bce gives a pixel
 
 
 def lp(predicted, true, p):
@@ -46,42 +46,36 @@ def bce(logits, target):
 
 
 def pixel_bce(predicted, true):
-    """Mean binary cross-entropy of pixels taken as chances, [-1, 1] standing for [0, 1].
+    """Mean binary cross-entropy of pixels taken as probabilities, [-1, 1] standing for [0, 1].
 
-    The loss of the brief's VPN.  A pixel that is surely wrong costs no more than log(1 / EPSILON).
+    The loss of the brief's VPN.  A wholly wrong pixel costs log(1 / EPSILON), not infinity.
     """
-    chance = F.clip((predicted + 1) / 2, EPSILON, 1 - EPSILON)
+    probability = F.clip((predicted + 1) / 2, EPSILON, 1 - EPSILON)
     target = (true + 1) / 2
-    return -F.mean(target * F.log(chance) + (1 - target) * F.log(1 - chance))
+    return -F.mean(target * F.log(probability) + (1 - target) * F.log(1 - probability))
 
 
 def ssim(predicted, true):
-    """1 - structural similarity (Wang et al. 2004), mean over channels and windows inside.
+    """1 - structural similarity (Wang et al. 2004), mean over channels and windows in the frame.
 
     The window is the 11 x 11 Gaussian of utils/metrics.py, cut to the frame where that is smaller.
     """
-    frames = [F.reshape((x + 1) / 2, (-1, 1, *x.shape[-2:])) for x in (predicted, true)]
-    p, t = frames
+    p, t = (F.reshape((x + 1) / 2, (-1, 1, *x.shape[-2:])) for x in (predicted, true))
     xp = chainer.backend.get_array_module(p)
-    bells = [bell(xp, min(11, n - 1 + n % 2), p.dtype) for n in p.shape[-2:]]
-    down, right = (b.reshape(s) for b, s in zip(bells, SHAPES, strict=True))
+    lengths = [min(2 * SSIM_RADIUS + 1, n - 1 + n % 2) for n in p.shape[-2:]]
+    column, row = (gaussian(xp, length, p.dtype) for length in lengths)
 
     def mean(x):
-        return F.convolution_2d(F.convolution_2d(x, down), right)
+        x = F.convolution_2d(x, column.reshape(1, 1, -1, 1))
+        return F.convolution_2d(x, row.reshape(1, 1, 1, -1))
 
-    mean_p, mean_t = mean(p), mean(t)
-    var_p, var_t = mean(p * p) - mean_p * mean_p, mean(t * t) - mean_t * mean_t
-    covariance = mean(p * t) - mean_p * mean_t
-    c1, c2 = 0.01**2, 0.03**2
-    likeness = (2 * mean_p * mean_t + c1) * (2 * covariance + c2)
-    likeness /= (mean_p * mean_p + mean_t * mean_t + c1) * (var_p + var_t + c2)
-    return 1 - F.mean(likeness)
+    return 1 - F.mean(similarity(p, t, mean, 0.01**2, 0.03**2))
 
 
-def bell(xp, length, dtype):
-    """A Gaussian of sigma 1.5 over `length` pixels that sums to 1, made where xp's arrays are."""
+def gaussian(xp, length, dtype):
+    """The window of SSIM along one axis: it sums to 1 over `length` pixels, an odd number."""
     x = xp.arange(length) - length // 2
-    heights = xp.exp(-(x**2) / (2 * 1.5**2))
+    heights = xp.exp(-(x**2) / (2 * SSIM_SIGMA**2))
     return (heights / heights.sum()).astype(dtype)
 
 
@@ -96,11 +90,11 @@ LOSSES = {  # by the names of the command line; gdl with the paper's alpha
 
 
 def by_name(text, alpha):
-    """What a command line asks for, such as "l2=1,gdl=1,adversarial=0.05".
+    """The losses that a text such as "l2=1,gdl=1,adversarial=0.05" names.
 
     Returns {name: (weight, loss)}, gdl with the exponent alpha, and the weight of "adversarial", 0
-    where it is not named.  UserError for a name that is not known or there twice, for a weight
-    that is no number.
+    where it is not named.  UserError for an unknown or repeated name, or a weight that is not a
+    number from 0 up.
     """
     weights = {}
     for part in text.split(","):

@@ -108,13 +108,16 @@ def decibels(error):
 
 
 def similarity(predicted, true, window_mean, c1, c2, unbias=1):
-    """Map of structural similarity; `unbias` turns a window's mean square into its variance."""
+    """Map of structural similarity, of arrays or Variables.
+
+    `window_mean` averages over each pixel's window; `unbias` makes sample variances of variances.
+    """
     mean_p, mean_t = window_mean(predicted), window_mean(true)
     var_p = unbias * (window_mean(predicted * predicted) - mean_p * mean_p)
     var_t = unbias * (window_mean(true * true) - mean_t * mean_t)
     covariance = unbias * (window_mean(predicted * true) - mean_p * mean_t)
     return ((2 * mean_p * mean_t + c1) * (2 * covariance + c2)) / (
-        (mean_p**2 + mean_t**2 + c1) * (var_p + var_t + c2)
+        (mean_p * mean_p + mean_t * mean_t + c1) * (var_p + var_t + c2)
     )
 
 

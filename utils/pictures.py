@@ -40,6 +40,7 @@ def column(rows):
 
 
 def join(tiles, axis):
+    """Concatenate tiles with MARGIN between them."""
     shape = list(tiles[0].shape)
     shape[axis] = MARGIN
     gap = np.full(shape, BACKGROUND, np.uint8)

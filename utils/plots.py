@@ -1,4 +1,4 @@
-"""Curves of what a run reported, drawn anew from its log."""
+"""Curves of what a run has logged."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from utils.files import write_whole
 from utils.stack import chainer
 
-PAUSE = 30  # seconds between two looks; to draw takes as long as many steps of a small network
+PAUSE = 30  # seconds at least; drawing takes as long as many steps of a small network
 CURVES = {  # file: how the names of its curves begin
     "loss.png": ("gen/", "dis/"),
     "psnr.png": ("val/psnr", "copy/psnr"),
@@ -18,9 +18,9 @@ CURVES = {  # file: how the names of its curves begin
 
 
 class Plots(chainer.training.Extension):
-    """Draw the entries of the extension called "log", which holds all that is to be kept.
+    """Draws the entries of the extension called "log".
 
-    Not oftener than each PAUSE seconds; all of them once the training is at its end.
+    At most every PAUSE seconds, and once more when the training ends.
     """
 
     name = "plots"

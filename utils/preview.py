@@ -1,4 +1,4 @@
-"""A GIF of the same few predictions through the whole training, one picture a look."""
+"""A GIF of the same few predictions as training goes on."""
 
 import contextlib
 from pathlib import Path
@@ -13,12 +13,12 @@ from utils.rollout import rollout
 from utils.stack import chainer
 
 CLIPS = 6
-SHOTS = 60  # of a longer training, every second or third or later picture
+SHOTS = 60  # at most; of a longer training every second picture, or every third, ...
 PATTERN = "preview_*.png"
 
 
 class Preview(chainer.training.Extension):
-    """Write samples/preview_N.png of fixed clips, join them, SHOTS at the most, in samples.gif."""
+    """Writes samples/preview_N.png of fixed clips, and at most SHOTS of these as samples.gif."""
 
     name = "preview"
 
@@ -40,7 +40,7 @@ class Preview(chainer.training.Extension):
         folder.mkdir(exist_ok=True)
         latest = folder / PATTERN.replace("*", f"{iteration:08d}")
         pictures.save_picture(latest, picture)
-        # Those of later iterations are of a run that was killed, to be resumed from an earlier one.
+        # Later pictures are left from before the run was killed and resumed from a snapshot.
         paths = [p for p in sorted(folder.glob(PATTERN)) if p <= latest]
         step = -(-len(paths) // SHOTS)
         shots = []

@@ -8,9 +8,8 @@ from utils.stack import chainer
 class Randomness(chainer.training.Extension):
     """Save the generator with the trainer; never called.
 
-    It is the one global generator in use: batches are drawn from (seed, epoch), architectures with
-    chance of their own from (seed, count), nothing from CuPy's generator, whose state cannot be
-    had.
+    It is the only global generator in use: batches are drawn from (seed, epoch), random numbers in
+    architectures from (seed, count), and nothing from CuPy's generator, whose state cannot be read.
     """
 
     name = "randomness"

@@ -9,9 +9,9 @@ NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 @contextlib.contextmanager
 def leaving_at_once():
-    """Inside this context, where nothing is to be saved, Ctrl-C ends the process as it stands.
+    """In this context, where there is nothing to save, Ctrl-C ends the process at once.
 
-    Modules in C that are being imported take an exception for a fault of theirs, or break.
+    A KeyboardInterrupt could break the import of a C extension, or be taken for its failure.
     """
     before = signal.signal(signal.SIGINT, leave)
     try:
@@ -21,14 +21,15 @@ def leaving_at_once():
 
 
 def leave(number, _):
+    """A signal handler that ends the process without running any other Python code."""
     os.write(2, b"stopped\n")
     os._exit(128 + number)
 
 
 class Signals:
-    """Inside this context SIGINT and SIGTERM are noted in `caught`, for the loop to look at.
+    """In this context SIGINT and SIGTERM are noted in `caught`, which the training loop looks at.
 
-    A second SIGINT ends the process at once, by the system's own hand: no Python code has to run.
+    A second SIGINT ends the process by the system's default action, whatever Python is doing.
     """
 
     def __init__(self):
@@ -43,12 +44,13 @@ class Signals:
             signal.signal(number, handler)
 
     def note(self, number, _):
+        """The signal handler: remember the first signal, tell the user."""
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.caught = self.caught or number
         said = f"\n{NAMES[number]}: ending after this iteration; Ctrl-C leaves at once\n"
-        os.write(2, said.encode())  # print could meet itself in the middle of a line
+        os.write(2, said.encode())  # a handler that prints could interrupt a print
 
     @property
     def status(self):
-        """The exit status that tells of the signal: 130 or 143."""
+        """The exit status that stands for the signal: 130 or 143."""
         return 128 + self.caught

@@ -1,4 +1,4 @@
-"""Snapshots of a whole training, from which it can go on to the bit."""
+"""Snapshots of a whole training, from which it resumes to the bit."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ SPARE_BYTES = 2**30  # for the log, which grows
 
 
 class Snapshot(chainer.training.Extension):
-    """Write the training to snapshot_iter_N, its generator to rundir.MODEL; keep the last `kept`.
+    """Writes the training to snapshot_iter_N, its generator to rundir.MODEL; keeps the last `kept`.
 
     No older one goes before the new one is safe on disk.  Raises OSError where writing fails, all
     files being as before; Diverged, before writing, where a weight is NaN or infinite.

@@ -32,8 +32,8 @@ extern "C" __global__ void gather(
 def supply(store, batch_size, seed, device):
     """What an updater takes its batches from: (iterator, converter to past and future).
 
-    The clips are kept on a GPU where they fit, else read from the store while it computes, which
-    is said.  Clips, order and what a snapshot keeps are the same either way.
+    On a GPU all clips are uploaded if they fit, else read from the store while it computes; a line
+    on stderr says which.  Clips, their order and snapshots are the same either way.
     """
     if device.xp is np:
         return ClipIterator(store, batch_size, seed), to_past_and_future(store.history)
@@ -49,7 +49,7 @@ def supply(store, batch_size, seed, device):
 
 
 class Gather:
-    """A converter of the numbers of clips, all of which it has on the GPU."""
+    """A converter of clip numbers, with all clips on the GPU."""
 
     def __init__(self, store, device):
         xp = device.xp
@@ -74,7 +74,7 @@ class Gather:
 class Upload:
     """A converter that sends clips on a stream of its own, so that no kernel waits for the bus.
 
-    Page-locked memory is written by the host, read by the GPU meanwhile; there are SLOTS of it.
+    The host writes page-locked memory while the GPU still reads the batch before: SLOTS take turns.
     """
 
     def __init__(self, history, device):
@@ -87,7 +87,7 @@ class Upload:
             self.slots = [Slot(self.xp, clips.shape) for _ in range(SLOTS)]
         slot = self.slots.pop(0)
         self.slots.append(slot)
-        slot.sent.synchronize()  # before the host writes there again
+        slot.sent.synchronize()  # the host may now write there again
         slot.host[...] = clips
         self.stream.wait_event(slot.taken)
         slot.device.set(slot.host, self.stream)
@@ -100,10 +100,10 @@ class Upload:
 
 
 class Slot:
-    """A batch twice, on the host and on the GPU, with the events that guard it."""
+    """Memory for a batch on the host and on the GPU, with the events that guard it."""
 
     def __init__(self, xp, shape):
         self.host = chainer.backends.cuda.cupyx.empty_pinned(shape, np.uint8)
         self.device = xp.empty(shape, np.uint8)
         self.sent, self.taken = xp.cuda.Event(), xp.cuda.Event()
-        self.taken.record()  # the memory may have been another's until here
+        self.taken.record()  # on the current stream, which may have used this memory before

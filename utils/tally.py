@@ -1,4 +1,4 @@
-"""What is counted while clips are made."""
+"""Counts of what happens while clips are made."""
 
 import sys
 from collections import Counter
@@ -17,6 +17,7 @@ class Tally:
         self.skipped, self.motion, self.counts = {}, {}, Counter()
 
     def skip(self, path, reason):
+        """Leave out a file, with a warning the first time; if strict, a UserError."""
         if self.strict:
             raise UserError(f"{path}: {reason}; mend or remove it, or leave out --strict")
         if str(path) not in self.skipped:
@@ -24,6 +25,7 @@ class Tally:
             tqdm.write(f"warning: {path}: {reason}; left out", file=sys.stderr)
 
     def add(self, outcome):
+        """Count the Outcome of a task."""
         for path, reason in outcome.skipped.items():
             self.skip(path, reason)
         for name in ("decoded", "exempt", "copies", "cut_windows"):

@@ -1,4 +1,4 @@
-"""A network's weights in a file: safe to read, plain about what does not fit."""
+"""A network's weights in a file that is safe to read."""
 
 import os
 
@@ -105,13 +105,16 @@ def arrays_of(chain):
 
 
 def forms_of(arrays):
+    """{name: (shape, dtype)} of {name: array}."""
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
 def size(arrays):
+    """Bytes of {name: array} together."""
     return sum(array.nbytes for array in arrays.values())
 
 
 def words(form):
+    """(shape, dtype) as text, such as float32 3x3."""
     shape, dtype = form
     return f"{dtype} {'x'.join(map(str, shape)) or 'scalar'}"
