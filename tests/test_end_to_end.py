@@ -116,7 +116,8 @@ def test_resuming_where_nothing_is_starts_afresh_and_says_so(work):
 
 
 def test_a_run_ends_when_its_minutes_are_over_and_can_be_tested(work):
-    said = succeed("train.py", *training(work, "brief"), "-n", 10**6, "--minutes", 0.02)
+    brief = (*training(work, "brief"), "--report-every", 1)
+    said = succeed("train.py", *brief, "-n", 10**6, "--minutes", 0.05)
     assert "trained to iteration" in said
     drawn, reported = ((work / "brief" / name).stat().st_mtime for name in ("loss.png", "log"))
     assert drawn >= reported
