@@ -24,7 +24,7 @@ PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
 
 def find_clips(root):
-    """{name: its pictures in order} of what lies in all the folders; the rest is named."""
+    """{name: its pictures in order} of the names in all folders, with warnings for the others."""
     named = {place: {} for place in PLACES}
     for place in PLACES:
         for path in sorted((root / place).glob("*")):
@@ -48,8 +48,10 @@ def find_animations(root):
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
-    parser.add_argument("--images", type=folder_of, required=True, help="folder of the folders")
-    parser.add_argument("--test", type=whole(1), default=10, help="every so manieth is for test")
+    parser.add_argument("--images", type=folder_of, required=True, help="folder with cat_0, ...")
+    parser.add_argument(
+        "--test", type=whole(1), default=10, help="one video in so many is for testing"
+    )
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
     clips = {name: map(read_image, paths) for name, paths in find_clips(options.images).items()}

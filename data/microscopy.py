@@ -26,7 +26,7 @@ ENDS = 0.1, 99.9  # percentiles that become black, white
 
 
 def read_grey(path):
-    """Yield all pictures of a file as they were recorded, any number type, (H, W)."""
+    """Yield all pictures of a file as they were recorded, (H, W), of any number type."""
     with open_image(path) as image:
         for page in ImageSequence.Iterator(image):
             deep = page.mode.startswith(("I", "F", "L"))
@@ -51,7 +51,7 @@ def stretch(pictures):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="what for")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
     count = 0

@@ -3,7 +3,7 @@
     python data/radar.py --images mch/20150515 --pool 2
 
 writes data/images/train/20150515/frame_00001.png. The number of a colour is the datum: 0 is dry,
-255 outside of the radars' range, which becomes dry, too.
+255 is out of the radars' range and becomes dry, too.
 """
 
 import sys
@@ -23,7 +23,7 @@ OUTSIDE = 255
 
 
 def read_levels(path, pool):
-    """The numbers of the colours of a palette picture, uint8 (H, W), the most of pool x pool.
+    """The numbers of the colours of a palette picture, uint8 (H, W), the largest of pool x pool.
 
     BadFrame for a picture that cannot be read, has no palette or is smaller than pool x pool.
     """
@@ -40,7 +40,7 @@ def read_levels(path, pool):
 
 
 def usable(paths, pool):
-    """Yield the levels of each picture; what cannot be read is named."""
+    """Yield the levels of each picture, with a warning for those that cannot be read."""
     for path in tqdm(paths, disable=None):
         try:
             yield read_levels(path, pool)
@@ -52,8 +52,8 @@ def usable(paths, pool):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of one sequence")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="what for")
-    pool = "pixels that become one, by their most"
+    parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
+    pool = "height and width of the blocks of pixels whose maximum becomes one pixel"
     parser.add_argument("--pool", type=whole(1), default=1, help=pool)
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()

@@ -23,23 +23,25 @@ from PIL import Image
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
+from utils.collection import SPLITS
 from utils.errors import UserError, one_line
-from utils.usage import Parser
+from utils.usage import Parser, number, whole
 
-SPLITS = ("train", "test")
 NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
 OPENING = 264  # emulator frames of tune in which nothing leaves its place
 PLACE = [10, 16]  # bytes of the console's memory: column and row of Ms. Pac-Man
-WHIM = 0.1  # chance at each step that the player who keeps moving turns unforced
+WHIM = 0.1  # probability at each step that the player who keeps moving turns without need
 PNG_LEVEL = 1  # 2.6 kB in 0.47 ms; level 6: 1.6 kB in 0.93 ms, but a file takes 4 kB of disk anyway
 
 
 def turn_at_random(direction, stopped, rng):
+    """Any direction at each step."""
     return rng.choice([UP, RIGHT, LEFT, DOWN])
 
 
 def keep_moving(direction, stopped, rng):
-    # The whims keep games apart: without them a test game repeated one of 20 for 244 frames.
+    """Go straight on, but turn aside where stopped, or on a whim."""
+    # The whims make games differ: without them a test game repeated one of 20 for 244 frames.
     turns = stopped or rng.random() < WHIM
     sideways = [LEFT, RIGHT] if direction in (UP, DOWN) else [UP, DOWN]
     return rng.choice(sideways) if turns else direction
@@ -69,8 +71,8 @@ def seeds(seed, split, number):
 def step(game, direction, skip):
     """Hold `direction` for `skip` >= 2 emulator frames -> the last two's maximum, (H, W, 3) uint8.
 
-    The console draws each ghost in some frames only: all four show in 14% of single frames, in
-    51% of such maxima (94% of those of four, which smear what moves).
+    The console draws each ghost in some frames only: all four are visible in 14% of single frames
+    and in 51% of such maxima (94% of maxima of four, which smear what moves).
     """
     for _ in range(skip - 1):
         game.act(direction)
@@ -120,34 +122,22 @@ def make_room(options):
         split.mkdir(parents=True, exist_ok=True)
 
 
-def within(flag, least, most, text):
-    """The number in `text`, of the type of `least`; a `UserError` where it is out of range."""
-    try:
-        value = type(least)(text)
-    except ValueError:
-        value = None
-    if value is None or not least <= value <= most:
-        raise UserError(f"--{flag} is {text!r}; give a number from {least} to {most}")
-    return value
-
-
 def parse():
     parser = Parser("Record games of Ms. Pac-Man as frames to learn from (needs ale-py).")
-    for flag, default, least, most, meaning in (
-        ("train", 20, 0, 9999, "episodes to train on"),
-        ("test", 5, 0, 9999, "episodes to test on; they never share a seed with train"),
-        ("frames", 500, 2, 99999, "frames of an episode; fewer where its game ends before"),
-        ("frame-skip", 4, 2, 60, "emulator frames (60 a second) from one picture to the next"),
-        ("sticky", 0.25, 0.0, 1.0, "chance in each emulator frame that the action before is held"),
-        ("seed", 0, 0, 2**63, "same seed, same bytes, for any number of workers"),
-        ("workers", os.cpu_count(), 1, 999, "processes"),
+    for flag, default, kind, meaning in (
+        ("train", 20, whole(0, 9999), "episodes to train on"),
+        ("test", 5, whole(0, 9999), "episodes to test on; they never share a seed with train"),
+        ("frames", 500, whole(2, 99999), "frames of an episode; fewer if its game ends before"),
+        ("frame-skip", 4, whole(2, 60), "emulator frames (60 a second) per picture"),
+        ("sticky", 0.25, number(0, 1), "probability that an emulator frame repeats an action"),
+        ("seed", 0, whole(0, 2**63), "same seed, same bytes, for any number of workers"),
+        ("workers", os.cpu_count(), whole(1, 999), "processes"),
     ):
-        number = partial(within, flag, least, most)
-        parser.add_argument(f"--{flag}", type=number, default=default, metavar="N", help=meaning)
-    player = "who plays; keep-moving turns where stopped, else seldom"
+        parser.add_argument(f"--{flag}", type=kind, default=default, metavar="N", help=meaning)
+    player = "who plays: keep-moving turns where it is stopped, seldom elsewhere"
     parser.add_argument("--player", choices=PLAYERS, default="keep-moving", help=player)
-    parser.add_argument("--out", default="data/images", help="directory of train and test")
-    parser.add_argument("--overwrite", action="store_true", help="replace episodes already there")
+    parser.add_argument("--out", default="data/images", help="folder of train and test")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing episodes")
     return parser.parse_args()
 
 

@@ -35,7 +35,7 @@ def main():
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the classes")
     parser.add_argument("--lists", type=folder_of, required=True, help="folder of the split lists")
     parser.add_argument(
-        "--split", type=int, choices=(1, 2, 3), default=1, help="which official one"
+        "--split", type=int, choices=(1, 2, 3), default=1, help="which of the official ones"
     )
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
