@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from utils import videos
 from utils.errors import UserError
 from utils.frames import BadFrame, Look, natural
 from utils.images import read_image
@@ -347,3 +348,21 @@ def test_real_arrays():
     assert reasons[SHARED / "nasty" / "empty_clip.npz"] == "holds no array"
     clips = find_videos(SHARED / "pacman_clips32" / "clips_uint8.npz")
     assert len(clips) == 1056 and {(len(v), v.size) for v in clips} == {(5, (32, 32))}
+
+
+def test_files_that_the_system_does_not_open_are_left_out(tmp_path, monkeypatch):
+    for name in ("locked.npy", "open.npy"):
+        np.save(tmp_path / name, np.zeros((6, 8, 8), np.uint8))
+    (tmp_path / "locked.mp4").write_bytes(b"film")
+    digest, left_out = videos.digest, []
+
+    def refuse(path):
+        if path.stem == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return digest(path)
+
+    monkeypatch.setattr(videos, "digest", refuse)  # modes of files do not stop root
+    found = find_videos(tmp_path, lambda *told: left_out.append(told))
+    assert [video.name for video in found] == ["open.npy"]
+    reason = "Permission denied"
+    assert left_out == [(tmp_path / f"locked.{end}", reason) for end in ("mp4", "npy")]

@@ -1,5 +1,6 @@
 """The videos to be found below folders."""
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -63,14 +64,15 @@ def search(root, name, prefix, skip, look, axes):
         for parent, is_array in found:
             name = names.get(parent, prefix + parent.relative_to(root).as_posix())
             if is_array:
-                ident = name, digest(parent), look, axes
-                videos += attempt(skip, arrays.open_sequences, parent, *ident)
+                with leaving_out(parent, skip):
+                    videos += arrays.open_sequences(parent, name, digest(parent), look, axes)
                 continue
             listing = part(parent, next(listings))
             for path, reason in listing.left_out:
                 skip(path, reason)
             if listing.pictures:
-                videos += attempt(skip, open_folder, parent, listing, root, name, look)
+                with leaving_out(parent, skip):
+                    videos += open_folder(parent, listing, root, name, look)
             inside = prefix if parent == root else f"{name}/"
             videos += open_files(parent, listing.others, inside, skip, look, axes)
     return videos
@@ -94,24 +96,27 @@ def open_files(folder, names, prefix, skip, look, axes):
     for name in names:
         path, full = folder / name, prefix + name
         ending = path.suffix.lower()
-        if ending in films.ENDINGS:
-            videos += attempt(skip, films.open_film, path, full, digest(path), look)
-        elif ending in arrays.ENDINGS:
-            videos += attempt(skip, arrays.open_sequences, path, full, digest(path), look, axes)
-        elif ending in FORMATS:
-            videos += attempt(skip, open_animation, path, full, digest(path), look)
-        elif name not in arrays.MARKERS:
-            skip(path, "neither picture nor film nor array")
+        with leaving_out(path, skip):
+            if ending in films.ENDINGS:
+                videos += films.open_film(path, full, digest(path), look)
+            elif ending in arrays.ENDINGS:
+                videos += arrays.open_sequences(path, full, digest(path), look, axes)
+            elif ending in FORMATS:
+                videos += open_animation(path, full, digest(path), look)
+            elif name not in arrays.MARKERS:
+                skip(path, "neither picture nor film nor array")
     return videos
 
 
-def attempt(skip, open_videos, *args):
-    """The videos that `open_videos` finds, none where it meets a BadFrame."""
+@contextlib.contextmanager
+def leaving_out(path, skip):
+    """In this context a BadFrame, or a system that refuses to read `path`, ends in `skip`."""
     try:
-        return open_videos(*args)
+        yield
     except BadFrame as bad:
         skip(bad.path, bad.reason)
-        return []
+    except OSError as error:
+        skip(path, error.strerror)
 
 
 def digest(path):
