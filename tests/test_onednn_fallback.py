@@ -1,0 +1,123 @@
+"""What oneDNN cannot do, or is not there to do, Chainer's own code does, and the log says why."""
+
+import functools
+import logging
+import types
+
+import numpy as np
+import pytest
+
+from tests.test_onednn import needs_library, random
+from tests.test_onednn import say_again as say_again
+from tests.test_onednn_processes import in_new_process
+from utils.stack import F, chainer, direct, dnnl, onednn, providers
+
+
+@needs_library
+def test_product_that_onednn_refuses_is_chainers_own(caplog, monkeypatch):
+    def refuse(a, b, out):
+        raise dnnl.Error("unimplemented")
+
+    caplog.set_level(logging.INFO, providers.__name__)
+    monkeypatch.setattr(onednn.products, "multiply", refuse)
+    ones = np.ones((2, 3), np.float32)
+    assert (F.linear(ones, ones).array == 3).all()
+    assert "unimplemented" in caplog.text
+
+
+@needs_library
+def test_linear_layer_of_another_precision_is_chainers_own(caplog):
+    caplog.set_level(logging.INFO, providers.__name__)
+    assert F.linear(random((5, 7)).astype("f8"), random((3, 7)).astype("f8")).dtype == "f8"
+    assert "float64" in caplog.text
+
+
+def test_empty_batch_is_chainers_own():
+    x, w = np.zeros((0, 3, 8, 8), np.float32), random((4, 3, 3, 3))
+    assert F.convolution_2d(x, w, pad=1).shape == (0, 4, 8, 8)
+
+
+@needs_library
+@pytest.mark.parametrize("dtype", ["f8", "f2"])
+def test_other_precisions_are_chainers_own_said_once(dtype, caplog):
+    caplog.set_level(logging.INFO, providers.__name__)
+    x, w = (random(shape).astype(dtype) for shape in [(1, 3, 5, 5), (2, 3, 3, 3)])
+    assert F.convolution_2d(x, w).dtype == dtype
+    F.convolution_2d(x, w)
+    (line,) = caplog.messages
+    assert np.dtype(dtype).name in line
+
+
+def refusing(geometry, bias):
+    raise dnnl.Error("unimplemented")
+
+
+def slowly(geometry, bias):
+    return types.SimpleNamespace(implementation="ref:any")
+
+
+@needs_library
+@pytest.mark.parametrize("forward, said", [(refusing, "unimplemented"), (slowly, "no fast")])
+def test_case_that_onednn_refuses_is_chainers_own_said_once(forward, said, caplog, monkeypatch):
+    x, w = random((1, 3, 5, 5)), random((2, 3, 3, 3), 1)
+    truth = F.convolution_2d(x, w).array
+    caplog.set_level(logging.INFO, providers.__name__)
+    monkeypatch.setattr(direct, "forward", forward)
+    onednn._compile.cache_clear()
+    for _ in range(2):
+        np.testing.assert_allclose(F.convolution_2d(x, w).array, truth, rtol=0, atol=1e-5)
+    (line,) = caplog.messages
+    assert said in line and "(1, 3, 5, 5)" in line
+
+
+def test_missing_library_is_said_once_with_its_cure(caplog, monkeypatch):
+    monkeypatch.delenv("CHAINER_ONEDNN", raising=False)
+    monkeypatch.setattr(dnnl, "_path", lambda: "libdnnl-that-is-not.so.3")
+    monkeypatch.setattr(dnnl, "library", functools.cache(dnnl.Library))
+    monkeypatch.setattr(onednn, "_obstacle", None)
+    ones = np.ones((1, 1, 3, 3), np.float32)
+    for _ in range(2):
+        assert F.convolution_2d(ones, ones).array == 9
+    (line,) = caplog.messages
+    assert "libdnnl-that-is-not.so.3" in line and f"pip install {dnnl.WHEEL}" in line
+
+
+def test_switched_off():
+    done = in_new_process(
+        "import logging; logging.basicConfig(level='INFO')\n"
+        "import numpy as np\n"
+        "from utils.stack import F, dnnl\n"
+        "print(F.convolution_2d(*2 * [np.ones((1, 1, 3, 3), 'f')]).array.item())\n"
+        "assert dnnl.library.cache_info().currsize == 0\n",
+        CHAINER_ONEDNN="0",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "9.0\n"
+    assert done.stderr.count("CHAINER_ONEDNN is 0") == 1
+
+
+@pytest.mark.parametrize(
+    "environment, reason",
+    [
+        pytest.param({"ONEDNN_MAX_CPU_ISA": "AVX2"}, "AVX512_BF16", marks=needs_library),
+        ({"CHAINER_ONEDNN": "0"}, "CHAINER_ONEDNN is 0"),
+    ],
+)
+def test_bfloat16_is_refused_where_it_would_be_slow(environment, reason):
+    program = "from utils.stack import onednn\nwith onednn.using_dtype('bfloat16'): pass"
+    done = in_new_process(program, **environment)
+    *_, line = done.stderr.splitlines()
+    assert line.startswith("utils.errors.UserError: bfloat16 needs") and reason in line
+
+
+@needs_library
+def test_array_of_another_size_is_refused():
+    x, w, b = random((1, 3, 5, 5)), random((4, 3, 3, 3), 1), random(1, 2)
+    with chainer.using_config("type_check", False), pytest.raises(ValueError, match="16 bytes"):
+        F.convolution_2d(x, w, b)
+
+
+@needs_library
+def test_status_other_than_success_is_an_error_with_its_name():
+    with pytest.raises(dnnl.Error, match="memory_desc_create_with_tag: invalid_arguments"):
+        dnnl.descriptor((-1, 2), dnnl.F32)

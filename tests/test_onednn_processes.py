@@ -1,0 +1,128 @@
+"""oneDNN in several threads, in several processes, and the memory it keeps."""
+
+import multiprocessing
+import os
+import platform
+import resource
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.test_onednn import needs_library, random
+from utils.stack import F, chainer, onednn
+
+forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+ROOT = Path(__file__).parents[1]
+
+
+def in_new_process(program, **environment):
+    """What `python -c program` says, under additional environment variables."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@needs_library
+def test_first_calls_from_two_threads_at_once():
+    program = (
+        "import threading\n"
+        "import numpy as np\n"
+        "from utils.stack import F\n"
+        "start = threading.Barrier(4)\n"
+        "def work():\n"
+        "    start.wait()\n"
+        "    for size in range(3, 9):\n"
+        "        x, w = np.ones((1, 2, size, size), 'f'), np.ones((2, 2, 3, 3), 'f')\n"
+        "        assert (F.convolution_2d(x, w).array == 18).all()\n"
+        "    print('right\\n', end='')\n"
+        "for _ in range(4): threading.Thread(target=work).start()\n"
+    )
+    assert in_new_process(program).stdout.split() == 4 * ["right"]
+
+
+@needs_library
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
+def test_memory_of_results_is_kept():
+    """A result of 32 MiB has 8,192 pages, each of which would be a fault if it came anew."""
+    x, w = np.zeros((1, 3, 1024, 1024), np.float32), np.zeros((8, 3, 3, 3), np.float32)
+    F.convolution_2d(x, w, pad=1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        F.convolution_2d(x, w, pad=1)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2000
+
+
+@needs_library
+def test_threads_at_once_with_blas_between():
+    a = random((300, 300))
+    product = a @ a
+    jobs = [
+        (random((4, taken, 12, 12)), random((made, taken, 3, 3), 1))
+        for taken, made in [(3, 64), (64, 64), (64, 3), (15, 32)]
+    ]
+    truth = [F.convolution_2d(x, w, pad=1).array for x, w in jobs]
+    wrong = []
+
+    def work(start):
+        for turn in range(60):
+            i = (start + turn) % len(jobs)
+            if not np.array_equal(F.convolution_2d(*jobs[i], pad=1).array, truth[i]):
+                wrong.append(i)
+            if not np.allclose(a @ a, product, rtol=1e-4, atol=1e-3):
+                wrong.append("BLAS")
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def convolve(case):
+    """What a process answers: the outputs, with why oneDNN did not compute them."""
+    return F.convolution_2d(*case, pad=1).array, onednn._obstacle
+
+
+@needs_library
+@forks
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_child_process(method):
+    case = random((2, 64, 12, 12)), random((64, 64, 3, 3), 1)
+    truth, _ = convolve(case)  # starts the threads that a fork does not get
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        outputs, obstacle = pool.apply_async(convolve, (case,)).get(timeout=60)
+    np.testing.assert_allclose(outputs, truth, rtol=0, atol=1e-4)
+    assert bool(obstacle) == (method == "fork")
+    assert np.array_equal(convolve(case)[0], truth)  # the parent goes on as before
+
+
+class Convolved(chainer.dataset.DatasetMixin):
+    """A data set whose every example is a convolution's output."""
+
+    def __len__(self):
+        return 6
+
+    def get_example(self, i):
+        return convolve((random((1, 8, 6, 6), i), random((8, 8, 3, 3), 1)))[0]
+
+
+@needs_library
+@forks
+def test_multiprocess_iterator():
+    truth = Convolved()[:]
+    iterator = chainer.iterators.MultiprocessIterator(
+        Convolved(), 3, repeat=False, shuffle=False, n_processes=2
+    )
+    with iterator:
+        found = [example for batch in iterator for example in batch]
+    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-4)
