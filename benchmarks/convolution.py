@@ -69,6 +69,7 @@ def theirs(x, w, b, gy, dtype):
 
 
 def seconds(function):
+    """How long a call takes."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

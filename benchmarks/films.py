@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def cpu_seconds(work, *args):
+    """(processor seconds of work(*args), with those of its processes; what it returns)."""
     spent = os.times()
     result = work(*args)
     return sum(os.times()[:4]) - sum(spent[:4]), result
@@ -37,6 +38,7 @@ def decode(films):
 
 
 def make_clips(films, clips, out):
+    """Cut clips of the films by the user's command, in one process."""
     command = [sys.executable, ROOT / "process_data.py", "-o", out, "--images", *films]
     subprocess.run([*command, f"-n{clips}", "--workers=1"], check=True, stdout=subprocess.DEVNULL)
 

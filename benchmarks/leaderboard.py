@@ -2,8 +2,9 @@
 
     python benchmarks/leaderboard.py WORK --images NAME=FOLDER ... --minutes 1
 
-trains each on clips of FOLDER/train for as long, then compares them on FOLDER/test, in WORK/NAME;
-prints one JSON line.  `make leaderboard` records the data and writes docs/leaderboard.md by it.
+trains each architecture that long on clips of FOLDER/train, compares them on FOLDER/test, all in
+WORK/NAME, and prints one JSON line.  `make leaderboard` records the data, runs this and writes
+docs/leaderboard.md.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python benchmarks/process_data.py --images data/images/train -n 500000
 
 prints one JSON line. Ours is `process_data.py` as a user runs it, start of Python included. The
-original takes each clip by itself: list the frames, open five, crop until it moves, save a file.
+original makes one clip at a time: list the frames, open five, crop until it moves, save a file.
 """
 
 import argparse
@@ -35,13 +35,14 @@ SAMPLE = 2000  # clips enough for their mean size
 
 
 def timed(work, *args):
-    """Seconds that pass, seconds of the processor (with those of processes begun meanwhile)."""
+    """(seconds, processor seconds, with those of its processes) of work(*args)."""
     begin, spent = time.perf_counter(), os.times()
     work(*args)
     return time.perf_counter() - begin, sum(os.times()[:4]) - sum(spent[:4])
 
 
 def make_ours(images, clips, out, workers):
+    """Cut clips by the user's command."""
     command = [sys.executable, ROOT / "process_data.py", "-o", out, "--images", *images]
     subprocess.run(
         [*command, f"-n{clips}", f"--workers={workers}"], check=True, stdout=subprocess.DEVNULL
@@ -67,6 +68,7 @@ def make_original(images, clips, out, rng):
 
 
 def read_batches(iterator):
+    """Read BATCHES batches."""
     for _ in range(BATCHES):
         iterator.next()
 

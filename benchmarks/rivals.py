@@ -1,4 +1,4 @@
-"""Rivals that do the same work in processes of their own, timed in turns."""
+"""Rivals that do the same work, each in a process of its own, timed in turns."""
 
 import importlib.metadata
 import multiprocessing
@@ -13,14 +13,14 @@ THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def compete(rivals, arguments, repeats, threads):
-    """Time rivals in turns, so that what else the machine does falls on all of them.
+    """Time rivals in turns, so that other load on the machine falls on all of them.
 
-    A turn begins with one that is not timed: it brings back what the others drove out of caches.
+    Each turn begins with an untimed call, which refills the caches that the others have used.
 
-    rivals: {name: function of a module, which takes the arguments, returns what is to be timed}.
-    Each lives in a new process: peak memory is its own, nobody else's threads spin on its cores.
+    rivals: {name: function of a module that takes the arguments and returns what is to be timed}.
+    Each lives in a new process: its peak memory is its own, no rival's threads spin on its cores.
     Returns {name: {"median_s", "fastest_s", "cpu_s", "peak_rss_mib"}}; cpu_s is the median of the
-    processor time of all threads, which waits for nobody, but counts the time that threads spin.
+    processor time of all threads, which excludes waiting but includes spinning.
     """
     os.environ |= dict.fromkeys(THREADS, str(threads))
     context = multiprocessing.get_context("spawn")
@@ -68,13 +68,13 @@ def ratio(report, quantity, rival="pytorch"):
 
 
 def ratios(report):
-    """Ours over theirs of wall time, processor time, memory; below 1 is better."""
+    """Ours over PyTorch's of wall time, processor time and memory; below 1 is better."""
     quantities = {"ratio": "median_s", "cpu_ratio": "cpu_s", "peak_rss_ratio": "peak_rss_mib"}
     return {name: ratio(report, quantity) for name, quantity in quantities.items()}
 
 
 def surroundings():
-    """What else decides how fast it is: versions, how idle threads wait, the machine's load."""
+    """What else decides the speed: versions, how idle threads wait, the machine's load."""
     return {
         "versions": versions(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),

@@ -36,7 +36,7 @@ def probe():
 
 
 def watch():
-    """Have every update of a Trainer noted -> the list that the notes will be in."""
+    """Have every update of a Trainer noted, in the list that is returned."""
     from utils.trainer import Trainer
 
     notes, init = [], Trainer.__init__

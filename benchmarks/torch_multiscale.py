@@ -92,8 +92,8 @@ def scales(frames):
     return [F.avg_pool2d(frames, factor) if factor > 1 else frames for factor in FACTORS]
 
 
-def likeness(fakes, reals):
-    """L2 and gradient difference loss, summed over the scales, each weighing 1."""
+def prediction_loss(fakes, reals):
+    """L2 and gradient difference loss, summed over the scales, with weights 1."""
     pairs = list(zip(fakes, reals, strict=True))
     return sum(F.mse_loss(f, r) for f, r in pairs) + sum(gdl(f, r) for f, r in pairs)
 
@@ -106,6 +106,7 @@ def gdl(fake, real):
 
 
 def bce(logits, target):
+    """Mean binary cross-entropy of sigmoid(logits) to target, 1 or 0."""
     targets = torch.full_like(logits, target)
     return F.binary_cross_entropy_with_logits(logits, targets)
 
@@ -117,10 +118,12 @@ def split(clips, history):
 
 
 def autocast(dtype, clips):
+    """The context in which layers compute in dtype on the device of the clips."""
     return torch.autocast(clips.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 def descend(optimizer, loss):
+    """Take one step of the optimizer down loss."""
     loss.backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -130,7 +133,7 @@ def generator_step(gen, gen_optimizer, clips, history, dtype=torch.float32):
     """Train the generator alone -> its loss."""
     pasts, reals = split(clips, history)
     with autocast(dtype, clips):
-        loss = likeness(gen.pyramid(pasts), reals)
+        loss = prediction_loss(gen.pyramid(pasts), reals)
     descend(gen_optimizer, loss)
     return loss.detach()
 
@@ -150,11 +153,11 @@ def adversarial_step(
             dis_loss += bce(of_real, 1.0) + bce(of_fake, 0.0)
     descend(dis_optimizer, dis_loss)
 
-    dis.requires_grad_(False)  # their weights' gradients are of no use now
+    dis.requires_grad_(False)  # the gradients of their weights are not needed here
     with autocast(dtype, clips):
         scored = zip(dis, pasts, fakes, strict=True)
         adv = sum(bce(judge(torch.cat([past, fake], 1)), 1.0) for judge, past, fake in scored)
-        gen_loss = likeness(fakes, reals) + weight * adv
+        gen_loss = prediction_loss(fakes, reals) + weight * adv
     dis.requires_grad_(True)
     descend(gen_optimizer, gen_loss)
     return gen_loss.detach(), dis_loss.detach()
