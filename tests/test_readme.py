@@ -1,4 +1,4 @@
-"""The README says what is there."""
+"""The README and the map of utils/ say what is there."""
 
 import re
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import models
+import utils
 from utils.losses import LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,11 @@ def test_every_architecture_is_in_the_table(arch):
 def test_every_loss_is_named():
     named = re.search(r"weighs the losses \(([^)]*)\)", README)[1]
     assert set(re.split(r",\s+", named)) == {*LOSSES, "adversarial"}
+
+
+def test_every_module_of_utils_is_in_its_map():
+    modules = {path.stem for path in (ROOT / "utils").glob("*.py")} - {"__init__"}
+    assert modules <= set(re.findall(r"\w+", utils.__doc__))
 
 
 def test_every_link_leads_to_a_file_or_a_heading():

@@ -1,4 +1,13 @@
-"""Chainer on today's stack: `from utils.stack import F, L, chainer`, never `import chainer`."""
+"""Chainer on today's stack: `from utils.stack import F, L, chainer`, never `import chainer`.
+
+compat     mends Chainer for today's Python, NumPy and CuPy
+providers  puts a library into its convolutions and linear layers, which geometry describes:
+  onednn   on the CPU: dnnl is oneDNN's C interface; direct has its own convolutions, winograd those
+           by minimal filtering, of tiles and products
+  cudnn    on a GPU: cudnn_plans is cuDNN's C interface, casts makes arrays of 16 bits
+precision  chooses the type in which both multiply
+Adam and the cross-entropy of a GPU are quicker by adam, gpu_adam and gpu_cross_entropy.
+"""
 
 from utils.stack import adam, compat, cudnn, gpu_adam, gpu_cross_entropy, onednn
 
