@@ -1,4 +1,10 @@
-"""Networks that predict the next frames of a video, each found by its `build` function."""
+"""Networks that predict the next frames of a video, each found by its `build` function.
+
+A new architecture is one file here with a function build(history, horizon, channels, size, ...)
+that returns a Predictor (models/predictor.py).  Its name is the file's, with hyphens.  Further
+arguments, which have defaults, are its own options: --model-options sets them, but for `pyramid`
+and `width`, which are options of train.py.
+"""
 
 import importlib
 import inspect
@@ -18,7 +24,7 @@ def builders():
 
 
 def find(arch):
-    """The build function of the architecture called `arch`; ValueError lists those there are."""
+    """The build function of the architecture called `arch`; ValueError for an unknown one."""
     known = builders()
     if arch not in known:
         raise ValueError(f"--arch {arch}: no such architecture; choose from {', '.join(known)}")
@@ -26,13 +32,13 @@ def find(arch):
 
 
 def own_options(arch):
-    """{name: default} of the options that this architecture alone has."""
+    """{name: default} of the architecture's own options."""
     parameters = inspect.signature(find(arch)).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def read_options(arch, text):
-    """The architecture's own options out of "noise=0.1,maps=8", each of its default's type.
+    """{name: value} of the architecture's own options in "noise=0.1,maps=8", typed as defaults are.
 
     Raises ValueError, in one line, for an option that it does not have or an unfit value.
     """
