@@ -15,7 +15,7 @@ class ClipOrder(chainer.dataset.Iterator):
     """Numbers of `count` clips in batches, each once an epoch in an order drawn from `seed`.
 
     `next()` returns int64 (batch,).  The order of an epoch depends on the seed and the epoch alone,
-    so (epoch, position) is all that a snapshot has to keep.  A last, partial batch of an epoch is
+    so `position` is all that a snapshot has to keep.  A last, partial batch of an epoch is
     filled from the start of the next one.
     """
 

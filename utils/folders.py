@@ -96,10 +96,10 @@ def list_folder(path, root):
 
 
 def part(path, listing):
-    """Move the pictures that hold more than one image, each a video of its own, to the others.
+    """A Listing with animated pictures, each a video of its own, among the others.
 
-    Where none of a few is animated, none of the folder's is taken to be: opening every frame of a
-    long video once more would take long. One that is in spite of that is refused as a frame.
+    If none of a few pictures is animated, none is taken to be: opening every frame of a long video
+    would take long. One that is animated all the same is refused when it is read as a frame.
     """
     if not any(is_animated(path / name) for name in spread(listing.pictures, HEADERS)):
         return listing
@@ -120,7 +120,8 @@ def list_stills(path, root):
 
 
 def is_animated(path):
-    with contextlib.suppress(BadFrame):  # named when its turn comes
+    """Whether a picture file holds more than one image; one that cannot be read does not."""
+    with contextlib.suppress(BadFrame):  # reported when it is read
         return probe(path)[0] > 1
     return False
 

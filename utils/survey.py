@@ -1,4 +1,4 @@
-"""How much moves in each category of videos, from samples."""
+"""How much moves in each category of videos (a folder of several), from samples."""
 
 import collections
 import functools
@@ -10,7 +10,7 @@ SAMPLES = 8  # blocks of a category that are looked at, evenly spaced
 
 
 def survey(blocks, recipe, run, report):
-    """Look at some blocks of each category -> {category: share of its crops that move}.
+    """Sample the blocks of each category -> {category: share of its crops that move}.
 
     `run` and `report` as for make_clips.
     """
@@ -19,7 +19,7 @@ def survey(blocks, recipe, run, report):
         groups[category(block.video)].append(block)
     samples = [block for group in groups.values() for block in group[:: -(-len(group) // SAMPLES)]]
     motion = {}
-    for outcome in run(functools.partial(look, recipe=recipe), samples):
+    for outcome in run(functools.partial(sample, recipe=recipe), samples):
         report(outcome)
         add_motion(motion, outcome.motion)
     return shares(motion)
@@ -41,8 +41,8 @@ def drop_still(blocks, recipe, still, run, tally):
     return kept
 
 
-def look(block, recipe):
-    """The Outcome of drawing nothing from a block."""
+def sample(block, recipe):
+    """An Outcome that says what moves in a block, from which no clip is drawn."""
     seen = Outcome()
     film, usable = Reel(recipe, seen).load(block)
     moving = [float(crops.mean()) for crops in watch(film, usable, recipe, seen).maps.values()]
@@ -51,13 +51,13 @@ def look(block, recipe):
 
 
 def add_motion(motion, more):
-    """Add an Outcome's counts of windows, sums of the shares that move, to those of other ones."""
+    """Add one Outcome's {category: [windows, sum of their shares that move]} to `motion`."""
     for name, counts in more.items():
         motion[name] = [a + b for a, b in zip(motion.get(name, (0, 0)), counts, strict=True)]
 
 
 def shares(motion):
-    """{category: share of its crops that move}; videos that lie in no category are left out."""
+    """{category: share of its crops that move}, without videos that are in no category."""
     return {
         name: moving / windows if windows else 0.0
         for name, (windows, moving) in motion.items()
