@@ -1,6 +1,6 @@
 """Convolutional layers that several architectures are made of."""
 
-from utils.stack import F, L, chainer
+from utils.stack import F, L, chainer, convolutions
 
 # He et al. (ICCV 2015): first weights that keep the signal's size through ReLUs.  A transposed
 # convolution has its inputs where Chainer counts outputs.
@@ -44,6 +44,17 @@ def relu(x):
     if chainer.config.enable_backprop:
         return F.relu(x)
     x.xp.maximum(x.array, 0, out=x.array)
+    return x
+
+
+def in_a_row(x, links, activated):
+    """x (B, C, H, W) after Convolution2D links, ReLU after the first `activated` of them."""
+    if (y := convolutions.convolved(x, links, activated)) is not None:
+        return y
+    for link in links[:activated]:
+        x = relu(link(x))
+    for link in links[activated:]:
+        x = link(x)
     return x
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from models.blocks import in_a_row
 from utils.stack import F, L, chainer
 
 
@@ -95,8 +96,7 @@ class Discriminator(chainer.Chain):
 
     def forward(self, x):
         """(B, inputs, h, w) in [-1, 1] -> (B, 1) logits."""
-        for convolution in self.convolutions:
-            x = F.relu(convolution(x))
+        x = in_a_row(x, list(self.convolutions), len(self.convolutions))
         if self.pool > 1:
             x = F.max_pooling_2d(x, self.pool, cover_all=False)
         *hidden, last = self.layers

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.stack import casts
+
 BAD_PARAM, NOT_SUPPORTED = 2000, 3000
 CTYPES = {
     **{1: c_int, 2: ctypes.c_bool, 3: c_int64, 4: ctypes.c_float, 7: c_int, 8: c_int, 14: c_int},
@@ -373,6 +375,7 @@ float widen(bits x) { return __int_as_float((int)x << 16); }
 bits narrow(float x) { _Float16 y = x; bits z; memcpy(&z, &y, 2); return z; }
 float widen(bits x) { _Float16 y; memcpy(&y, &x, 2); return y; }
 """,
+    "tf32": casts.CONVERSIONS["tf32"],
 }
 CUDA = r"""
 #include <math.h>
@@ -389,6 +392,8 @@ static void __syncthreads() { swapcontext(current, &scheduler); }
 static int min(int a, int b) { return a < b ? a : b; }
 static int max(int a, int b) { return a > b ? a : b; }
 static void atomicMax(int* a, int b) { *a = max(*a, b); }
+static int atomicAdd(int* a, int b) { return (*a += b) - b; }
+static void __threadfence() {}
 static int __float_as_int(float x) { int y; memcpy(&y, &x, 4); return y; }
 static float __int_as_float(int x) { float y; memcpy(&y, &x, 4); return y; }
 """

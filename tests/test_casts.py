@@ -74,7 +74,7 @@ def test_limit_is_as_high_as_a_sum_allows(terms):
     assert terms * product <= 65504 < terms * product * 16
 
 
-@pytest.mark.parametrize("dtype", casts.DTYPES)
+@pytest.mark.parametrize("dtype", casts.KEPT_IN)
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_kernels_compile_for_gpus(dtype, architecture):
     libs = pytest.importorskip("cupy_backends.cuda.libs", exc_type=ImportError)

@@ -6,10 +6,11 @@ import threading
 import numpy as np
 import pytest
 
+from models.blocks import in_a_row
 from tests.test_cudnn import double, every_result, only_cudnn, random
 from tests.test_gpu import CPU, adversarial, told
 from utils.device import open_device
-from utils.stack import F, chainer, cudnn
+from utils.stack import F, L, chainer, convolutions, cudnn
 from utils.stack.precision import using_dtype
 
 cuda = chainer.backends.cuda
@@ -85,6 +86,30 @@ def test_is_near_float64(case, dtype, autotune):
         again = every_result(put, *inputs, **how)
     for one, other, truth in zip(found, again, every_result(double, *inputs, **how), strict=True):
         assert share(one, truth) < NEAR[dtype] and share(other, truth) < NEAR[dtype]
+
+
+@pytest.mark.parametrize("dtype", convolutions.DTYPES)
+@pytest.mark.parametrize("batch", [1, 8])
+def test_convolutions_in_a_row_are_near_float64(batch, dtype):
+    found = []
+    for put_there in put, double:
+        np.random.seed(0)
+        links = [
+            L.Convolution2D(a, b, k, pad=k // 2, initial_bias=0.1)
+            for a, b, k in [(15, 128, 7), (128, 256, 5), (256, 3, 5)]
+        ]
+        for link in links:
+            for param in link.params():
+                param.array = put_there(param.array)
+        x = chainer.Variable(put_there(random((batch, 15, 16, 16))))
+        params = [param for link in links for param in link.params()]
+        with cudnn.using_dtype(dtype), only_cudnn():
+            y = in_a_row(x, links, 2)
+            gradients = chainer.grad([F.sum(y * y)], [x, *params])
+        assert (y.creator.label == "Convolutions") == (put_there is put)
+        found.append([y.array, *(gradient.array for gradient in gradients)])
+    for one, truth in zip(*found, strict=True):
+        assert share(one, truth) < 10 * NEAR[dtype]  # a ReLU goes the other way for small numbers
 
 
 @pytest.mark.parametrize("dtype", NEAR)

@@ -29,9 +29,9 @@ except (OSError, AttributeError, cudnn_plans.Error) as error:
 DTYPES = tuple(cudnn_plans.DATA_TYPES)
 
 
-def first_plan(direction, geometry, bias=False):
+def first_plan(direction, geometry, bias=False, last=False):
     """As the provider looks for it."""
-    last, unwanted = geometry.dtype in casts.DTYPES, cudnn.unwanted(geometry.dtype)
+    last, unwanted = last or geometry.dtype in casts.DTYPES, cudnn.unwanted(geometry.dtype)
     search = direction, geometry, bias, last, unwanted, cudnn.WORKSPACE
     return next(cudnn_plans.plans(DEVICE, *search), None)
 
@@ -52,6 +52,16 @@ def test_every_layer_of_the_paper_has_a_plan(direction, batch, dtype):
             assert TENSOR_CORE in plan.notes, geometry
         found += 1
     assert found == 43
+
+
+@pytest.mark.parametrize("batch", [8, 64])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_layer_has_one_with_channels_last_in_tf32(direction, batch):
+    for geometry in layers(batch).values():
+        plan = first_plan(direction, geometry._replace(dtype="tf32"), last=True)
+        assert plan, geometry
+        if min(geometry.weights[:2]) >= 128 and geometry.images[-1] >= 16:
+            assert TENSOR_CORE in plan.notes, geometry
 
 
 @pytest.mark.parametrize("dtype", ["float32", "tf32"])

@@ -1,13 +1,16 @@
-"""Float32 arrays on a GPU as 16-bit ones whose channels are neighbours in memory, by own kernels.
+"""Float32 arrays on a GPU as others whose channels are neighbours in memory, by own kernels.
 
-CuPy has no such type for bfloat16, so the 16 bits are uint16 here.
+They are of 16 bits, or of float32 for tf32, which cuDNN rounds itself.  CuPy has no such type for
+bfloat16, so the 16 bits are uint16 here.
 """
 
 import functools
 import math
 
 DTYPES = "bfloat16", "float16"
+KEPT_IN = {"bfloat16": "uint16", "float16": "uint16", "tf32": "float32"}
 BLOCKS, ROWS, TILE = 4096, 8, 32  # a block has TILE * ROWS threads, moves TILE * TILE numbers
+PARTS, EACH = 64, 8  # blocks that share a channel; numbers for a thread to be worth starting
 
 # The only instructions that differ.  They need no header of CUDA's, which may not be installed.
 CONVERSIONS = {
@@ -31,8 +34,12 @@ __device__ float widen(bits x) {
     return y;
 }
 """,
+    "tf32": r"""
+__device__ float narrow(float x) { return x; }
+__device__ float widen(float x) { return x; }
+""",
 }
-BITS = "typedef unsigned short bits;"
+BITS = {"uint16": "typedef unsigned short bits;", "float32": "typedef float bits;"}
 KERNELS = r"""
 #define START (((long long)blockIdx.x * ROWS + threadIdx.y) * TILE + threadIdx.x)
 #define STEP ((long long)gridDim.x * ROWS * TILE)
@@ -103,6 +110,53 @@ extern "C" __global__ void unpack(const bits* from, float* to, const int* first,
         return ldexpf(widen(x), power) + (bias ? bias[channel] : 0);
     });
 }
+
+// Adds its bias to each channel of (places, channels), then takes the ReLU, if asked for, all in
+// their place.  A block has TILE channels, each `parts`-th ROWS of the places.
+extern "C" __global__ void activate(bits* maps, const float* bias, long long relu, long long parts,
+                                    long long places, long long channels) {
+    long long c = blockIdx.x / parts * TILE + threadIdx.x;
+    if (c >= channels) return;
+    float more = bias[c];
+    for (long long r = blockIdx.x % parts * ROWS + threadIdx.y; r < places; r += parts * ROWS) {
+        float x = widen(maps[r * channels + c]) + more;
+        maps[r * channels + c] = narrow(relu && x < 0 ? 0 : x);
+    }
+}
+
+// What a ReLU that made `made` passes on of a gradient (places, channels), in its place, and the
+// sum over the places for each channel.  Without `made` (null) all is passed on.  Of the blocks,
+// which share the work as above, the last one of each TILE channels adds up what all have found, in
+// the same order each time.  `done` is 0 before, one for each TILE channels.
+extern "C" __global__ void pass_on(const bits* made, bits* gradient, float* sums, float* found,
+                                   int* done, long long parts, long long places,
+                                   long long channels) {
+    __shared__ float rows[ROWS][TILE];
+    __shared__ int before;
+    long long part = blockIdx.x % parts, group = blockIdx.x / parts;
+    long long c = group * TILE + threadIdx.x;
+    float sum = 0;
+    if (c < channels)
+        for (long long r = part * ROWS + threadIdx.y; r < places; r += parts * ROWS) {
+            long long i = r * channels + c;
+            if (made && !(widen(made[i]) > 0)) gradient[i] = 0;
+            sum += widen(gradient[i]);
+        }
+    rows[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && c < channels) {
+        for (int y = 1; y < ROWS; y++) sum += rows[y][threadIdx.x];
+        found[part * channels + c] = sum;
+    }
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) before = atomicAdd(&done[group], 1);
+    __syncthreads();
+    if (before + 1 < parts || threadIdx.y || c >= channels) return;
+    volatile float* all = found;
+    for (sum = 0, part = 0; part < parts; part++) sum += all[part * channels + c];
+    sums[c] = sum;
+}
 """
 
 
@@ -113,14 +167,14 @@ def limit(terms):
 
 
 class Packed:
-    """A float32 array (B, C, ...) as a 16-bit one (B, ..., C) of the current device.
+    """A float32 array (B, C, ...) as one of `dtype` (B, ..., C) on the current device.
 
     float16 reaches from 6e-8 to 65504 only: its numbers are multiplied by the power of two that
     brings the largest just below 2**limit.  That never leaves the device, so it needs no loss
     scaling, no skipped steps.  bfloat16 reaches as far as float32.
     """
 
-    def __init__(self, array, dtype, limit):
+    def __init__(self, array, dtype, limit=0):
         import cupy
 
         batch, channels, *axes = array.shape
@@ -128,25 +182,62 @@ class Packed:
         if dtype == "float16":
             self.largest = cupy.zeros(1, "int32")
             _launch(dtype, "find_largest", array.size, (array, self.largest, array.size))
-        self.array = cupy.empty(array.shape, "uint16")
+        self.array = cupy.empty(array.shape, KEPT_IN[dtype])
         sizes = batch, channels, math.prod(axes)
         _launch(dtype, "pack", array.size, (array, self.array, self.largest, limit, *sizes))
 
 
-def unpacked(array, dtype, factors, limit, bias=None):
-    """The product of two Packed factors, uint16 (B, ..., C) -> float32 (B, C, ...).
+def unpacked(array, dtype, factors=(), limit=0, bias=None):
+    """An array (B, ..., C) -> float32 (B, C, ...).
 
-    array.shape is (B, C, ...), as Packed has it.  bias: C numbers to add to the channels.
+    array.shape is (B, C, ...), as Packed has it.  factors: the two Packed ones that it is the
+    product of.  bias: C numbers to add to the channels.
     """
     import cupy
 
     batch, channels, *axes = array.shape
     result = cupy.empty(array.shape, "float32")
-    powers = *(factor.largest for factor in factors), limit
+    powers = *([factor.largest for factor in factors] or (0, 0)), limit
     sizes = batch, math.prod(axes), channels
     arguments = array, result, *powers, 0 if bias is None else bias, *sizes
     _launch(dtype, "unpack", array.size, arguments)
     return result
+
+
+def activate(maps, bias, dtype, relu):
+    """Add to maps (B, C, ...), as Packed has them, a bias (C,); with `relu` take the ReLU."""
+    parts, places = _share(maps)
+    channels = maps.shape[1]
+    shape = (parts * groups(channels),), (TILE, ROWS)
+    _kernel(dtype, "activate")(*shape, (maps, bias, int(relu), parts, places, channels))
+
+
+def pass_on(gradient, made, dtype, done):
+    """What a ReLU passes on of the gradient, in its place -> its sums over all but the channels.
+
+    gradient, made: (B, C, ...) as Packed has them, of what the ReLU made; None for no ReLU.
+    done: an int32 array of zeros, one for each of its `groups`, in use.
+    """
+    import cupy
+
+    parts, places = _share(gradient)
+    channels = gradient.shape[1]
+    sums, found = (cupy.empty(shape, "float32") for shape in ((channels,), (parts, channels)))
+    shape = (parts * groups(channels),), (TILE, ROWS)
+    arrays = 0 if made is None else made, gradient, sums, found, done
+    _kernel(dtype, "pass_on")(*shape, (*arrays, parts, places, channels))
+    return sums
+
+
+def groups(channels):
+    """How many blocks side by side have all channels."""
+    return -(-channels // TILE)
+
+
+def _share(maps):
+    """How many blocks share the places of a channel, how many places there are."""
+    places = maps.size // maps.shape[1]
+    return max(1, min(PARTS, places // (ROWS * EACH))), places
 
 
 def _launch(dtype, name, size, arguments):
@@ -164,4 +255,4 @@ def _kernel(dtype, name):
 def source(dtype):
     """The kernels in CUDA C++."""
     sizes = f"#define TILE {TILE}\n#define ROWS {ROWS}\n"
-    return sizes + BITS + CONVERSIONS[dtype] + KERNELS
+    return sizes + BITS[KEPT_IN[dtype]] + CONVERSIONS[dtype] + KERNELS

@@ -77,10 +77,11 @@ def using_dtype(name):
     """In this context convolutions, linear layers on a GPU multiply numbers of this type, in every
     thread.
 
-    Arrays, sums, parameters are float32 in any case.  "tf32", the usual, rounds factors to 3
-    digits, "float32" does not.  "bfloat16" rounds them, then the result, to 2 digits; "float16"
-    to 3, after a power of two of their own has brought each array into its range.  Raises
-    UserError where there is no cuDNN for it, or where the device in use cannot do it.
+    Arrays, sums, parameters are float32.  "tf32", the usual, rounds factors to 3 digits, "float32"
+    does not.  "bfloat16" rounds them, then the result, to 2 digits, in which the arrays between
+    those of convolutions.py stay; "float16" to 3, after a power of two of their own has brought
+    each array into its range.  Raises UserError where there is no cuDNN for it, or where the device
+    in use cannot do it.
     """
     global _dtype
     if name != "float32":
@@ -210,6 +211,11 @@ def _widened(geometry):
     return Geometry(*shapes, (1, *stride), (0, *pad), (1, *dilate), *geometry[6:])
 
 
+def dtype_in_use():
+    """Of the numbers that convolutions multiply, as `using_dtype` has it; None without cuDNN."""
+    return None if missing() or _chainer().config.use_cudnn == "never" else _dtype
+
+
 def _check_arrays(node, inputs):
     """The inputs, C-contiguous, aligned; raises Unsuitable unless cuDNN can take them."""
     if _chainer().config.use_cudnn == "never":
@@ -222,12 +228,13 @@ def _check_arrays(node, inputs):
         raise Unsuitable(logging.INFO, "an array is empty")
     if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
         raise Unsuitable(logging.INFO, "a memory layout of the array's own is not provided for")
-    return [_in_a_row(array) for array in inputs]
+    return [aligned(array) for array in inputs]
 
 
-def _in_a_row(array):
-    aligned = array.data.ptr % cudnn_plans.ALIGNMENT == 0
-    return array if array.flags.c_contiguous and aligned else array.copy()
+def aligned(array):
+    """The array, or a copy of it that is C-contiguous, aligned."""
+    fits = array.flags.c_contiguous and array.data.ptr % cudnn_plans.ALIGNMENT == 0
+    return array if fits else array.copy()
 
 
 def run(direction, geometry, bias=None, **arrays):
@@ -251,15 +258,15 @@ def run(direction, geometry, bias=None, **arrays):
         factors = {n: _packed(a, shapes[n], dtype, limit) for n, a in arrays.items()}
         packed = {name: factor.array for name, factor in factors.items()}
         packed[written] = cupy.empty(shape, np.uint16)
-        _compute(direction, geometry, packed)
+        compute(direction, geometry, packed, last=True)
         return casts.unpacked(packed[written], dtype, factors.values(), limit, bias)
 
     arrays[written] = cupy.empty(shape, np.float32)
     if bias is not None and direction == "forward":
         with contextlib.suppress(Unsuitable):  # where no engine adds it in one go
-            _compute(direction, geometry, {**arrays, "bias": bias})
+            compute(direction, geometry, {**arrays, "bias": bias})
             return arrays[written]
-    _compute(direction, geometry, arrays)
+    compute(direction, geometry, arrays)
     if bias is not None:
         arrays[written] += bias.reshape(-1, *[1] * len(shape[2:]))
     return arrays[written]
@@ -286,8 +293,12 @@ class Thread(threading.local):
 _thread = Thread()
 
 
-def _compute(direction, geometry, arrays):
-    """Have cuDNN write one of the arrays, {an operand or "bias": array of its layout}."""
+def compute(direction, geometry, arrays, last=False):
+    """Have cuDNN write one of the arrays, {an operand or "bias": array of its layout}.
+
+    last: whether channels are neighbours in memory.  Raises Unsuitable, cudnn_plans.Error where
+    cuDNN cannot.
+    """
     import cupy
 
     device = cupy.cuda.runtime.getDevice()
@@ -296,7 +307,7 @@ def _compute(direction, geometry, arrays):
     addresses = [arrays[name].data.ptr for name in (*OPERANDS, "bias") if name in arrays]
 
     without, autotune = unwanted(geometry.dtype), _chainer().config.autotune
-    key = direction, geometry, "bias" in arrays, without, autotune
+    key = direction, geometry, "bias" in arrays, last, without, autotune
     plan = _thread.plans.get((device, *key))
     if plan is None:
         plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
@@ -332,9 +343,9 @@ def unwanted(dtype):
     return frozenset(notes)
 
 
-def _choose(handle, addresses, direction, geometry, bias, without, autotune):
+def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
     """The plan to use from now on, or why there is none."""
-    last, why = geometry.dtype in casts.DTYPES, ""
+    why = ""
     found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
     working = (plan for plan in found if _runs(plan, handle, addresses))
     try:

@@ -1,0 +1,187 @@
+"""Convolutions in a row as one node: the same as node by node, on a stand-in for a GPU."""
+
+import logging
+import sys
+
+import numpy as np
+import pytest
+
+from models.blocks import in_a_row
+from tests.cudnn_stand_in import array
+from tests.test_cudnn import double, gpu, needs_compiler, only_cudnn, random, using  # noqa: F401
+from utils.stack import F, L, casts, chainer, convolutions, cudnn
+from utils.stack.providers import Unsuitable
+
+pytestmark = needs_compiler
+
+
+def links(put=array):
+    """Odd channels, more than a tile of them, strides, pads."""
+    np.random.seed(0)
+    made = [
+        L.Convolution2D(5, 7, 3, pad=1, initial_bias=0.1),
+        L.Convolution2D(7, 40, (3, 2), stride=(1, 2), initial_bias=-0.1),
+        L.Convolution2D(40, 3, 1, initial_bias=0.2),
+    ]
+    for link in made:
+        for param in link.params():
+            param.array = put(param.array)
+    return made
+
+
+def images(batch, put=array):
+    return chainer.Variable(put(random((batch, 5, 9, 8))))
+
+
+def results(activated, batch=2, put=array):
+    """What comes out, all gradients."""
+    x, made = images(batch, put), links(put)
+    y = in_a_row(x, made, activated)
+    params = [param for link in made for param in link.params()]
+    gradients = chainer.grad([F.sum(y * y)], [x, *params])
+    return [y.array, *(gradient.array for gradient in gradients)]
+
+
+def nodes(y):
+    """Labels of the function nodes behind a Variable."""
+    found, creators = [], [y.creator]
+    while creators:
+        node = creators.pop()
+        found.append(node.label)
+        creators += [v.creator_node for v in node.inputs if v.creator_node]
+    return found
+
+
+def share(found, exact):
+    """How far the one is from the other."""
+    return np.linalg.norm(found - exact) / np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("dtype", convolutions.DTYPES)
+@pytest.mark.parametrize("activated", [2, 3])
+@pytest.mark.parametrize("batch", [1, 3, 40])
+def test_is_as_near_to_float64_as_node_by_node(gpu, monkeypatch, dtype, activated, batch):  # noqa: F811
+    with using(dtype), only_cudnn():
+        ours, again = results(activated, batch), results(activated, batch)
+        monkeypatch.setattr(convolutions, "DTYPES", ())
+        others = results(activated, batch)
+    exact = results(activated, batch, double)
+    for found, same, other, truth in zip(ours, again, others, exact, strict=True):
+        assert found.shape == truth.shape and found.dtype == np.float32
+        assert share(found, truth) < 1.3 * share(other, truth) + {"tf32": 1e-6}.get(dtype, 1e-3)
+        np.testing.assert_array_equal(found, same)
+
+
+@pytest.mark.parametrize("dtype", convolutions.DTYPES)
+def test_is_one_node_of_few_kernels(gpu, monkeypatch, dtype):  # noqa: F811
+    launched, kernel = [], casts._kernel
+    monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
+    made = links()
+    with using(dtype), only_cudnn():
+        y = in_a_row(images(2), made, 2)
+        assert nodes(y) == ["Convolutions"]
+        before = len(gpu.executed)
+        chainer.grad([F.sum(y)], [p for link in made for p in link.params()])
+    forward = ["pack"] * 4 + ["activate"] * 3 + ["unpack"]
+    assert launched == forward + ["pack"] + ["pass_on", "unpack"] * 3
+    assert len(gpu.executed) - before == 2 * 5  # none for x; each twice, the first time
+
+
+def test_only_what_is_asked_for_is_worked_out(gpu, monkeypatch):  # noqa: F811
+    made, x = links(), images(2)
+    directions, compute = [], cudnn.compute
+    monkeypatch.setattr(
+        cudnn, "compute", lambda *a, **k: directions.append(a[0]) or compute(*a, **k)
+    )
+    with using("tf32"), only_cudnn():
+        chainer.grad([F.sum(in_a_row(x, made, 3))], [x])
+        assert directions == ["forward"] * 3 + ["data_gradient"] * 3
+        directions.clear()
+        chainer.grad([F.sum(in_a_row(x, made, 3))], [made[2].W])
+        assert directions == ["forward"] * 3 + ["weight_gradient"]
+
+
+def test_a_prediction_keeps_no_array(gpu, monkeypatch):  # noqa: F811
+    made, node = [], convolutions.Convolutions
+    monkeypatch.setattr(convolutions, "Convolutions", lambda *a: made.append(node(*a)) or made[0])
+    with using("tf32"), only_cudnn(), chainer.no_backprop_mode():
+        y = in_a_row(images(2), links(), 2)
+    assert [m.shape for m in made[0].maps] == [y.shape]
+
+
+def test_nan_passes(gpu):  # noqa: F811
+    x = random((1, 5, 9, 8))
+    x[0, 0, 0, 0] = np.nan
+    with using("bfloat16"), only_cudnn():
+        y = in_a_row(array(x), links(), 3).array
+    assert np.isnan(y).any() and not np.isnan(y).all()
+
+
+@pytest.mark.parametrize("dtype", convolutions.DTYPES)
+@pytest.mark.parametrize("parts", [1, 5, 64])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (9, 70, 8, 8), (300, 1, 1, 1)])
+def test_gradient_of_a_relu_with_its_sums(gpu, monkeypatch, dtype, parts, shape):  # noqa: F811
+    monkeypatch.setattr(casts, "PARTS", parts)
+    made, gradient = (casts.Packed(array(random(shape, k)), dtype).array for k in (0, 1))
+    y, before = (casts.unpacked(a, dtype) for a in (made, gradient))
+    counters = sys.modules["cupy"].zeros(casts.groups(shape[1]), "int32")
+    sums = casts.pass_on(gradient, made, dtype, counters)
+    expected = np.where(y > 0, before, 0)
+    np.testing.assert_array_equal(casts.unpacked(gradient, dtype), expected)
+    exact = expected.astype("f8").sum((0, 2, 3))
+    np.testing.assert_allclose(sums, exact, rtol=0, atol=1e-5 * np.abs(expected).sum())
+
+
+@pytest.mark.parametrize("fails", ["forward", "data_gradient", "weight_gradient"])
+def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, fails):  # noqa: F811
+    compute = cudnn.compute
+
+    def refuse(direction, *args, last=False, **kwargs):
+        if direction == fails and last:
+            raise Unsuitable(logging.INFO, "no engine")
+        compute(direction, *args, last=last, **kwargs)
+
+    monkeypatch.setattr(cudnn, "compute", refuse)
+    with using("tf32"):
+        ours = results(2)
+    for found, exact in zip(ours, results(2, put=double), strict=True):
+        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+
+
+def test_gradients_have_gradients(gpu):  # noqa: F811
+    def second(put):
+        made, x = links(put), images(2, put)
+        y = in_a_row(x, made, 2)
+        (gx,) = chainer.grad([y], [x], [y * y], enable_double_backprop=True)
+        return chainer.grad([gx], [made[0].W], [gx])[0].array
+
+    with using("tf32"):
+        ours, truth = second(array), second(double)
+    np.testing.assert_allclose(ours, truth, rtol=0, atol=1e-5 * np.abs(truth).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_other_types_go_node_by_node(gpu, dtype):  # noqa: F811
+    with using(dtype), only_cudnn():
+        y = in_a_row(images(2), links(), 2)
+    assert nodes(y).count("Convolution2DFunction") == 3
+
+
+def test_a_hook_sees_every_convolution(gpu):  # noqa: F811
+    from utils.cost import Count
+
+    with using("tf32"), only_cudnn(), Count() as count:
+        in_a_row(images(2), links(), 2)
+    assert count.flops > 0
+
+
+def test_an_image_smaller_than_a_kernel_is_chainers_mistake_to_tell(gpu):  # noqa: F811
+    with using("tf32"), pytest.raises(RuntimeError, match="should be positive"):
+        in_a_row(array(random((1, 5, 2, 1))), links()[:2], 2)
+
+
+def test_no_bias_goes_node_by_node(gpu):  # noqa: F811
+    made = [L.Convolution2D(5, 7, 3, nobias=True)]
+    made[0].W.array = array(made[0].W.array)
+    with using("tf32"), only_cudnn():
+        assert nodes(in_a_row(images(2), made, 0)) == ["Convolution2DFunction"]

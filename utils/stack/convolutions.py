@@ -1,0 +1,123 @@
+"""Convolutions in a row, ReLU between them, as one function node on a GPU.
+
+From layer to layer their arrays keep channels last, in 16 bits for bfloat16, as cuDNN's engines
+want them: only what comes in, what goes out is transposed.  A layer is two kernels forward, one of
+which adds the bias, takes the ReLU; and three backward, one of which makes the gradients of both.
+"""
+
+import contextlib
+
+from utils.stack import F, casts, chainer, cudnn, cudnn_plans
+from utils.stack.geometry import Geometry
+from utils.stack.providers import Unsuitable
+
+DTYPES = "tf32", "bfloat16"  # float16 would need a power of two beside each array
+cuda = chainer.backends.cuda
+get_conv_outsize = chainer.utils.conv.get_conv_outsize
+
+
+def convolved(x, links, activated):
+    """x (B, C, H, W) after the Convolution2D `links`, ReLU after the first `activated` of them.
+
+    None where they are not to be one node: on a CPU, without cuDNN, in other types than DTYPES, for
+    what cuDNN has no engine, or where function hooks watch each.
+    """
+    x = chainer.as_variable(x)
+    params = [param for link in links for param in (link.W, link.b)]
+    if not fit(x, params):
+        return None
+    geometries, images = [], x.shape
+    for link in links:
+        how = link.stride, link.pad, link.dilate
+        size = map(get_conv_outsize, images[2:], link.W.shape[2:], *how[:2], (False,) * 2, how[2])
+        shapes = images, link.W.shape, (images[0], link.W.shape[0], *size)
+        if min(shapes[-1]) < 1:
+            return None
+        geometries.append(Geometry(*shapes, *how, link.groups, cudnn.dtype_in_use()))
+        images = shapes[-1]
+    try:
+        return Convolutions(geometries, activated).apply((x, *params))[0]
+    except (Unsuitable, cudnn_plans.Error):
+        return None
+
+
+def fit(x, params):
+    if not isinstance(x.array, cuda.ndarray) or cudnn.dtype_in_use() not in DTYPES:
+        return False
+    arrays = [x.array, *(None if param is None else param.array for param in params)]
+    whole = all(array is not None and array.dtype == "f4" and array.size for array in arrays)
+    return whole and not chainer.get_function_hooks()
+
+
+class Convolutions(chainer.FunctionNode):
+    """x, W, b, W, b, ... -> x after these convolutions."""
+
+    def __init__(self, geometries, activated):
+        self.geometries, self.activated = geometries, activated
+        self.dtype = geometries[0].dtype
+
+    def forward(self, inputs):
+        self.retain_inputs(range(len(inputs)))
+        x, *params = inputs
+        self.weights, self.maps = [self.packed(W) for W in params[::2]], [self.packed(x)]
+        for k, geometry in enumerate(self.geometries):
+            factors = {"images": self.maps[-1], "weights": self.weights[k]}
+            made = self.computed("forward", geometry, factors)
+            bias = cuda.cupy.ascontiguousarray(params[2 * k + 1])
+            casts.activate(made, bias, self.dtype, relu=k < self.activated)
+            self.maps.append(made)
+            if not chainer.config.enable_backprop:
+                del self.maps[0]
+        return (casts.unpacked(self.maps[-1], self.dtype),)
+
+    def backward(self, indexes, grad_outputs):
+        twice = chainer.config.enable_backprop  # so Chainer tells that gradients need some
+        if not twice:
+            with contextlib.suppress(Unsuitable, cudnn_plans.Error):
+                found = self.gradients(set(indexes), grad_outputs[0].array)
+                return tuple(chainer.as_variable(found[i]) for i in indexes)
+        inputs = self.get_retained_inputs()
+        with chainer.force_backprop_mode():
+            y = self.plainly(*inputs)
+        wanted = [inputs[i] for i in indexes]
+        return tuple(chainer.grad([y], wanted, grad_outputs, enable_double_backprop=twice))
+
+    def gradients(self, wanted, gy):
+        """{number of an input: its gradient}, at least of those wanted."""
+        groups = [casts.groups(geometry.weights[0]) for geometry in self.geometries]
+        counters = cuda.cupy.zeros(sum(groups), "int32")
+        gradient, found = self.packed(gy), {}
+        for k in reversed(range(len(self.geometries))):
+            geometry, made = self.geometries[k], self.maps[k + 1] if k < self.activated else None
+            done = counters[sum(groups[:k]) :]
+            found[2 * k + 2] = casts.pass_on(gradient, made, self.dtype, done)
+            outputs = {"outputs": gradient}
+            if 2 * k + 1 in wanted:
+                factors = outputs | {"images": self.maps[k]}
+                product = self.computed("weight_gradient", geometry, factors)
+                found[2 * k + 1] = casts.unpacked(product, self.dtype)
+            if min(wanted) > 2 * k:
+                return found
+            factors = outputs | {"weights": self.weights[k]}
+            gradient = self.computed("data_gradient", geometry, factors)
+        return found | {0: casts.unpacked(gradient, self.dtype)}
+
+    def packed(self, array):
+        return casts.Packed(cuda.cupy.ascontiguousarray(array), self.dtype).array
+
+    def computed(self, direction, geometry, factors):
+        """What cuDNN makes of the factors."""
+        (written,) = set(cudnn.OPERANDS) - factors.keys()
+        shape = dict(zip(cudnn.OPERANDS, geometry, strict=False))[written]
+        made = cuda.cupy.empty(shape, casts.KEPT_IN[self.dtype])
+        cudnn.compute(direction, geometry, factors | {written: made}, last=True)
+        return made
+
+    def plainly(self, x, *params):
+        """The same node by node, whose gradients have gradients."""
+        for k, geometry in enumerate(self.geometries):
+            how = {"dilate": geometry.dilate, "groups": geometry.groups}
+            W, b = params[2 * k : 2 * k + 2]
+            x = F.convolution_2d(x, W, b, geometry.stride, geometry.pad, **how)
+            x = F.relu(x) if k < self.activated else x
+        return x
