@@ -106,12 +106,14 @@ def run(args):
     with leaving_at_once():
         from tqdm import tqdm
 
-        from utils.clips import Recipe, describe, find_blocks, make_clips
+        from utils.clips import describe, make_clips
         from utils.frames import Look
         from utils.journal import open_store
         from utils.lock import claim
+        from utils.recipe import Recipe
         from utils.survey import drop_still
         from utils.tally import Tally
+        from utils.tasks import find_blocks
         from utils.videos import find_videos
 
     tally = Tally(args.strict)

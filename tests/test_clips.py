@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.clips import Block, Recipe, describe, find_blocks, make_clips, pick, places_between
+from utils.clips import describe, make_clips
 from utils.errors import UserError
 from utils.frames import Look
 from utils.journal import open_store
 from utils.pixels import normalise
+from utils.recipe import Recipe
 from utils.store import ClipStore, vacant
+from utils.tasks import Block, find_blocks, pick, places_between
 from utils.videos import find_videos
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -66,7 +68,7 @@ class Made:
 def small(monkeypatch):
     """Shards of 64 clips and blocks of 8 windows, so that few frames make many of each."""
     monkeypatch.setattr("utils.store.SHARD_BYTES", 64 * 3 * 3 * 8 * 8)
-    monkeypatch.setattr("utils.clips.BLOCK_WINDOWS", 8)
+    monkeypatch.setattr("utils.tasks.BLOCK_WINDOWS", 8)
 
 
 def movement(clips):

@@ -3,8 +3,9 @@
 import collections
 import functools
 
-from utils.clips import Outcome, Reel, category, watch
+from utils.cutting import Outcome, category, watch
 from utils.errors import UserError
+from utils.reel import Reel
 
 SAMPLES = 8  # blocks of a category that are looked at, evenly spaced
 

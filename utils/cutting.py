@@ -1,0 +1,143 @@
+"""What one task does: it draws moving crops from its blocks, writes them into the store."""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import math
+
+import numpy as np
+
+from utils.draws import count_moving, draw_exempt, draw_moving
+from utils.errors import UserError
+from utils.journal import Journal
+from utils.movement import UNIT, Motion, find_cuts, mean_changes
+from utils.names import printable
+from utils.reel import Reel
+from utils.store import ClipStore
+from utils.tasks import UNCOUNTED, describe_task
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of a task, in types that JSON can write."""
+
+    clips: int = 0
+    exempt: int = 0
+    decoded: int = 0
+    copies: int = 0  # frames left out as near copies
+    cut_windows: int = 0  # windows left out for a scene cut
+    most_movement: float = -1.0
+    missing: list = dataclasses.field(default_factory=list)  # places left empty
+    # number of a block -> clips drawn so far (exempt, moving), crops left, as in a Visit
+    drawn: dict = dataclasses.field(default_factory=dict)
+    skipped: dict = dataclasses.field(default_factory=dict)  # path -> reason
+    # category -> [windows, sum of the shares of their crops that move], of a sample
+    motion: dict = dataclasses.field(default_factory=dict)
+
+
+def cut_task(task, recipe, path, start, total):
+    """Cut the clips of one task into the store at `path`; returns its Outcome.
+
+    A task that an earlier run has done is not done again.
+    """
+    store = open_once(path)
+    if store is None:
+        raise UserError(f"a worker sees nothing at {path}: give a place that all of them share")
+    journal, name = Journal(store), describe_task(task, recipe, start, total)
+    done = journal.recall(name)
+    if done is None:
+        done = dataclasses.asdict(cut(task, recipe, store, start, total))
+        journal.note(name, done)
+    return Outcome(**done)
+
+
+def cut(task, recipe, store, start, total):
+    outcome = Outcome()
+    crops = draw_crops(task, recipe, start, outcome)
+    height, width = recipe.size
+    for begin, stop in task.places:
+        # In the order in which the store compresses them: whole rows of pixels are copied.
+        clips = np.empty((stop - begin, height, recipe.frames, width, recipe.channels), np.uint8)
+        rng = np.random.default_rng((recipe.seed, start, 0, begin))
+        order, count = rng.permutation(stop - begin), 0
+        for window, y, x in itertools.islice(crops, stop - begin):
+            clips[order[count]] = window[:, y : y + height, x : x + width].swapaxes(0, 1)
+            count += 1
+        if count:
+            filled = clips if count == len(clips) else clips[np.sort(order[:count])]
+            store.write(begin, filled.transpose(0, 2, 4, 1, 3), total)
+        if begin + count < stop:
+            outcome.missing.append((begin + count, stop))
+        outcome.clips += count
+    collections.deque(crops, maxlen=0)  # blocks it could do without report themselves as well
+    if task.visits[0].more is not None:  # told at an earlier visit
+        outcome.copies = outcome.cut_windows = 0
+    return outcome
+
+
+@functools.lru_cache(maxsize=1)
+def open_once(path):
+    return ClipStore.find(path)
+
+
+def draw_crops(task, recipe, start, outcome):
+    """Yield (window, y, x), window uint8 (T, H, W, C), until the task has its clips."""
+    moving, exempt = task.clips - task.exempt, task.exempt
+    windows = sum(visit.block.windows for visit in task.visits)
+    reel = Reel(recipe, outcome)
+    for visit in task.visits:
+        block = visit.block
+        # What is still owed is spread over the windows to come: those where too
+        # little moves hand their share on.
+        wanted = visit.more
+        if wanted is None:
+            wanted = math.ceil(moving * block.windows / windows)
+        free = exempt * block.windows // windows
+        windows -= block.windows
+        if task.places and not wanted + free:
+            outcome.drawn[block.number] = visit.exempt, visit.moving, visit.more
+            continue
+        film, usable = reel.load(block)
+        motion = watch(film, usable, recipe, outcome)
+        seed = recipe.seed, start, 1, block.number
+        free_crops = draw_exempt(motion, visit.exempt + free, seed)
+        if task.places:
+            sample = outcome.motion.setdefault(category(block.video), [0, 0.0])
+            limits = visit.moving, wanted, seed, sample
+            after, left = draw_moving(motion, free_crops, *limits)
+        else:
+            after, left = [], count_moving(motion, free_crops) - visit.moving
+        more = UNCOUNTED if left is None else left
+        outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), more
+        outcome.most_movement = max(outcome.most_movement, motion.most / UNIT)
+        fresh = free_crops[visit.exempt :]
+        outcome.exempt += len(fresh)
+        exempt -= len(fresh)
+        moving -= len(after)
+        for first, y, x in fresh + after:
+            yield film[first : first + recipe.frames], y, x
+
+
+def watch(film, usable, recipe, outcome):
+    """The Motion of a film's windows without an unusable frame or a scene cut.
+
+    film: uint8 (T, H, W, C), usable: bool (T,).
+    """
+    steps = usable[:-1] & usable[1:]
+    cuts = find_cuts(np.where(steps, mean_changes(film), 0), recipe.scene_cut)
+    windows = []
+    for first in range(len(film) - recipe.frames + 1):
+        if not usable[first : first + recipe.frames].all():
+            continue
+        if cuts[first : first + recipe.frames - 1].any():
+            outcome.cut_windows += 1
+        else:
+            windows.append(first)
+    limit = math.floor(recipe.min_movement * UNIT)
+    return Motion(film, windows, recipe.size, recipe.frames, limit)
+
+
+def category(video):
+    """The folder that a video lies in, as data sets of actions have one for each."""
+    return printable(video.name).rpartition("/")[0]

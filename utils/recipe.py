@@ -1,0 +1,35 @@
+"""What a clip is to be."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a clip is: past and future frames, (height, width), which crops move enough.
+
+    `scene_cut`: mean change of a frame, as a share of full scale, from which on a step is none of
+    motion; `drop_copies`: leave out frames that are near copies of the one before.
+    """
+
+    history: int
+    horizon: int
+    size: tuple[int, int]
+    min_movement: float
+    exempt: float
+    seed: int
+    gray: bool = False
+    scene_cut: float = 1.0
+    drop_copies: bool = False
+
+    @property
+    def frames(self):
+        return self.history + self.horizon
+
+    @property
+    def channels(self):
+        return 1 if self.gray else 3
+
+    @property
+    def clips(self):
+        """What ClipStore.create wants to know."""
+        return self.history, self.horizon, self.size, self.channels

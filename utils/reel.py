@@ -1,0 +1,59 @@
+"""The frames of a video, a block at a time."""
+
+import numpy as np
+
+from utils.frames import BadFrame
+from utils.movement import difference
+
+COPY_LEVELS, COPY_SHARE = 10, 0.001  # a near copy: fewer pixels than this change by more levels
+
+
+class Reel:
+    """The frames of one block after the other, each decoded once where blocks follow closely."""
+
+    def __init__(self, recipe, outcome):
+        self.recipe, self.outcome = recipe, outcome
+        self.video, self.first, self.stop, self.frames = None, 0, 0, iter(())
+        self.film, self.usable = None, None
+
+    def load(self, block):
+        """All frames of a block, uint8 (T, H, W, C), and which of them are usable, bool (T,)."""
+        first, stop = block.first, block.first + block.windows + self.recipe.frames - 1
+        if block.video != self.video or not self.first <= first <= self.stop:
+            self.video, self.stop = block.video, first
+            self.frames = block.video.frames(first)
+        kept = self.stop - first
+        film = np.empty((stop - first, *block.video.size, self.recipe.channels), np.uint8)
+        usable = np.zeros(stop - first, bool)
+        if kept:
+            film[:kept], usable[:kept] = self.film[-kept:], self.usable[-kept:]
+        for place in range(kept, stop - first):
+            frame = self._decode()
+            if frame is not None:
+                film[place], usable[place] = frame, True
+        self.first, self.stop, self.film, self.usable = first, stop, film, usable
+        return self._drop_copies() if self.recipe.drop_copies else (film, usable)
+
+    def _decode(self):
+        frame = next(self.frames, None)
+        if isinstance(frame, BadFrame):
+            self.outcome.skipped.setdefault(str(frame.path), frame.reason)
+            return None
+        self.outcome.decoded += frame is not None
+        return frame
+
+    def _drop_copies(self):
+        kept = [0]
+        for place in range(1, len(self.film)):
+            pair = [kept[-1], place]
+            if self.usable[pair].all() and is_copy(*self.film[pair]):
+                self.outcome.copies += 1
+            else:
+                kept.append(place)
+        return self.film[kept], self.usable[kept]
+
+
+def is_copy(before, after):
+    """Whether a frame is all but the same as the one before."""
+    changed = (difference(before, after) > COPY_LEVELS).any(axis=2)
+    return np.count_nonzero(changed) < COPY_SHARE * changed.size
