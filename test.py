@@ -29,7 +29,12 @@ def parse(argv):
     where = "where results go (default: test/ in the run, leaderboard/ for several runs)"
     add("-o", "--out", type=place, metavar="DIR", help=where)
     add("--best", action="store_true", help="test BEST.model, not the last weights")
-    add("--export", metavar="FILE", help="only write the network to this .safetensors file")
+    add(
+        "--export",
+        type=place,
+        metavar="FILE",
+        help="only write the network to this .safetensors file",
+    )
     return parser.parse_args(argv)
 
 

@@ -160,7 +160,7 @@ def main():
             done = pool.imap_unordered(partial(record, options, aside), episodes)
             frames = list(tqdm(done, "recording", len(episodes), unit="episode", disable=None))
     except OSError as error:
-        raise UserError(f"cannot write to {options.out}: {error}") from None
+        raise UserError(f"cannot write to {options.out}: {error.strerror or error}") from None
     except KeyboardInterrupt:
         raise UserError("stopped; the episodes finished so far stay") from None
     seconds = time.perf_counter() - started

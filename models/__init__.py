@@ -50,7 +50,7 @@ def read_options(arch, text):
             raise ValueError(
                 f"--model-options {text}: {arch} has no {name!r}; its own are: {known}"
             )
-        kind = type(defaults[name])
+        kind = str if defaults[name] is None else type(defaults[name])
         try:
             found[name] = {"true": True, "false": False}[value] if kind is bool else kind(value)
         except (KeyError, ValueError):

@@ -51,6 +51,8 @@ class Teacher(Chance):
         super().__init__()
         if not 0 <= first <= 1:
             raise ValueError(f"--model-options teacher_forcing={first}: must be from 0 to 1")
+        if not 0 <= decay < np.inf:
+            raise ValueError(f"--model-options sampling_decay={decay}: must not be below 0")
         self.first, self.decay = first, decay
 
     def forward(self, future):

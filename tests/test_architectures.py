@@ -87,6 +87,9 @@ def test_options_have_defaults_that_a_command_line_can_give(arch):
     assert names == ["history", "horizon", "channels", "size"] and size == "size"
     for option in list(options(arch).values())[4:]:
         assert option.default is None or type(option.default) in (str, int, float, bool)
+    for name, default in models.own_options(arch).items():
+        value = "4-8" if default is None else default
+        assert models.read_options(arch, f"{name}={str(value).lower()}") == {name: value}
 
 
 def test_clips_of_an_unfit_size_are_refused_in_one_line(arch):

@@ -262,3 +262,11 @@ def test_mistakes_take_one_line(run, script, needed):
     Path("empty").mkdir()
     status, _, said = run(script, *needed, "empty")
     assert status == 2 and said.startswith("error: ") and said.count("\n") == 1
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
+    Path("in").mkdir()
+    Image.new("P", (8, 6)).save("in/1.png")
+    Path("file").touch()
+    status, _, said = run(radar, "--images", "in", "--out", "file")
+    assert (status, said) == (2, "error: cannot write to file/train: Not a directory\n")

@@ -106,6 +106,7 @@ def test_windows_are_spread_over_a_real_video():
         assert clip.shape == (12, 3, 210, 160) and clip.dtype == np.uint8
         assert np.array_equal(clip[0].transpose(1, 2, 0), video.read(start, start + 1)[0])
     assert len(list(windows(video, 68, 4))) == 1
+    assert len(list(windows(video, 67, 10**12))) == 2
 
 
 @pytest.mark.skipif(not PACMAN.is_dir(), reason="no ../shared/data beside the checkout")

@@ -28,7 +28,7 @@ def add_frames(folder, frames):
             raise UserError(f"{folder}: no frame for it can be read; give others")
         unfinished.rename(folder)
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error}") from None
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return count
@@ -45,7 +45,9 @@ def add_file(source, target):
             shutil.copy2(source, target)
         except OSError as error:
             target.unlink(missing_ok=True)
-            raise UserError(f"cannot copy {source} to {target}: {error}") from None
+            raise UserError(
+                f"cannot copy {source} to {target}: {error.strerror or error}"
+            ) from None
 
 
 def make_room(target):
@@ -55,7 +57,7 @@ def make_room(target):
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write to {target.parent}: {error}") from None
+        raise UserError(f"cannot write to {target.parent}: {error.strerror or error}") from None
     return target.parent
 
 

@@ -27,7 +27,7 @@ def windows(video, length, count):
     if last < 0:
         warn(video.path, f"{len(video)} frames, {length} are needed")
         return
-    for start in np.unique(np.linspace(0, last, count).round().astype(int)):
+    for start in np.unique(np.linspace(0, last, min(count, last + 1)).round().astype(int)):
         try:
             clip = video.read(start, start + length)
         except BadFrame as bad:
