@@ -1,6 +1,6 @@
 """Convolutional layers that several architectures are made of."""
 
-from utils.stack import F, L, chainer, convolutions
+from utils.stack import F, L, chainer, layers
 
 # He et al. (ICCV 2015): first weights that keep the signal's size through ReLUs.  A transposed
 # convolution has its inputs where Chainer counts outputs.
@@ -48,8 +48,9 @@ def relu(x):
 
 
 def in_a_row(x, links, activated):
-    """x (B, C, H, W) after Convolution2D links, ReLU after the first `activated` of them."""
-    if (y := convolutions.convolved(x, links, activated)) is not None:
+    """x (B, C, H, W) after Convolution2D links, or (B, C) after Linear ones, ReLU after the first
+    `activated` of them."""
+    if (y := layers.applied(x, links, activated)) is not None:
         return y
     for link in links[:activated]:
         x = relu(link(x))

@@ -99,7 +99,4 @@ class Discriminator(chainer.Chain):
         x = in_a_row(x, list(self.convolutions), len(self.convolutions))
         if self.pool > 1:
             x = F.max_pooling_2d(x, self.pool, cover_all=False)
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = F.relu(layer(x))
-        return last(x)
+        return in_a_row(F.reshape(x, (len(x), -1)), list(self.layers), len(self.layers) - 1)

@@ -10,7 +10,7 @@ from models.blocks import in_a_row
 from tests.test_cudnn import double, every_result, only_cudnn, random
 from tests.test_gpu import CPU, adversarial, told
 from utils.device import open_device
-from utils.stack import F, L, chainer, convolutions, cudnn
+from utils.stack import F, L, chainer, cudnn, layers
 from utils.stack.precision import using_dtype
 
 cuda = chainer.backends.cuda
@@ -88,7 +88,7 @@ def test_is_near_float64(case, dtype, autotune):
         assert share(one, truth) < NEAR[dtype] and share(other, truth) < NEAR[dtype]
 
 
-@pytest.mark.parametrize("dtype", convolutions.DTYPES)
+@pytest.mark.parametrize("dtype", layers.DTYPES)
 @pytest.mark.parametrize("batch", [1, 8])
 def test_convolutions_in_a_row_are_near_float64(batch, dtype):
     found = []
@@ -106,7 +106,7 @@ def test_convolutions_in_a_row_are_near_float64(batch, dtype):
         with cudnn.using_dtype(dtype), only_cudnn():
             y = in_a_row(x, links, 2)
             gradients = chainer.grad([F.sum(y * y)], [x, *params])
-        assert (y.creator.label == "Convolutions") == (put_there is put)
+        assert (y.creator.label == "Layers") == (put_there is put)
         found.append([y.array, *(gradient.array for gradient in gradients)])
     for one, truth in zip(*found, strict=True):
         assert share(one, truth) < 10 * NEAR[dtype]  # a ReLU goes the other way for small numbers

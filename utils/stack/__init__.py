@@ -4,7 +4,8 @@ compat     mends Chainer for today's Python, NumPy and CuPy
 providers  puts a library into its convolutions and linear layers, which geometry describes:
   onednn   on the CPU: dnnl is oneDNN's C interface; direct has its own convolutions, winograd those
            by minimal filtering, of tiles and products
-  cudnn    on a GPU: cudnn_plans is cuDNN's C interface, casts makes arrays of 16 bits
+  cudnn    on a GPU: cudnn_plans is cuDNN's C interface, casts makes arrays with channels last
+layers     has it compute several in a row, whose arrays stay so in between
 precision  chooses the type in which both multiply
 Adam and the cross-entropy of a GPU are quicker by adam, gpu_adam and gpu_cross_entropy.
 """

@@ -79,7 +79,7 @@ def using_dtype(name):
 
     Arrays, sums, parameters are float32.  "tf32", the usual, rounds factors to 3 digits, "float32"
     does not.  "bfloat16" rounds them, then the result, to 2 digits, in which the arrays between
-    those of convolutions.py stay; "float16" to 3, after a power of two of their own has brought
+    those of layers.py stay; "float16" to 3, after a power of two of their own has brought
     each array into its range.  Raises UserError where there is no cuDNN for it, or where the device
     in use cannot do it.
     """
@@ -228,13 +228,12 @@ def _check_arrays(node, inputs):
         raise Unsuitable(logging.INFO, "an array is empty")
     if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
         raise Unsuitable(logging.INFO, "a memory layout of the array's own is not provided for")
-    return [aligned(array) for array in inputs]
+    return [_in_a_row(array) for array in inputs]
 
 
-def aligned(array):
-    """The array, or a copy of it that is C-contiguous, aligned."""
-    fits = array.flags.c_contiguous and array.data.ptr % cudnn_plans.ALIGNMENT == 0
-    return array if fits else array.copy()
+def _in_a_row(array):
+    aligned = array.data.ptr % cudnn_plans.ALIGNMENT == 0
+    return array if array.flags.c_contiguous and aligned else array.copy()
 
 
 def run(direction, geometry, bias=None, **arrays):

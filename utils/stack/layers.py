@@ -1,4 +1,4 @@
-"""Convolutions in a row, ReLU between them, as one function node on a GPU.
+"""Convolutions or linear layers in a row, ReLU between them, as one function node on a GPU.
 
 From layer to layer their arrays keep channels last, in 16 bits for bfloat16, as cuDNN's engines
 want them: only what comes in, what goes out is transposed.  A layer is two kernels forward, one of
@@ -16,11 +16,13 @@ cuda = chainer.backends.cuda
 get_conv_outsize = chainer.utils.conv.get_conv_outsize
 
 
-def convolved(x, links, activated):
-    """x (B, C, H, W) after the Convolution2D `links`, ReLU after the first `activated` of them.
+def applied(x, links, activated):
+    """x (B, C, H, W) after the Convolution2D `links`, or (B, C) after the Linear ones, ReLU after
+    the first `activated` of them.
 
     None where they are not to be one node: on a CPU, without cuDNN, in other types than DTYPES, for
-    what cuDNN has no engine, or where function hooks watch each.
+    what cuDNN has no engine, where function hooks watch each; Linear ones in tf32, whose arrays are
+    the same with channels last.
     """
     x = chainer.as_variable(x)
     params = [param for link in links for param in (link.W, link.b)]
@@ -28,29 +30,36 @@ def convolved(x, links, activated):
         return None
     geometries, images = [], x.shape
     for link in links:
-        how = link.stride, link.pad, link.dilate
-        size = map(get_conv_outsize, images[2:], link.W.shape[2:], *how[:2], (False,) * 2, how[2])
-        shapes = images, link.W.shape, (images[0], link.W.shape[0], *size)
-        if min(shapes[-1]) < 1:
-            return None
-        geometries.append(Geometry(*shapes, *how, link.groups, cudnn.dtype_in_use()))
-        images = shapes[-1]
+        geometries.append(geometry_of(link, images))
+        images = geometries[-1].outputs
+    if any(min(geometry.outputs) < 1 for geometry in geometries):
+        return None
     try:
-        return Convolutions(geometries, activated).apply((x, *params))[0]
+        return Layers(geometries, activated).apply((x, *params))[0]
     except (Unsuitable, cudnn_plans.Error):
         return None
 
 
+def geometry_of(link, images):
+    if link.W.ndim == 2:
+        return cudnn.product(images[0], *link.W.shape)
+    how = link.stride, link.pad, link.dilate
+    size = map(get_conv_outsize, images[2:], link.W.shape[2:], *how[:2], (False,) * 2, how[2])
+    shapes = images, link.W.shape, (images[0], link.W.shape[0], *size)
+    return Geometry(*shapes, *how, link.groups, cudnn.dtype_in_use())
+
+
 def fit(x, params):
-    if not isinstance(x.array, cuda.ndarray) or cudnn.dtype_in_use() not in DTYPES:
+    dtype = cudnn.dtype_in_use() if isinstance(x.array, cuda.ndarray) else None
+    if dtype not in DTYPES or (dtype == "tf32" and x.ndim == 2):
         return False
     arrays = [x.array, *(None if param is None else param.array for param in params)]
     whole = all(array is not None and array.dtype == "f4" and array.size for array in arrays)
     return whole and not chainer.get_function_hooks()
 
 
-class Convolutions(chainer.FunctionNode):
-    """x, W, b, W, b, ... -> x after these convolutions."""
+class Layers(chainer.FunctionNode):
+    """x, W, b, W, b, ... -> x after these layers."""
 
     def __init__(self, geometries, activated):
         self.geometries, self.activated = geometries, activated
@@ -58,17 +67,21 @@ class Convolutions(chainer.FunctionNode):
 
     def forward(self, inputs):
         self.retain_inputs(range(len(inputs)))
+        self.shapes = [array.shape for array in inputs]
         x, *params = inputs
-        self.weights, self.maps = [self.packed(W) for W in params[::2]], [self.packed(x)]
+        self.maps, self.weights = [self.packed(x, self.geometries[0].images)], []
         for k, geometry in enumerate(self.geometries):
+            self.weights.append(self.packed(params[2 * k], geometry.weights))
             factors = {"images": self.maps[-1], "weights": self.weights[k]}
             made = self.computed("forward", geometry, factors)
             bias = cuda.cupy.ascontiguousarray(params[2 * k + 1])
-            casts.activate(made, bias, self.dtype, relu=k < self.activated)
+            if k < max(self.activated, len(self.geometries) - 1):
+                casts.activate(made, bias, self.dtype, relu=k < self.activated)
+                bias = None  # else it is added to float32 numbers
             self.maps.append(made)
             if not chainer.config.enable_backprop:
                 del self.maps[0]
-        return (casts.unpacked(self.maps[-1], self.dtype),)
+        return (casts.unpacked(made, self.dtype, bias=bias).reshape(geometry.outputs[: x.ndim]),)
 
     def backward(self, indexes, grad_outputs):
         twice = chainer.config.enable_backprop  # so Chainer tells that gradients need some
@@ -86,7 +99,7 @@ class Convolutions(chainer.FunctionNode):
         """{number of an input: its gradient}, at least of those wanted."""
         groups = [casts.groups(geometry.weights[0]) for geometry in self.geometries]
         counters = cuda.cupy.zeros(sum(groups), "int32")
-        gradient, found = self.packed(gy), {}
+        gradient, found = self.packed(gy, self.geometries[-1].outputs), {}
         for k in reversed(range(len(self.geometries))):
             geometry, made = self.geometries[k], self.maps[k + 1] if k < self.activated else None
             done = counters[sum(groups[:k]) :]
@@ -95,15 +108,19 @@ class Convolutions(chainer.FunctionNode):
             if 2 * k + 1 in wanted:
                 factors = outputs | {"images": self.maps[k]}
                 product = self.computed("weight_gradient", geometry, factors)
-                found[2 * k + 1] = casts.unpacked(product, self.dtype)
+                found[2 * k + 1] = self.unpacked(product, self.shapes[2 * k + 1])
             if min(wanted) > 2 * k:
                 return found
             factors = outputs | {"weights": self.weights[k]}
             gradient = self.computed("data_gradient", geometry, factors)
-        return found | {0: casts.unpacked(gradient, self.dtype)}
+        return found | {0: self.unpacked(gradient, self.shapes[0])}
 
-    def packed(self, array):
-        return casts.Packed(cuda.cupy.ascontiguousarray(array), self.dtype).array
+    def packed(self, array, shape):
+        array = cuda.cupy.ascontiguousarray(array).reshape(shape)
+        return casts.Packed(array, self.dtype).array
+
+    def unpacked(self, array, shape):
+        return casts.unpacked(array, self.dtype).reshape(shape)
 
     def computed(self, direction, geometry, factors):
         """What cuDNN makes of the factors."""
@@ -116,8 +133,11 @@ class Convolutions(chainer.FunctionNode):
     def plainly(self, x, *params):
         """The same node by node, whose gradients have gradients."""
         for k, geometry in enumerate(self.geometries):
-            how = {"dilate": geometry.dilate, "groups": geometry.groups}
             W, b = params[2 * k : 2 * k + 2]
-            x = F.convolution_2d(x, W, b, geometry.stride, geometry.pad, **how)
+            if W.ndim == 2:
+                x = F.linear(x, W, b)
+            else:
+                how = {"dilate": geometry.dilate, "groups": geometry.groups}
+                x = F.convolution_2d(x, W, b, geometry.stride, geometry.pad, **how)
             x = F.relu(x) if k < self.activated else x
         return x
