@@ -62,6 +62,12 @@ def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
         assert {row["video"] for row in csv.DictReader(file)} == {r"lat\xe9in"}
 
 
+def test_the_table_ends_with_the_last_frame(clip):
+    means = report.average([judge(normalise(clip[2:]) * 0.5, clip)])
+    rows = [line.split()[0] for line in report.table(means).splitlines() if line[0].isdigit()]
+    assert rows == [*"12345678", "10"]
+
+
 def test_a_report_holds_the_means_and_every_number(clip, tmp_path):
     judged = {("a", 0): judge(normalise(clip[4:]) * 0.5, clip)}
     judged["a", 3] = judge(normalise(clip[4:]) * 0.9, clip)

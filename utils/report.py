@@ -11,7 +11,7 @@ from utils.evaluation import AREAS, PREDICTORS
 
 DECIMALS = {"psnr": 2, "ssim": 4, "sharpness": 2, "mse": 5, "gdl": 4}
 WIDTH = 10  # of a column of the table
-SHOWN = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)  # frames in the table; the files have them all
+SHOWN = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)  # frames in the table, with the last
 
 
 def average(judged):
@@ -34,8 +34,9 @@ def table(means):
         f"{'':18}{'whole frame':>{len(names)}}    {'moving area':>{len(names)}}",
         f"{'frame':<6}{'':12}{names}    {names}    share",
     ]
-    for k, share in enumerate(model["moving"]["moving"]):
-        if k + 1 not in SHOWN:
+    shares = model["moving"]["moving"]
+    for k, share in enumerate(shares):
+        if k + 1 not in (*SHOWN, len(shares)):
             continue
         rows = {"model": model, "copy last": copy, "difference": difference}
         for label, row in rows.items():
