@@ -10,7 +10,7 @@ import math
 DTYPES = "bfloat16", "float16"
 KEPT_IN = {"bfloat16": "uint16", "float16": "uint16", "tf32": "float32"}
 BLOCKS, ROWS, TILE = 4096, 8, 32  # a block has TILE * ROWS threads, moves TILE * TILE numbers
-PARTS, EACH = 64, 8  # blocks that share a channel; numbers for a thread to be worth starting
+PARTS, EACH = 128, 8  # blocks that share a channel; numbers for a thread to be worth starting
 
 # The only instructions that differ.  They need no header of CUDA's, which may not be installed.
 CONVERSIONS = {
@@ -111,24 +111,27 @@ extern "C" __global__ void unpack(const bits* from, float* to, const int* first,
     });
 }
 
-// Adds its bias to each channel of (places, channels), then takes the ReLU, if asked for, all in
-// their place.  A block has TILE channels, each `parts`-th ROWS of the places.
-extern "C" __global__ void activate(bits* maps, const float* bias, long long relu, long long parts,
+// Adds its bias to each channel of (places, channels), then takes the ReLU, if asked for.  A block
+// has TILE channels, each `parts`-th ROWS of the places.
+extern "C" __global__ void activate(const bits* __restrict__ maps, const float* __restrict__ bias,
+                                    bits* __restrict__ made, long long relu, long long parts,
                                     long long places, long long channels) {
     long long c = blockIdx.x / parts * TILE + threadIdx.x;
     if (c >= channels) return;
     float more = bias[c];
+#pragma unroll 4
     for (long long r = blockIdx.x % parts * ROWS + threadIdx.y; r < places; r += parts * ROWS) {
         float x = widen(maps[r * channels + c]) + more;
-        maps[r * channels + c] = narrow(relu && x < 0 ? 0 : x);
+        made[r * channels + c] = narrow(relu && x < 0 ? 0 : x);
     }
 }
 
-// What a ReLU that made `made` passes on of a gradient (places, channels), in its place, and the
-// sum over the places for each channel.  Without `made` (null) all is passed on.  Of the blocks,
-// which share the work as above, the last one of each TILE channels adds up what all have found, in
-// the same order each time.  `done` is 0 before, one for each TILE channels.
-extern "C" __global__ void pass_on(const bits* made, bits* gradient, float* sums, float* found,
+// What a ReLU that made `made` passes on of a gradient (places, channels), and the sum of that over
+// the places for each channel.  Without `made` (null) all is passed on.  Of the blocks, which share
+// the work as above, the last one of each TILE channels adds up what all have found, in the same
+// order each time.  `done` is 0 before, one for each TILE channels.
+extern "C" __global__ void pass_on(const bits* __restrict__ made, const bits* __restrict__ gradient,
+                                   bits* __restrict__ passed, float* sums, volatile float* found,
                                    int* done, long long parts, long long places,
                                    long long channels) {
     __shared__ float rows[ROWS][TILE];
@@ -136,12 +139,16 @@ extern "C" __global__ void pass_on(const bits* made, bits* gradient, float* sums
     long long part = blockIdx.x % parts, group = blockIdx.x / parts;
     long long c = group * TILE + threadIdx.x;
     float sum = 0;
-    if (c < channels)
+    if (c < channels) {
+#pragma unroll 4
         for (long long r = part * ROWS + threadIdx.y; r < places; r += parts * ROWS) {
             long long i = r * channels + c;
-            if (made && !(widen(made[i]) > 0)) gradient[i] = 0;
-            sum += widen(gradient[i]);
+            float g = widen(gradient[i]);
+            if (made && !(widen(made[i]) > 0)) g = 0;
+            passed[i] = narrow(g);
+            sum += g;
         }
+    }
     rows[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y == 0 && c < channels) {
@@ -152,9 +159,14 @@ extern "C" __global__ void pass_on(const bits* made, bits* gradient, float* sums
     __syncthreads();
     if (threadIdx.x == 0 && threadIdx.y == 0) before = atomicAdd(&done[group], 1);
     __syncthreads();
-    if (before + 1 < parts || threadIdx.y || c >= channels) return;
-    volatile float* all = found;
-    for (sum = 0, part = 0; part < parts; part++) sum += all[part * channels + c];
+    if (before + 1 < parts) return;
+    sum = 0;
+    if (c < channels)
+        for (part = threadIdx.y; part < parts; part += ROWS) sum += found[part * channels + c];
+    rows[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y || c >= channels) return;
+    for (int y = 1; y < ROWS; y++) sum += rows[y][threadIdx.x];
     sums[c] = sum;
 }
 """
@@ -204,40 +216,42 @@ def unpacked(array, dtype, factors=(), limit=0, bias=None):
     return result
 
 
-def activate(maps, bias, dtype, relu):
-    """Add to maps (B, C, ...), as Packed has them, a bias (C,); with `relu` take the ReLU."""
-    parts, places = _share(maps)
-    channels = maps.shape[1]
-    shape = (parts * groups(channels),), (TILE, ROWS)
-    _kernel(dtype, "activate")(*shape, (maps, bias, int(relu), parts, places, channels))
+def activated(maps, bias, dtype, relu):
+    """Maps (B, C, ...), as Packed has them, with a bias (C,); with `relu` after a ReLU."""
+    import cupy
+
+    made = cupy.empty(maps.shape, KEPT_IN[dtype])
+    _launch_shared(dtype, "activate", (maps, bias, made, int(relu)), maps)
+    return made
 
 
-def pass_on(gradient, made, dtype, done):
-    """What a ReLU passes on of the gradient, in its place -> its sums over all but the channels.
+def passed_on(gradient, made, dtype, done):
+    """What a ReLU passes on of a gradient, the sums of that over all but the channels.
 
     gradient, made: (B, C, ...) as Packed has them, of what the ReLU made; None for no ReLU.
     done: an int32 array of zeros, one for each of its `groups`, in use.
     """
     import cupy
 
-    parts, places = _share(gradient)
-    channels = gradient.shape[1]
-    sums, found = (cupy.empty(shape, "float32") for shape in ((channels,), (parts, channels)))
+    passed, channels = cupy.empty(gradient.shape, KEPT_IN[dtype]), gradient.shape[1]
+    sums, found = (cupy.empty(shape, "float32") for shape in ((channels,), (PARTS, channels)))
+    arrays = 0 if made is None else made, gradient, passed, sums, found, done
+    _launch_shared(dtype, "pass_on", arrays, gradient)
+    return passed, sums
+
+
+def _launch_shared(dtype, name, arguments, maps):
+    """PARTS blocks at most share the places of a channel."""
+    channels = maps.shape[1]
+    places = maps.size // channels
+    parts = max(1, min(PARTS, places // (ROWS * EACH)))
     shape = (parts * groups(channels),), (TILE, ROWS)
-    arrays = 0 if made is None else made, gradient, sums, found, done
-    _kernel(dtype, "pass_on")(*shape, (*arrays, parts, places, channels))
-    return sums
+    _kernel(dtype, name)(*shape, (*arguments, parts, places, channels))
 
 
 def groups(channels):
     """How many blocks side by side have all channels."""
     return -(-channels // TILE)
-
-
-def _share(maps):
-    """How many blocks share the places of a channel, how many places there are."""
-    places = maps.size // maps.shape[1]
-    return max(1, min(PARTS, places // (ROWS * EACH))), places
 
 
 def _launch(dtype, name, size, arguments):

@@ -76,7 +76,7 @@ class Layers(chainer.FunctionNode):
             made = self.computed("forward", geometry, factors)
             bias = cuda.cupy.ascontiguousarray(params[2 * k + 1])
             if k < max(self.activated, len(self.geometries) - 1):
-                casts.activate(made, bias, self.dtype, relu=k < self.activated)
+                made = casts.activated(made, bias, self.dtype, relu=k < self.activated)
                 bias = None  # else it is added to float32 numbers
             self.maps.append(made)
             if not chainer.config.enable_backprop:
@@ -103,8 +103,8 @@ class Layers(chainer.FunctionNode):
         for k in reversed(range(len(self.geometries))):
             geometry, made = self.geometries[k], self.maps[k + 1] if k < self.activated else None
             done = counters[sum(groups[:k]) :]
-            found[2 * k + 2] = casts.pass_on(gradient, made, self.dtype, done)
-            outputs = {"outputs": gradient}
+            passed, found[2 * k + 2] = casts.passed_on(gradient, made, self.dtype, done)
+            outputs = {"outputs": passed}
             if 2 * k + 1 in wanted:
                 factors = outputs | {"images": self.maps[k]}
                 product = self.computed("weight_gradient", geometry, factors)
