@@ -158,6 +158,8 @@ def load_model(run, record, best):
         model = models.create(**record["model"])
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{run}: of another version of this program ({error})") from None
+    if best and not (run / rundir.BEST).exists():
+        raise UserError(f"--best: {run} has no {rundir.BEST}, it was never validated; leave it out")
     load_weights(run / (rundir.BEST if best else rundir.MODEL), model)
     return model
 

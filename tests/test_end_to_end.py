@@ -122,6 +122,9 @@ def test_a_run_ends_when_its_minutes_are_over_and_can_be_tested(work):
     drawn, reported = ((work / "brief" / name).stat().st_mtime for name in ("loss.png", "log"))
     assert drawn >= reported
     assert (work / "brief" / "TRAINED_ADVERSARIAL.model").exists()
+    (work / "brief" / "BEST.model").unlink()  # as of a run without test clips
+    told = fail("test.py", "--load", work / "brief", "--best", "--images", work / "images/test")
+    assert "has no BEST.model, it was never validated" in told
 
 
 def test_a_training_that_runs_wild_or_cannot_be_is_told_in_one_line(work):
