@@ -120,18 +120,19 @@ def test_every_loss_is_that_of_the_cpu(gpu, loss):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("loss", [losses.gdl, losses.lp])
 @pytest.mark.parametrize("alpha", [1, 1.5, 2])
 @pytest.mark.parametrize("size", [(7, 5), (2, 2)])
-def test_the_gradient_difference_loss_has_the_gradient_of_the_cpu(gpu, size, alpha):
+def test_a_loss_of_one_kernel_has_the_gradient_of_the_cpu(gpu, size, alpha, loss):
     random = np.random.default_rng(0)
     true, predicted = random.integers(-2, 3, (2, 2, 3, 4, *size)).astype("f4")  # with equal slopes
     found = []
     for device in gpu, CPU:
         variable = chainer.Variable(device.send(predicted))
-        loss = losses.gdl(variable, device.send(true)[::-1], alpha)
-        loss.grad = device.xp.full((), 3, "f4")
-        loss.backward()
-        found.append([CPU.send(v) for v in (loss.array, variable.grad)])
+        value = loss(variable, device.send(true)[::-1], alpha)
+        value.grad = device.xp.full((), 3, "f4")
+        value.backward()
+        found.append([CPU.send(v) for v in (value.array, variable.grad)])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 

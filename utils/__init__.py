@@ -5,7 +5,7 @@ Videos         videos finds them; folders, films, animations and arrays each dec
 Cutting clips  clips has a recipe cut by tasks, spread by workers or a cluster; cutting does one,
                from a reel of frames, by movement and draws; survey and tally count what comes;
                store and shards hold the clips, journal what an unfinished run has done
-Training       updater takes the steps, trainer runs them; losses and gpu_gdl are minimised;
+Training       updater takes the steps, trainer runs them; losses and gpu_losses are minimised;
                batches and supply deliver clips, pixels normalises them, graph captures steps
   extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness
 Testing        rollout predicts; evaluation applies metrics and conventions; report, gallery,

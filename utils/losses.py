@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from utils import gpu_gdl
+from utils import gpu_losses
 from utils.errors import UserError
 from utils.metrics import SSIM_RADIUS, SSIM_SIGMA, similarity
 from utils.stack import F, chainer
@@ -18,6 +18,8 @@ EPSILON = 1e-6  # the least probability that pixel_bce gives a pixel
 
 def lp(predicted, true, p):
     """Mean of |predicted - true| ** p (equation 5); p is 1 or 2, or any number not below 1."""
+    if are_for_kernels(predicted, true):
+        return gpu_losses.lp(predicted, true, p)
     return F.mean(power(predicted - true, p))
 
 
@@ -28,9 +30,8 @@ def gdl(predicted, true, alpha):
 
     for the differences between neighbours along H and along W, added.  alpha is not below 1.
     """
-    on_gpu = chainer.backend.get_array_module(predicted) is not np
-    if on_gpu and not getattr(true, "requires_grad", False):
-        return gpu_gdl.gdl(predicted, true, alpha)
+    if are_for_kernels(predicted, true):
+        return gpu_losses.gdl(predicted, true, alpha)
     down = F.absolute(along_height(true)) - F.absolute(along_height(predicted))
     right = F.absolute(along_width(true)) - F.absolute(along_width(predicted))
     return F.mean(power(down, alpha)) + F.mean(power(right, alpha))
@@ -114,6 +115,13 @@ def by_name(text, alpha):
     adversarial = weights.pop("adversarial", 0.0)
     losses = {**LOSSES, "gdl": functools.partial(gdl, alpha=alpha)}
     return {name: (weight, losses[name]) for name, weight in weights.items()}, adversarial
+
+
+def are_for_kernels(predicted, true):
+    """Whether they lie on a GPU, pixel by pixel, only the former with a gradient."""
+    on_gpu = chainer.backend.get_array_module(predicted) is not np
+    alike = predicted.shape == true.shape
+    return on_gpu and alike and not getattr(true, "requires_grad", False)
 
 
 def power(x, exponent):
