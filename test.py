@@ -110,15 +110,15 @@ def examine_run(run, name, record, device, videos, history, options, out):
     model = load_model(run, record, options.best)
     model.to_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    judged, seconds, shown, tested = {}, [], [], 0
+    judged, seconds, shown, animated = {}, [], [], []
     length = history, options.frames, options.windows
     for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
         found, example, took = examine(model, device, video, *length)
         judged |= found
         seconds += took
         if example:
-            tested += 1
-            gallery.animate(out / f"{example[0].replace('/', '_')}.gif", *example[1:])
+            animated.append(gallery.place(out, example[0], animated))
+            gallery.animate(animated[-1], *example[1:])
             shown = [*shown, example][: gallery.VIDEOS]
     if not judged:
         raise UserError(
@@ -129,7 +129,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
     conditions = {
         "run": record,
         "images": options.images,
-        "videos": tested,
+        "videos": len(animated),
         "windows": len(judged),
         "frames": options.frames,
         "versions": rundir.versions(),
@@ -137,7 +137,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
     gallery.contact_sheet(out / "contact_sheet.png", shown)
     report.save_csv(out / "metrics.csv", judged)
     report.save_json(out / "metrics.json", conditions, means)
-    print(f"{run}: means over {len(judged)} windows of {tested} videos; more in {out}")
+    print(f"{run}: means over {len(judged)} windows of {len(animated)} videos; more in {out}")
     print(report.table(means))
     return Entry(
         name,

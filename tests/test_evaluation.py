@@ -12,7 +12,7 @@ from PIL import Image
 import models
 from utils import metrics, pictures, report
 from utils.evaluation import examine, judge, windows
-from utils.gallery import animate, contact_sheet
+from utils.gallery import animate, contact_sheet, place
 from utils.pixels import normalise
 from utils.stack import chainer
 from utils.videos import find_videos
@@ -66,6 +66,15 @@ def test_the_table_ends_with_the_last_frame(clip):
     means = report.average([judge(normalise(clip[2:]) * 0.5, clip)])
     rows = [line.split()[0] for line in report.table(means).splitlines() if line[0].isdigit()]
     assert rows == [*"12345678", "10"]
+
+
+def test_every_video_has_an_animation_of_its_own(clip, tmp_path):
+    taken = []
+    for name in ("a/b", "a_b", "a_b", "日" * 60 + "/" + "本" * 60):
+        taken.append(place(tmp_path, name, taken))
+        animate(taken[-1], clip, normalise(clip[4:]))
+    assert [path.name for path in taken[:3]] == ["a_b.gif", "a_b-2.gif", "a_b-3.gif"]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_report_holds_the_means_and_every_number(clip, tmp_path):

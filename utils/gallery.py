@@ -1,5 +1,7 @@
 """The predictions of a test to look at: an animation a video, one sheet of them all."""
 
+import itertools
+
 import numpy as np
 
 from utils import pictures
@@ -7,6 +9,15 @@ from utils.pixels import denormalise
 
 COLUMNS = 8  # predicted frames of the contact sheet, spread over those there are
 VIDEOS = 8  # videos on it
+NAME_BYTES = 200  # the end of a long name; disks take 255 with what write_whole adds
+
+
+def place(folder, name, taken):
+    """The path, in a folder, of the GIF of the video called `name`, none of those in `taken`."""
+    stem = name.replace("/", "_").encode()[-NAME_BYTES:].decode(errors="ignore")
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    paths = (folder / f"{stem}{ending}.gif" for ending in endings)
+    return next(path for path in paths if path not in taken)
 
 
 def animate(path, clip, predicted):
