@@ -81,7 +81,8 @@ def test_motion_of_some_crops_is_that_of_all(seed, size, channels, planar, frame
 
 @pytest.mark.parametrize("height, width, channels", [(40, 53, 3), (48, 64, 1), (70, 33, 3)])
 @pytest.mark.parametrize("side", [7, 16, 17, 31, 33])
-def test_crops_where_little_changes(height, width, channels, side):
+@pytest.mark.parametrize("planar", [False, True])
+def test_crops_where_little_changes(height, width, channels, side, planar):
     rng = np.random.default_rng(side)
     film = np.full((9, height, width, channels), 7, np.uint8)
     for frame, y, x in zip(
@@ -89,6 +90,8 @@ def test_crops_where_little_changes(height, width, channels, side):
     ):
         frame[y, x, -1] = 8  # one value of one pixel
     film[-3:] = film[-4]
+    if planar:
+        film = np.moveaxis(np.ascontiguousarray(np.moveaxis(film, 3, 1)), 1, 3)
     motion = Motion(film, range(6), (side, side), 4, 0)
     windows, y, x = (axis.ravel() for axis in np.indices((6, *motion.shape)))
     steps = np.diff(film.astype(int), axis=0).any(axis=3)

@@ -180,12 +180,12 @@ def test_real_animations():
     assert cats == {"cat-moshpit.gif": (34, (176, 250)), "catgoalkeeper.gif": (80, (275, 500))}
 
 
-def encode(path, codec, frames, **options):
+def encode(path, codec, frames, pixels="yuv420p", **options):
     """Write (T, H, W, 3) as a film with a key frame every 10."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames.shape[1:3]
-        stream.gop_size, stream.pix_fmt = 10, "yuv420p"
+        stream.gop_size, stream.pix_fmt = 10, pixels
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
@@ -202,6 +202,17 @@ def test_films_from_any_frame_on(tmp_path, name):
         found = list(video.frames(first))
         assert np.array_equal(found, everything[first:])
     assert np.array_equal(list(only(tmp_path, look=Look(step=7))), everything[::7])
+
+
+@pytest.mark.parametrize(
+    "codec, pixels", [("libx264", "yuv420p"), ("libx264", "yuv444p"), ("mjpeg", "yuvj444p")]
+)
+def test_colours_of_films(tmp_path, codec, pixels):
+    frames = np.random.default_rng(0).integers(0, 256, (12, 34, 50, 3), dtype=np.uint8)
+    encode(tmp_path / "a.mkv", codec, frames, pixels)
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert np.array_equal(list(only(tmp_path)), expected) and len(expected) == 12
 
 
 @shared

@@ -57,18 +57,16 @@ class Motion:
         stirred = np.flatnonzero(self.stirred[windows, y // TILE, x // TILE])
         for first in range(0, len(stirred), CHUNK):
             some = stirred[first : first + CHUNK]
-            crops = self.crops[windows[some], y[some], x[some]]  # (n, frames, h, w * C)
+            crops = self.crops[windows[some], y[some], x[some]]  # (n, frames, h, w, C)
             squares = np.square(difference(crops[:, :-1], crops[:, 1:]), dtype=np.uint16)
-            moving[some] = self._compare(squares.sum(axis=(1, 2, 3), dtype=self.dtype))
+            moving[some] = self._compare(squares.sum(axis=(1, 2, 3, 4), dtype=self.dtype))
         return moving
 
     @functools.cached_property
     def crops(self):
-        """All crops of all windows, a view (T-frames+1, H-h+1, W-w+1, frames, h, w * C)."""
-        length, height, width, channels = self.film.shape
-        rows = self.film.reshape(length, height, width * channels)
-        runs = (self.frames, self.size[0], self.size[1] * channels)
-        return sliding_window_view(rows, runs)[:, :, ::channels]
+        """All crops of all windows, a view (T-frames+1, H-h+1, W-w+1, frames, h, w, C)."""
+        shape = self.frames, *self.size, self.film.shape[3]
+        return sliding_window_view(self.film, shape)[:, :, :, 0]
 
     @functools.cached_property
     def stirred(self):
@@ -112,17 +110,15 @@ def changed_tiles(film):
     film: uint8 (T, H, W, C).
     """
     length, height, width, channels = film.shape
-    down, across = -(-height // TILE), -(-width // TILE)
-    changes = np.zeros((length - 1, down, across * TILE * channels), np.uint8)
-    whole = height // TILE
-    for rows, before, after in zip(changes[..., : width * channels], film, film[1:], strict=False):
-        bits = (before ^ after).reshape(height, -1)
-        tiles = bits[: whole * TILE].reshape(whole, TILE, width * channels)
-        np.bitwise_or.reduce(tiles, axis=1, out=rows[:whole])
+    down, across, whole = -(-height // TILE), -(-width // TILE), height // TILE
+    strips = np.zeros_like(film, shape=(length - 1, down, across * TILE, channels))
+    for strip, before, after in zip(strips[:, :, :width], film, film[1:], strict=False):
+        bits = before ^ after
+        tiles = bits[: whole * TILE].reshape(whole, TILE, width, channels)
+        np.bitwise_or.reduce(tiles, axis=1, out=strip[:whole])
         if whole < down:
-            np.bitwise_or.reduce(bits[whole * TILE :], axis=0, out=rows[whole])
-    words = changes.view(np.uint64)  # TILE values are two of them
-    return words.reshape(length - 1, down, across, -1).any(axis=3)
+            np.bitwise_or.reduce(bits[whole * TILE :], axis=0, out=strip[whole])
+    return strips.reshape(length - 1, down, across, TILE, channels).any(axis=(3, 4))
 
 
 def mean_changes(film):

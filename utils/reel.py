@@ -22,15 +22,17 @@ class Reel:
         if block.video != self.video or not self.first <= first <= self.stop:
             self.video, self.stop = block.video, first
             self.frames = block.video.frames(first)
-        kept = self.stop - first
-        film = np.empty((stop - first, *block.video.size, self.recipe.channels), np.uint8)
-        usable = np.zeros(stop - first, bool)
+        kept, shape = self.stop - first, (stop - first, *block.video.size, self.recipe.channels)
+        film, usable = None, np.zeros(stop - first, bool)
         if kept:
+            film = np.empty_like(self.film, shape=shape)
             film[:kept], usable[:kept] = self.film[-kept:], self.usable[-kept:]
         for place in range(kept, stop - first):
             frame = self._decode()
             if frame is not None:
+                film = empty(shape, frame) if film is None else film
                 film[place], usable[place] = frame, True
+        film = np.empty(shape, np.uint8) if film is None else film
         self.first, self.stop, self.film, self.usable = first, stop, film, usable
         return self._drop_copies() if self.recipe.drop_copies else (film, usable)
 
@@ -51,6 +53,14 @@ class Reel:
             else:
                 kept.append(place)
         return self.film[kept], self.usable[kept]
+
+
+def empty(shape, frame):
+    """An empty film (T, H, W, C), its channels apart in memory if those of its frame are."""
+    length, *size, channels = shape
+    if abs(frame.strides[2]) > abs(frame.strides[1]):  # a copy from one order to the other is slow
+        return np.moveaxis(np.empty((length, channels, *size), np.uint8), 1, 3)
+    return np.empty(shape, np.uint8)
 
 
 def is_copy(before, after):
