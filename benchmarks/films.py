@@ -47,7 +47,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--films", type=Path, nargs="+", required=True)
     args = parser.parse_args()
-    plain, frames = cpu_seconds(decode, args.films)
+    try:
+        plain, frames = cpu_seconds(decode, args.films)
+    except (OSError, av.FFmpegError) as error:
+        parser.error(f"{error}; give films that FFmpeg can decode")
     with tempfile.TemporaryDirectory() as scratch:
         ours, _ = cpu_seconds(make_clips, args.films, frames, f"{scratch}/clips")
     result = {

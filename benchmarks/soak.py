@@ -78,6 +78,8 @@ def main():
 
     span = notes[-1][0] / PARTS
     parts = [[n for n in notes if k * span <= n[0] < (k + 1) * span] for k in range(1, PARTS)]
+    if not all(parts):
+        parser.error(f"--minutes {options.minutes:g}: {len(notes)} steps, too few; give more")
     medians = [[statistics.median(column) for column in zip(*p, strict=True)] for p in parts]
     names = ("wall_s", "cpu_s", "rss_mib", "open_files", "threads")
     report = {name: [round(m[k + 1], 4) for m in medians] for k, name in enumerate(names)}
