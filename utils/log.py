@@ -11,8 +11,9 @@ from utils.stack import chainer
 class Log(chainer.training.Extension):
     """Keeps `entries`, one dict of means each time `due` fires, and writes them as JSON.
 
-    The sums of an unfinished interval go with the snapshots, so a resumed run has the entries of
-    one never stopped.  On a GPU the sums stay there until an entry is due.
+    The sums of an unfinished interval go with the snapshots, so a run that was killed or stopped by
+    a signal has, resumed, the entries of one never stopped.  On a GPU the sums stay there until an
+    entry is due.
     """
 
     name = "log"

@@ -32,7 +32,8 @@ class Trainer(chainer.training.Trainer):
     def __init__(self, updater, out, iterations, minutes=None, clip=None, keep_going=False):
         super().__init__(updater, self.ends, out)
         self.iterations, self.keep_going = iterations, keep_going
-        self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        self.deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+        self.late = None, False  # an iteration, whether the deadline had passed then
         self.signals = Signals()
         self.snapshot = None
         self.dues = []  # triggers of what reports or saves
@@ -67,8 +68,7 @@ class Trainer(chainer.training.Trainer):
         """A trigger that fires each `count` iterations, the last iteration included."""
 
         def fires(trainer):
-            iteration = trainer.updater.iteration
-            return iteration % count == 0 or iteration == self.iterations
+            return trainer.updater.iteration % count == 0 or self.last()
 
         self.dues.append(fires)
         return fires
@@ -79,8 +79,14 @@ class Trainer(chainer.training.Trainer):
 
     def ends(self, trainer):
         """The trigger that stops the training."""
-        late = self.deadline is not None and time.monotonic() > self.deadline
-        return self.updater.iteration >= self.iterations or late or self.signals.caught
+        return self.last() or self.signals.caught
+
+    def last(self):
+        """Whether this iteration is the last, by number or time; one answer for all of it."""
+        iteration = self.updater.iteration
+        if self.late[0] != iteration:
+            self.late = iteration, time.monotonic() > self.deadline
+        return iteration >= self.iterations or self.late[1]
 
     def extend(self, extension, *args, **kwargs):
         """As Chainer's, with the extension made Tolerant if the run is to keep going."""
