@@ -108,3 +108,7 @@ def test_a_file_beyond_what_the_network_can_need_is_not_read(saved, tmp_path, mo
     assert "can need" in refused(saved, network())
     save_weights(tmp_path / "a.safetensors", network())
     assert "can need" in refused(tmp_path / "a.safetensors", network())
+
+
+def test_a_folder_is_refused_with_the_cure(tmp_path):
+    assert "give the file of weights or the snapshot in it" in refused(tmp_path, network())

@@ -38,6 +38,8 @@ def load_weights(path, chain):
     cannot be read or that holds other parameters than the chain's; the message names several; or
     numbers that are not finite.
     """
+    if os.path.isdir(path):
+        raise UserError(f"{path}: a folder; give the file of weights or the snapshot in it")
     arrays = arrays_of(chain)
     needed, at_most = forms_of(arrays), TIMES * size(arrays) + SPARE_BYTES
     if str(path).endswith(SAFETENSORS):
