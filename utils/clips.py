@@ -101,8 +101,9 @@ def cut_clips(blocks, count, recipe, store, run, report):
             f"nowhere can {recipe.frames} successive frames be read: mend the files named above"
         )
     left = sum(visit.more for visit in visits.values())
+    cure = "--min-movement or --clips" if recipe.min_movement else "--clips"
     raise Shortage(
         f"only {count - short + left} of {count} clips can be cut: no other crop moves by more "
         f"than {recipe.min_movement:g} (the most seen is {most:.4g}); "
-        "lower --min-movement or --clips, or give more video"
+        f"lower {cure}, or give more video"
     )

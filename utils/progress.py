@@ -10,13 +10,16 @@ REFRESH = 0.5  # seconds between looks at the losses, which on a GPU wait for th
 
 
 class ProgressBar(chainer.training.Extension):
-    """A bar with iterations per second, time left and the losses; silent off a terminal."""
+    """A bar with iterations per second, time left and the losses; silent off a terminal.
+
+    deadline: when, by time.monotonic(), the run ends in any case; None for never.
+    """
 
     trigger = (1, "iteration")
     name = "progress"
 
-    def __init__(self, iterations):
-        self.iterations = iterations
+    def __init__(self, iterations, deadline=None):
+        self.iterations, self.deadline = iterations, deadline
         self.shown = {}
         self.looked = 0.0
 
@@ -27,13 +30,21 @@ class ProgressBar(chainer.training.Extension):
         )
 
     def __call__(self, trainer):
-        now = time.monotonic()
+        now, iteration = time.monotonic(), trainer.updater.iteration
         if not self.bar.disable and now - self.looked > REFRESH:
             self.looked = now
             for name, value in trainer.observation.items():
                 self.shown[name] = f"{float(getattr(value, 'array', value)):.4g}"
             self.bar.set_postfix(self.shown, refresh=False)
-        self.bar.update(trainer.updater.iteration - self.bar.n)
+            self.bar.total = self.expected(iteration, now)
+        self.bar.update(iteration - self.bar.n)
+
+    def expected(self, iteration, now):
+        """The iterations that there will have been at the end, at the pace so far."""
+        if self.deadline is None:
+            return self.iterations
+        pace = (iteration - self.bar.initial) / self.bar.format_dict["elapsed"]
+        return min(self.iterations, iteration + round(pace * max(0, self.deadline - now)))
 
     def finalize(self):
         self.bar.close()
