@@ -11,7 +11,7 @@ from utils.usage import Parser, number, place, whole
 
 OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes all others from the run
 STATUS = """exit status: 0 trained; 2 a mistake, or a file that cannot be written; 3 NaN or
-infinity; 130 Ctrl-C; 143 SIGTERM (after both of which -r goes on where it was)"""
+infinity; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP (after these -r goes on where it was)"""
 
 
 def parse(argv):

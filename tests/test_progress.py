@@ -1,6 +1,7 @@
 """The time left that the progress bar shows."""
 
 import io
+import math
 
 import pytest
 from tqdm import tqdm
@@ -9,7 +10,7 @@ from utils.progress import ProgressBar
 
 
 @pytest.mark.parametrize(
-    "deadline, expected", [(None, 1000), (120, 250), (100, 150), (90, 150), (1e6, 1000)]
+    "deadline, expected", [(math.inf, 1000), (120, 250), (100, 150), (90, 150), (1e6, 1000)]
 )
 def test_a_deadline_bounds_what_is_to_come(deadline, expected):
     progress = ProgressBar(1000, deadline)

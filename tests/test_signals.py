@@ -1,5 +1,6 @@
-"""Ctrl-C while a script still imports what it needs."""
+"""What signals do to a script before it trains, which of them training hears."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.signals import leaving_at_once
+from utils.signals import Signals, leaving_at_once
 
 ROOT = Path(__file__).resolve().parents[1]
 # A module that takes an exception for a fault of its own, as those in C do.
@@ -34,3 +35,22 @@ def test_ctrl_c_is_as_before_afterwards():
         assert signal.getsignal(signal.SIGINT) is not before
         raise ValueError
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_is_ignored_stays_ignored_but_ctrl_c():
+    numbers = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        with Signals() as signals:
+            for number in numbers[:2]:
+                os.kill(os.getpid(), number)
+            assert signals.caught is None
+            os.kill(os.getpid(), signal.SIGINT)
+        assert (signals.caught, signals.status) == (signal.SIGINT, 130)
+        with Signals() as signals:
+            signal.signal(signal.SIGHUP, signals.note)
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.status == 129
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,14 +1,19 @@
 """Real training processes, killed, signalled, starved, that must lose nothing."""
 
+import fcntl
 import itertools
 import json
 import multiprocessing
 import os
+import pty
 import random
 import resource
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -158,6 +163,26 @@ def test_a_signalled_run_is_saved_moved_resumed(context, work, whole, number, st
     assert finish(start(context, work, moved, "-r")) == 0
     assert f"resumed from {moved / snapshot.name}" in said(moved)
     assert_same(moved, whole())
+
+
+def test_a_run_is_saved_when_its_terminal_closes(work, tmp_path):
+    out, (ours, theirs) = tmp_path / "out", pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))  # for the bar
+    code = "import fcntl, sys, termios, train; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    code += "train.main(sys.argv[1:])"
+    argv = ["-d", work / "clips", "--test-data", work / "test", "-o", out, *SMALL, *OFTEN]
+    command = map(str, [sys.executable, "-c", code, *argv, "--snapshot-every", ITERATIONS])
+    terminal = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with subprocess.Popen(list(command), cwd=ROOT, start_new_session=True, **terminal) as process:
+        os.close(theirs)
+        while not (out / "log").exists():
+            assert process.poll() is None
+            if select.select([ours], [], [], 0.01)[0]:
+                os.read(ours, 4096)
+        os.close(ours)
+        assert process.wait(60) == 129
+    (snapshot,) = rundir.snapshots(out)
+    assert int(snapshot.name.rpartition("_")[2]) < ITERATIONS
 
 
 def test_a_second_ctrl_c_leaves_at_once():

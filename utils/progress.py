@@ -1,5 +1,6 @@
 """The one live line of a training run."""
 
+import math
 import time
 
 from tqdm import tqdm
@@ -12,13 +13,13 @@ REFRESH = 0.5  # seconds between looks at the losses, which on a GPU wait for th
 class ProgressBar(chainer.training.Extension):
     """A bar with iterations per second, time left and the losses; silent off a terminal.
 
-    deadline: when, by time.monotonic(), the run ends in any case; None for never.
+    deadline: when, by time.monotonic(), the run ends in any case; infinity for never.
     """
 
     trigger = (1, "iteration")
     name = "progress"
 
-    def __init__(self, iterations, deadline=None):
+    def __init__(self, iterations, deadline=math.inf):
         self.iterations, self.deadline = iterations, deadline
         self.shown = {}
         self.looked = 0.0
@@ -41,10 +42,8 @@ class ProgressBar(chainer.training.Extension):
 
     def expected(self, iteration, now):
         """The iterations that there will have been at the end, at the pace so far."""
-        if self.deadline is None:
-            return self.iterations
         pace = (iteration - self.bar.initial) / self.bar.format_dict["elapsed"]
-        return min(self.iterations, iteration + round(pace * max(0, self.deadline - now)))
+        return int(min(self.iterations, iteration + pace * max(0, self.deadline - now)))
 
     def finalize(self):
         self.bar.close()

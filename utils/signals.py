@@ -5,6 +5,8 @@ import os
 import signal
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    NAMES[signal.SIGHUP] = "the terminal has closed"
 
 
 @contextlib.contextmanager
@@ -27,16 +29,19 @@ def leave(number, _):
 
 
 class Signals:
-    """In this context SIGINT and SIGTERM are noted in `caught`, which the training loop looks at.
+    """In this context SIGINT, SIGTERM, SIGHUP are noted in `caught`, which training looks at.
 
     A second SIGINT ends the process by the system's default action, whatever Python is doing.
+    What is ignored, as SIGHUP is under nohup, stays so, but for SIGINT.
     """
 
     def __init__(self):
         self.caught = None
 
     def __enter__(self):
-        self.before = {number: signal.signal(number, self.note) for number in NAMES}
+        self.terminals = [file for file in (1, 2) if os.isatty(file)]
+        heard = [n for n in NAMES if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self.note) for number in heard}
         return self
 
     def __exit__(self, *_):
@@ -48,9 +53,14 @@ class Signals:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.caught = self.caught or number
         said = f"\n{NAMES[number]}: ending after this iteration; Ctrl-C leaves at once\n"
-        os.write(2, said.encode())  # a handler that prints could interrupt a print
+        try:
+            os.write(2, said.encode())  # a handler that prints could interrupt a print
+        except OSError:  # the terminal is gone, where nothing can be printed any more
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for file in self.terminals:
+                os.dup2(nowhere, file)
 
     @property
     def status(self):
-        """The exit status that stands for the signal: 130 or 143."""
+        """The exit status that stands for the signal: 130, 143 or 129."""
         return 128 + self.caught
