@@ -4,9 +4,10 @@ import contextlib
 import os
 import signal
 
+CLOSED = "the terminal has closed"
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 if hasattr(signal, "SIGHUP"):  # not on Windows
-    NAMES[signal.SIGHUP] = "the terminal has closed"
+    NAMES[signal.SIGHUP] = CLOSED
 
 
 @contextlib.contextmanager
@@ -53,11 +54,11 @@ class Signals:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.caught = self.caught or number
         said = f"\n{NAMES[number]}: ending after this iteration; Ctrl-C leaves at once\n"
-        try:
+        with contextlib.suppress(OSError):  # of a terminal that is gone
             os.write(2, said.encode())  # a handler that prints could interrupt a print
-        except OSError:  # the terminal is gone, where nothing can be printed any more
+        if NAMES[number] == CLOSED:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            for file in self.terminals:
+            for file in self.terminals:  # where whatever is printed would now be an error
                 os.dup2(nowhere, file)
 
     @property
