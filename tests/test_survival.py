@@ -168,7 +168,8 @@ def test_a_signalled_run_is_saved_moved_resumed(context, work, whole, number, st
 def test_a_run_is_saved_when_its_terminal_closes(work, tmp_path):
     out, (ours, theirs) = tmp_path / "out", pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))  # for the bar
-    code = "import fcntl, sys, termios, train; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    code = "import fcntl, signal, sys, termios, train; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    code += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests under nohup ignore it
     code += "train.main(sys.argv[1:])"
     argv = ["-d", work / "clips", "--test-data", work / "test", "-o", out, *SMALL, *OFTEN]
     command = map(str, [sys.executable, "-c", code, *argv, "--snapshot-every", ITERATIONS])
