@@ -29,10 +29,8 @@ class Film(Video):
     """The frames of the best video stream of one file, the right way up."""
 
     def decode(self, numbers):
-        index = scan(self.path)
-        begin = max((key for key in index.keys if key <= numbers.start), default=0)
-        damage = None
-        for number, frame in decode_from(self.path, index, begin):
+        damage, reformatter = None, VideoReformatter()
+        for number, frame in decode_near(self.path, scan(self.path), numbers.start):
             if number is None:
                 damage = frame
                 continue
@@ -40,7 +38,7 @@ class Film(Video):
                 yield damage or BadFrame(self.path, f"frame {numbers[0]} cannot be decoded")
                 numbers = numbers[1:]
             if numbers and numbers[0] == number:
-                yield frame
+                yield to_pixels(self.path, number, frame, reformatter)
                 numbers = numbers[1:]
             if not numbers:
                 return
@@ -51,7 +49,8 @@ class Film(Video):
 def open_film(path, name, digest, look):
     """A film file as a list of one Video; BadFrame if it cannot be read."""
     index = scan(path)
-    for _, frame in decode_from(path, index, 0):
+    for number, frame in decode_from(path, index, 0):
+        frame = to_pixels(path, number, frame, VideoReformatter())
         if isinstance(frame, BadFrame):
             raise frame
         return [Film(path, name, index.count, frame.shape[:2], digest, look=look)]
@@ -79,7 +78,7 @@ def scan(path):
     """The Index of a film, read without decoding anything; BadFrame for what is no film."""
     times, keys = [], []
     with open_stream(path) as (container, stream), contextlib.suppress(av.FFmpegError):
-        made_up = container.format.name == "avi"
+        kind = container.format.name
         for packet in container.demux(stream):
             if packet.size:
                 times.append(packet.pts)
@@ -87,7 +86,9 @@ def scan(path):
                     keys.append(packet.pts)
     if not times:
         raise BadFrame(path, "has no frames")
-    # An AVI file has none; those its reader makes up are wrong where it packs two frames into one.
+    # An AVI file has none: its reader makes them up, wrongly where two frames are packed into one.
+    # In an MPEG program stream, what lies between those given is guessed anew after seeking.
+    made_up = kind == "mpeg" or kind == "avi" and len(keys) < len(times)
     if made_up or None in times or len(set(times)) < len(times):
         return Index(len(times))
     index = Index(len(times), tuple(sorted(times)))
@@ -113,15 +114,36 @@ def open_stream(path):
         yield container, stream
 
 
+def decode_near(path, index, start):
+    """decode_from the last key frame from which frame `start` can be had, or the beginning.
+
+    It may take an earlier one than the last before it: seeking overshoots in some containers, and
+    after an intra refresh pictures are whole only some frames later.
+    """
+    for begin in reversed([key for key in index.keys if 0 < key <= start]):
+        frames = decode_from(path, index, begin)
+        for number, frame in frames:
+            if number is None or number < begin:  # may lean on what comes before `begin`
+                continue
+            if number > start or isinstance(frame, BadFrame):
+                break
+            yield number, frame
+            yield from frames
+            return
+    yield from decode_from(path, index, 0)
+
+
 def decode_from(path, index, begin):
-    """Yield (number, frame) from frame `begin` on, a frame uint8 (H, W, 3) or a BadFrame.
+    """Yield (number, frame) from frame `begin` on, a frame FFmpeg's or a BadFrame.
 
     (None, BadFrame) says that decoding failed. What comes then, up to the next frame that stands
     by itself, may lean on what was lost: it is bad, too.
     """
-    damage, count, reformatter = None, 0, VideoReformatter()
+    damage, count = None, 0
     with open_stream(path) as (container, stream):
         if begin:
+            # The first packet alone may say what all lean on: which x264 made the film, for one.
+            next(decode_all(container, stream), None)
             container.seek(index.times[begin], stream=stream)
         for frame in decode_all(container, stream):
             if isinstance(frame, av.FFmpegError):
@@ -137,7 +159,7 @@ def decode_from(path, index, begin):
                 damage = BadFrame(path, f"frame {number} is damaged")
             elif frame.key_frame:
                 damage = None
-            yield number, damage or to_pixels(path, number, frame, reformatter)
+            yield number, damage or frame
 
 
 def decode_all(container, stream):
@@ -153,7 +175,9 @@ def decode_all(container, stream):
 
 
 def to_pixels(path, number, frame, reformatter):
-    """The pixels of a decoded frame, or a BadFrame."""
+    """A decoded frame -> uint8 (H, W, 3), or the BadFrame that it is or comes to."""
+    if isinstance(frame, BadFrame):
+        return frame
     try:
         return upright(frame, reformatter)
     except Exception as error:  # a damaged header may ask for what FFmpeg cannot convert
