@@ -82,21 +82,22 @@ def test_motion_of_some_crops_is_that_of_all(seed, size, channels, planar, frame
 @pytest.mark.parametrize("height, width, channels", [(40, 53, 3), (48, 64, 1), (70, 33, 3)])
 @pytest.mark.parametrize("side", [7, 16, 17, 31, 33])
 @pytest.mark.parametrize("planar", [False, True])
-def test_crops_where_little_changes(height, width, channels, side, planar):
+@pytest.mark.parametrize("limit", [0, 255**2])
+def test_crops_where_little_changes(height, width, channels, side, planar, limit):
     rng = np.random.default_rng(side)
     film = np.full((9, height, width, channels), 7, np.uint8)
     for frame, y, x in zip(
         film[1:], rng.integers(height, size=8), rng.integers(width, size=8), strict=True
     ):
-        frame[y, x, -1] = 8  # one value of one pixel
+        frame[y, x, -1] = rng.integers(8, 256)  # one value of one pixel
     film[-3:] = film[-4]
     if planar:
         film = np.moveaxis(np.ascontiguousarray(np.moveaxis(film, 3, 1)), 1, 3)
-    motion = Motion(film, range(6), (side, side), 4, 0)
+    motion = Motion(film, range(6), (side, side), 4, limit)
     windows, y, x = (axis.ravel() for axis in np.indices((6, *motion.shape)))
-    steps = np.diff(film.astype(int), axis=0).any(axis=3)
+    steps = (np.diff(film.astype(int), axis=0) ** 2).sum(axis=3)
     expected = [
-        steps[w : w + 3, i : i + side, j : j + side].any()
+        steps[w : w + 3, i : i + side, j : j + side].sum() > limit
         for w, i, j in zip(windows, y, x, strict=True)
     ]
     assert 0 < sum(expected) < len(expected)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-TRIES, BATCH = 64, 8  # crops of a window that are tested, how many of them at a time
+TRIES, BATCH = 64, 4  # crops of a window that are tested, how many of them at a time
 
 
 def draw_exempt(motion, count, seed):
@@ -67,9 +67,10 @@ def by_turns(motion, windows, picks, taken, count, sample):
             moving[unsure[:, None], columns] = found & free[unsure[:, None], columns]
             asked[unsure] += BATCH
             continue
-        for row in np.flatnonzero(able)[: count - len(drawn)].tolist():
-            pick = picks[row, np.flatnonzero(moving[row])[turn]]
-            drawn.append((int(windows[row]), *divmod(int(pick), motion.shape[1])))
+        rows = np.flatnonzero(able)[: count - len(drawn)]
+        columns = np.argmax(np.cumsum(moving[rows], axis=1) > turn, axis=1)
+        crops = windows[rows], *np.divmod(picks[rows, columns], motion.shape[1])
+        drawn += zip(*(axis.tolist() for axis in crops), strict=True)
         turn += 1
     return drawn
 

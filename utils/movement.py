@@ -11,7 +11,7 @@ from utils.pixels import HALF_RANGE
 UNIT = HALF_RANGE**2  # movement is published for frames in [-1, 1]; sums here are over 0..255
 SAMPLED_ROWS = 32  # of a frame, to learn its mean change
 FEW_CROPS = 32  # that fit side by side into a frame: looking at all pays, else at those drawn
-TILE = 16  # pixels: a crop whose tiles stay the same, value by value, does not move
+TILE = 16  # pixels: a crop moves no more than the tiles do that it touches
 CHUNK = 16  # crops that are compared at a time: what they take stays in the cache
 
 
@@ -54,9 +54,9 @@ class Motion:
             return np.array([self.maps[w][i, j] for w, i, j in crops], bool)
         moving = np.zeros(len(places), bool)
         self.most = max(self.most, 0)
-        stirred = np.flatnonzero(self.stirred[windows, y // TILE, x // TILE])
-        for first in range(0, len(stirred), CHUNK):
-            some = stirred[first : first + CHUNK]
+        able = np.flatnonzero(self.able[windows, y // TILE, x // TILE])
+        for first in range(0, len(able), CHUNK):
+            some = able[first : first + CHUNK]
             crops = self.crops[windows[some], y[some], x[some]]  # (n, frames, h, w, C)
             squares = np.square(difference(crops[:, :-1], crops[:, 1:]), dtype=np.uint16)
             moving[some] = self._compare(squares.sum(axis=(1, 2, 3, 4), dtype=self.dtype))
@@ -69,16 +69,16 @@ class Motion:
         return sliding_window_view(self.film, shape)[:, :, :, 0]
 
     @functools.cached_property
-    def stirred(self):
-        """Whether anything changes in a window at the tiles of a crop that begins in a tile.
+    def able(self):
+        """Whether the crops of a window that begin in a tile may move enough, by tile_bounds.
 
         bool (T-frames+1, tiles down, tiles across).
         """
         reach = [self.frames - 1, *(1 + (side + TILE - 2) // TILE for side in self.size)]
-        changed = np.pad(changed_tiles(self.film), [(0, 0), *((0, n - 1) for n in reach[1:])])
+        bounds = np.pad(tile_bounds(self.film), [(0, 0), *((0, n - 1) for n in reach[1:])])
         for axis, length in enumerate(reach):
-            changed = sliding_window_view(changed, length, axis).any(axis=-1)
-        return changed
+            bounds = sliding_window_view(bounds, length, axis).sum(axis=-1, dtype=np.uint64)
+        return bounds > self.limit
 
     @functools.cached_property
     def maps(self):
@@ -104,21 +104,22 @@ class Motion:
         return movement > self.limit
 
 
-def changed_tiles(film):
-    """Which tiles differ from those of the frame before, bool (T-1, tiles down, tiles across).
+def tile_bounds(film):
+    """At most how much tiles move from frame to frame, uint32 (T-1, tiles down, tiles across).
 
-    film: uint8 (T, H, W, C).
+    film: uint8 (T, H, W, C). Of each column of pixels the largest change stands for all.
     """
     length, height, width, channels = film.shape
     down, across, whole = -(-height // TILE), -(-width // TILE), height // TILE
     strips = np.zeros_like(film, shape=(length - 1, down, across * TILE, channels))
     for strip, before, after in zip(strips[:, :, :width], film, film[1:], strict=False):
-        bits = before ^ after
-        tiles = bits[: whole * TILE].reshape(whole, TILE, width, channels)
-        np.bitwise_or.reduce(tiles, axis=1, out=strip[:whole])
+        change = difference(before, after)
+        tiles = change[: whole * TILE].reshape(whole, TILE, width, channels)
+        np.maximum.reduce(tiles, axis=1, out=strip[:whole])
         if whole < down:
-            np.bitwise_or.reduce(bits[whole * TILE :], axis=0, out=strip[whole])
-    return strips.reshape(length - 1, down, across, TILE, channels).any(axis=(3, 4))
+            np.maximum.reduce(change[whole * TILE :], axis=0, out=strip[whole])
+    tiles = strips.reshape(length - 1, down, across, TILE, channels)
+    return TILE * np.einsum("tyxkc,tyxkc->tyx", tiles, tiles, dtype=np.uint32)
 
 
 def mean_changes(film):
