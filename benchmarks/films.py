@@ -2,8 +2,8 @@
 
     python benchmarks/films.py --films recording.mp4 another.mp4
 
-prints one JSON line. FFmpeg uses one thread; ours is the user's command, a process on each core, the
-start of Python included, which takes as long as decoding some 2,000 easy frames.
+prints one JSON line. FFmpeg uses one thread; ours is the user's command, a process on each core,
+the start of Python included, which takes as long as decoding thousands of easy frames.
 """
 
 import argparse
