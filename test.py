@@ -1,5 +1,6 @@
 """Predict test videos with trained networks: numbers, GIFs, a contact sheet, a leaderboard."""
 
+import contextlib
 from pathlib import Path
 
 import constants
@@ -26,7 +27,9 @@ def parse(argv):
     add("--dtype", choices=constants.DTYPES, help=usual)
     add("--by", default="psnr", metavar="METRIC", help="metric that sorts a leaderboard")
     add("--area", choices=("whole", "moving"), default="moving", help="where that is measured")
-    where = "where results go (default: test/ in the run, leaderboard/ for several runs)"
+    beyond = "only predict what follows the last frame of each video, as PNG files and a GIF"
+    add("--forecast", action="store_true", help=beyond)
+    where = "where results go (default: test/ or forecast/ in the run, leaderboard/ for several)"
     add("-o", "--out", type=place, metavar="DIR", help=where)
     add("--best", action="store_true", help="test BEST.model, not the last weights")
     add(
@@ -46,42 +49,73 @@ def main(argv=None):
     records = [rundir.read_options(run) for run in runs]
     if options.export:
         export(list(runs), records, options)
+    elif options.forecast:
+        forecast(runs, records, options)
     else:
-        predict(runs, records, options)
+        judge(runs, records, options)
 
 
-def predict(runs, records, options):
+def judge(runs, records, options):
     """Test every run on the same videos; compare them where there are several."""
     # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils.conventions import CONVENTIONS
     from utils.device import open_device
-    from utils.frames import Look
     from utils.metrics import METRICS
-    from utils.stack import chainer
-    from utils.stack.precision import using_dtype
-    from utils.videos import find_videos
 
     if options.by not in {**METRICS, **CONVENTIONS}:
         known = ", ".join({**METRICS, **CONVENTIONS})
         raise UserError(f"--by {options.by}: no such metric; choose from {known}")
-    device = open_device(options.gpu)
-    channels = {record["model"]["channels"] for record in records}
-    if len(channels) > 1:
-        raise UserError("--load has networks for grey frames, others for colour: test them apart")
-    videos = find_videos(options.images, look=Look(gray=channels == {1}))
+    device, videos = open_device(options.gpu), open_videos(records, options)
     # All runs predict the same frames, whatever past each needs.
     history = max(record["model"]["history"] for record in records)
     single = len(runs) == 1
     out = Path(options.out or (next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR))
 
-    entries, enough = [], memory_for("give smaller frames or leave -g out")
-    fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
-    with using_dtype(options.dtype, device), fastest, enough:
+    entries = []
+    with computing(device, options):
         for (run, name), record in zip(runs.items(), records, strict=True):
             into = out if single else out / name
             entries.append(examine_run(run, name, record, device, videos, history, options, into))
     if not single:
         compare(entries, out, options)
+
+
+def forecast(runs, records, options):
+    """Predict with every run what follows the end of each video."""
+    from utils.device import open_device
+    from utils.forecast import forecast_ends
+
+    device, videos = open_device(options.gpu), open_videos(records, options)
+    with computing(device, options):
+        for (run, name), record in zip(runs.items(), records, strict=True):
+            out = Path(options.out or run / "forecast")
+            out = out / name if options.out and len(runs) > 1 else out
+            model = load_model(run, record, options.best)
+            model.to_device(device)
+            count = forecast_ends(model, device, videos, options.frames, out)
+            print(f"{run}: {options.frames} frames after the end of {count} videos; in {out}")
+
+
+def open_videos(records, options):
+    """The videos to predict, grey if the networks of all records are for grey frames."""
+    from utils.frames import Look
+    from utils.videos import find_videos
+
+    channels = {record["model"]["channels"] for record in records}
+    if len(channels) > 1:
+        raise UserError("--load has networks for grey frames, others for colour: test them apart")
+    return find_videos(options.images, look=Look(gray=channels == {1}))
+
+
+@contextlib.contextmanager
+def computing(device, options):
+    """Context of all predictions: their precision, cuDNN's engines by trial, a line for memory."""
+    from utils.stack import chainer
+    from utils.stack.precision import using_dtype
+
+    enough = memory_for("give smaller frames or leave -g out")
+    with using_dtype(options.dtype, device), chainer.using_config("autotune", True), enough:
+        yield
 
 
 def compare(entries, out, options):

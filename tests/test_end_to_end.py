@@ -9,9 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from PIL import Image
+
+from models import create
+from utils import rundir
+from utils.pixels import denormalise, normalise
+from utils.rollout import rollout
+from utils.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 OFTEN = ("--report-every", 2, "--validate-every", 2)
@@ -192,6 +199,29 @@ def test_testing_writes_numbers_and_pictures(work):
     assert psnr[0] == pytest.approx(np.mean(first))
     assert f"{psnr[0]:.2f}" in out
     assert "copy last" in out and "difference" in out
+
+
+def test_what_follows_the_end_of_a_video(work):
+    command = ("test.py", "--load", work / "result", "--forecast", "-o", work / "ahead")
+    for frames in 5, 3:  # the frames of an earlier forecast do not stay among them
+        succeed(*command, "--images", work / "images/test", "-f", frames)
+    found = sorted(os.listdir(work / "ahead" / "episode_0001"))
+    assert found == [f"predicted_000{n}.png" for n in (1, 2, 3)]
+    assert pictures_in(work / "ahead" / "episode_0001.gif") == 4 + 3
+
+    past = sorted((work / "images/test/episode_0001").iterdir())[-4:]
+    seen = np.stack([iio.imread(path) for path in past])[None].transpose(0, 1, 4, 2, 3)
+    model = create(**rundir.read_options(work / "result")["model"])
+    load_weights(work / "result" / rundir.MODEL, model)
+    expected = denormalise(rollout(model, normalise(seen), 3))[0].transpose(0, 2, 3, 1)
+    for name, frame in zip(found, expected, strict=True):
+        assert np.array_equal(iio.imread(work / "ahead" / "episode_0001" / name), frame)
+
+    for path in past[:3]:
+        (work / "brief").mkdir(exist_ok=True)
+        shutil.copy(path, work / "brief")
+    told = fail(*command, "--images", work / "brief")
+    assert "no video ends with 4 good frames" in told
 
 
 def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):

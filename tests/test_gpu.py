@@ -196,7 +196,7 @@ def test_long_predictions_of_odd_frames_are_those_of_the_cpu(gpu, arch):
     for device in gpu, CPU:
         model = create(arch)
         model.to_device(device)
-        found.append(predict(model, device, clip, 3))
+        found.append(predict(model, device, clip[:-3], 3))
     assert type(found[0]) is np.ndarray
     assert found[0] == pytest.approx(found[1], abs=2e-3)
 

@@ -46,7 +46,7 @@ def examine(model, device, video, history, frames, count):
     name = printable(video.name)
     for start, clip in windows(video, history + frames, count):
         began = time.perf_counter()
-        predicted = predict(model, device, clip, frames)
+        predicted = predict(model, device, clip[:-frames], frames)
         seconds.append((time.perf_counter() - began) / frames)
         judged[name, start] = found = judge(predicted, clip)
         if (share := found["model", "moving"]["moving"].mean()) > liveliest:
@@ -54,13 +54,13 @@ def examine(model, device, video, history, frames, count):
     return judged, example, seconds
 
 
-def predict(model, device, clip, frames):
-    """Predict the last `frames` frames of a clip, uint8 (T, C, H, W), from those before them.
+def predict(model, device, past, frames):
+    """Predict the `frames` frames after past, uint8 (T, C, H, W).
 
     Returns float32 (frames, C, H, W) in [-1, 1], a NumPy array.
     """
-    past = normalise(device.send(clip[None, :-frames]))
-    return chainer.get_device("@numpy").send(rollout(model, past, frames))[0]
+    seen = normalise(device.send(past[None]))
+    return chainer.get_device("@numpy").send(rollout(model, seen, frames))[0]
 
 
 def judge(predicted, clip):

@@ -41,6 +41,13 @@ def animate(path, clip, predicted):
     pictures.save_animation(path, shots)
 
 
+def play(path, past, future):
+    """Write a GIF that plays past, then future, both uint8 (T, C, H, W)."""
+    shots = [pictures.panel(frame, f"past {t - len(past) + 1}") for t, frame in enumerate(past)]
+    shots += [pictures.panel(frame, f"predicted +{t}") for t, frame in enumerate(future, 1)]
+    pictures.save_animation(path, shots)
+
+
 def contact_sheet(path, examples):
     """Write a PNG with rows of truth, prediction and error for each (name, clip, predicted).
 

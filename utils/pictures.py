@@ -61,6 +61,6 @@ def save_animation(path, pictures):
 
 
 def save_picture(path, picture):
-    """Write one picture, uint8 (H, W, 3), as a PNG."""
+    """Write one picture, uint8 (H, W) or (H, W, 3), as a PNG."""
     content = iio.imwrite("<bytes>", picture, extension=".png")
     write_whole(path, lambda file: file.write(content))

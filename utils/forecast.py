@@ -1,0 +1,56 @@
+"""What follows the end of a video: frames that nobody has seen, so there are no numbers."""
+
+import numpy as np
+from tqdm import tqdm
+
+from utils import gallery, pictures
+from utils.errors import UserError
+from utils.evaluation import predict
+from utils.frames import BadFrame, warn
+from utils.names import printable
+from utils.pixels import denormalise
+
+
+def forecast_ends(model, device, videos, frames, out):
+    """Predict the `frames` frames after the end of each video -> the number of videos.
+
+    The folder out/NAME has them as PNG files, out/NAME.gif plays the end of the video and them.  A
+    video that is too short, or ends with a frame that cannot be used, is named on stderr and left
+    out; UserError if all are.
+    """
+    animated = []
+    for video in tqdm(videos, desc="forecast", unit="video", disable=None, leave=False):
+        past = read_end(video, model.history)
+        if past is None:
+            continue
+        future = denormalise(predict(model, device, past, frames))
+        out.mkdir(parents=True, exist_ok=True)
+        animated.append(gallery.place(out, printable(video.name), animated))
+        gallery.play(animated[-1], past, future)
+        save_frames(animated[-1].with_suffix(""), future)
+    if not animated:
+        raise UserError(f"no video ends with {model.history} good frames: give longer ones")
+    return len(animated)
+
+
+def read_end(video, count):
+    """The last frames of a video, uint8 (count, C, H, W), or None and a line on stderr."""
+    start = len(video) - count
+    if start < 0:
+        warn(video.path, f"{len(video)} frames, {count} are needed")
+        return None
+    try:
+        return np.stack(video.read(start, len(video))).transpose(0, 3, 1, 2)
+    except BadFrame as bad:
+        warn(bad.path, bad.reason)
+        return None
+
+
+def save_frames(folder, frames):
+    """Write frames, uint8 (F, C, H, W), as predicted_0001.png and on, in place of earlier ones."""
+    folder.mkdir(exist_ok=True)
+    for earlier in folder.glob("predicted_*.png"):
+        earlier.unlink()
+    for number, frame in enumerate(frames, 1):
+        pixels = frame[0] if len(frame) == 1 else frame.transpose(1, 2, 0)
+        pictures.save_picture(folder / f"predicted_{number:04}.png", pixels)
