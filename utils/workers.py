@@ -26,13 +26,18 @@ def workers(count):
     # spawn: forking a process with running threads (tensorstore's) may deadlock
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=follow_parent)
-    # Processes inherit the parent's deafness: Ctrl-C is for the parent alone.
-    hearing = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with environment(KEEP_MEMORY):
-        pool.submit(int)  # starts them
-    signal.signal(signal.SIGINT, hearing)
+
+    def spread(function, items):
+        # Here processes start.  They inherit the parent's deafness: Ctrl-C is for it alone.
+        hearing = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with environment(KEEP_MEMORY):
+                return pool.map(function, items)
+        finally:
+            signal.signal(signal.SIGINT, hearing)
+
     try:
-        yield pool.map
+        yield spread
     except BaseException as error:
         for child in multiprocessing.active_children():
             child.terminate()
