@@ -66,7 +66,8 @@ def test_the_same_clips_from_a_cluster(scheduler, tmp_path):
     there = process_data(*command, "-o", "there", "--scheduler", scheduler, cwd=tmp_path)
     assert there.returncode == 0, there.stderr
     names = sorted(path.name for path in (tmp_path / "here").iterdir())
-    assert len(names) == 3 and names == sorted(p.name for p in (tmp_path / "there").iterdir())
+    assert len(names) > 2  # several shards and zarr.json
+    assert names == sorted(p.name for p in (tmp_path / "there").iterdir())
     same = filecmp.cmpfiles(tmp_path / "here", tmp_path / "there", names, shallow=False)[0]
     assert same == names
     assert here.stdout.splitlines()[:-1] == there.stdout.splitlines()[:-1]

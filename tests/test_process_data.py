@@ -56,10 +56,8 @@ def test_what_it_says(made):
 def test_two_workers_make_the_same_bytes(made, images, tmp_path):
     done = process_data(*("-n", 3000, "--images", images, "-o", tmp_path / "clips", "--workers", 2))
     assert done.returncode == 0 and done.stderr == ""
-    files = [p.relative_to(made[0]) for p in sorted(made[0].rglob("*")) if p.is_file()]
-    assert len(files) == 3  # two shards and zarr.json
-    same, *others = filecmp.cmpfiles(made[0], tmp_path / "clips", map(str, files), shallow=False)
-    assert len(same) == 3 and others == [[], []]
+    assert len(list(made[0].glob("c.*"))) > 1  # shards: each worker has its own
+    assert same_files(made[0], tmp_path / "clips")
 
 
 def test_options(images, tmp_path):
