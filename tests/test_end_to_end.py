@@ -205,9 +205,10 @@ def test_what_follows_the_end_of_a_video(work):
     command = ("test.py", "--load", work / "result", "--forecast", "-o", work / "ahead")
     for frames in 5, 3:  # the frames of an earlier forecast do not stay among them
         succeed(*command, "--images", work / "images/test", "-f", frames)
-    found = sorted(os.listdir(work / "ahead" / "episode_0001"))
+    ahead = work / "ahead" / "episode_0001-forecast"
+    found = sorted(os.listdir(ahead))
     assert found == [f"predicted_000{n}.png" for n in (1, 2, 3)]
-    assert pictures_in(work / "ahead" / "episode_0001.gif") == 4 + 3
+    assert pictures_in(ahead.with_suffix(".gif")) == 4 + 3
 
     past = sorted((work / "images/test/episode_0001").iterdir())[-4:]
     seen = np.stack([iio.imread(path) for path in past])[None].transpose(0, 1, 4, 2, 3)
@@ -215,7 +216,7 @@ def test_what_follows_the_end_of_a_video(work):
     load_weights(work / "result" / rundir.MODEL, model)
     expected = denormalise(rollout(model, normalise(seen), 3))[0].transpose(0, 2, 3, 1)
     for name, frame in zip(found, expected, strict=True):
-        assert np.array_equal(iio.imread(work / "ahead" / "episode_0001" / name), frame)
+        assert np.array_equal(iio.imread(ahead / name), frame)
 
     for path in past[:3]:
         (work / "brief").mkdir(exist_ok=True)

@@ -14,9 +14,9 @@ from utils.pixels import denormalise
 def forecast_ends(model, device, videos, frames, out):
     """Predict the `frames` frames after the end of each video -> the number of videos.
 
-    The folder out/NAME has them as PNG files, out/NAME.gif plays the end of the video and them.  A
-    video that is too short, or ends with a frame that cannot be used, is named on stderr and left
-    out; UserError if all are.
+    The folder out/NAME-forecast has them as PNG files, out/NAME-forecast.gif plays the end of the
+    video and them.  A video that is too short, or ends with a frame that cannot be used, is named
+    on stderr and left out; UserError if all are.
     """
     animated = []
     for video in tqdm(videos, desc="forecast", unit="video", disable=None, leave=False):
@@ -25,7 +25,7 @@ def forecast_ends(model, device, videos, frames, out):
             continue
         future = denormalise(predict(model, device, past, frames))
         out.mkdir(parents=True, exist_ok=True)
-        animated.append(gallery.place(out, printable(video.name), animated))
+        animated.append(gallery.place(out, f"{printable(video.name)}-forecast", animated))
         gallery.play(animated[-1], past, future)
         save_frames(animated[-1].with_suffix(""), future)
     if not animated:
