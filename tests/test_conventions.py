@@ -26,6 +26,8 @@ def test_ssim_of_openstl_is_scikit_images_with_a_range_of_2(frames):
     for predicted, true in zip(*frames, strict=True):
         expected = skimage.structural_similarity(predicted, true, channel_axis=0, data_range=2)
         assert conventions.ssim_openstl(predicted, true) == pytest.approx(expected, abs=1e-6)
+    assert np.isnan(conventions.ssim_openstl(predicted[:, :6], true[:, :6]))  # below its window
+    assert np.isfinite(conventions.ssim_openstl(predicted[:, :7], true[:, :7]))
 
 
 def test_ssim_of_mathieu_convolves_luma_with_zeros_around(frames):
@@ -88,9 +90,9 @@ def test_perceptual_distance_is_in_units_of_0_to_255():
     assert conventions.perceptual(white, black) == pytest.approx(764.83, abs=0.01)
     red = np.zeros((3, 4, 4))
     red[0] = 1
-    assert conventions.perceptual(red, np.zeros((3, 4, 4))) == pytest.approx(
-        255 * np.sqrt((512 + 127.5) / 256)
-    )
+    for less in 0, 0.5:  # the redder both are, the more red counts
+        expected = 255 * (1 - less) * np.sqrt((512 + 127.5 * (1 + less)) / 256)
+        assert conventions.perceptual(red, less * red) == pytest.approx(expected)
 
 
 def test_edge_contrast_is_below_1_for_a_blurred_frame(frames):

@@ -93,9 +93,9 @@ def test_a_mask_is_also_the_denominator(frames):
 
 
 def test_moving_marks_what_changed_and_its_neighbourhood():
-    frames = np.zeros((3, 1, 30, 30))
-    frames[1, 0, 10, 10] = 1  # appears, then vanishes
-    frames[2, 0, 25, 25] = 0.01  # too faint to count
+    frames = np.zeros((3, 3, 30, 30))
+    frames[1, 2, 10, 10] = 11 / 255  # appears in one channel, then vanishes
+    frames[2, :, 25, 25] = 10 / 255  # too faint to count
     moving = metrics.moving(frames)
     expected = np.zeros((2, 30, 30), bool)
     expected[:, 6:15, 6:15] = True
