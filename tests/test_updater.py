@@ -95,8 +95,13 @@ def test_every_loss_of_the_command_line_has_a_gradient_of_its_own():
 
 def test_gradients_are_those_of_the_whole_loss_written_out():
     """Against one plain backward pass through both networks, nothing shared or left out."""
-    updater = adversarial({**WEIGHTS, "adversarial": 1})
-    updater.update()
+    weights = {"l2": 2, "gdl": 3, "adversarial": 0.5}
+    updater = adversarial(weights)
+    reporter = chainer.Reporter()
+    for name in ("gen", "dis"):
+        reporter.add_observer(name, updater.get_optimizer(name).target)
+    with reporter:
+        updater.update()
     gen, dis = networks()
     past, future = updater.converter(OneBatch().next(), chainer.get_device("@numpy"))
     fakes, reals, pasts = gen.pyramid(past), gen.scales(future), gen.scales(past)
@@ -108,12 +113,22 @@ def test_gradients_are_those_of_the_whole_loss_written_out():
     dis_loss.backward()
     assert last_gradient(updater, "dis") == pytest.approx(gradient(dis), abs=1e-6)
 
-    gen_loss = sum(losses.bce(logit, 1) for logit in dis(pasts, fakes))
-    for fake, real in zip(fakes, reals, strict=True):
-        gen_loss += losses.lp(fake, real, 2) + losses.gdl(fake, real, 1)
+    pairs = list(zip(fakes, reals, strict=True))
+    terms = {
+        "l2": sum(losses.lp(fake, real, 2) for fake, real in pairs),
+        "gdl": sum(losses.gdl(fake, real, 1) for fake, real in pairs),
+        "adversarial": sum(losses.bce(logit, 1) for logit in dis(pasts, fakes)),
+    }
     gen.cleargrads()
-    gen_loss.backward()
+    sum(weights[name] * term for name, term in terms.items()).backward()
     assert last_gradient(updater, "gen") == pytest.approx(gradient(gen), abs=1e-6)
+
+    wanted = {f"gen/{name}": term for name, term in terms.items()} | {"dis/loss": dis_loss}
+    found, wanted = (
+        {name: float(term.array) for name, term in of.items()}
+        for of in (reporter.observation, wanted)
+    )
+    assert found == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_generators_loss_is_scored_by_the_discriminators_just_updated():
