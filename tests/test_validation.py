@@ -1,0 +1,49 @@
+"""The numbers of a training's test clips, beside the metrics of all their frames at once."""
+
+import numpy as np
+import pytest
+
+import models
+from utils import metrics
+from utils.batches import to_past_and_future
+from utils.stack import chainer
+from utils.validation import CLIPS, Validation
+
+HISTORY, HORIZON = 3, 2
+CPU = chainer.get_device("@numpy")
+
+
+class Store:
+    """More clips of noise than are judged, later ones brighter."""
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        level = np.linspace(0, 200, CLIPS + 9)[:, None, None, None, None]
+        noise = random.integers(0, 56, (CLIPS + 9, HISTORY + HORIZON, 3, 16, 16))
+        self.clips = (level + noise).astype(np.uint8)
+
+    def __len__(self):
+        return len(self.clips)
+
+    def read(self, indices):
+        return self.clips[indices]
+
+
+def test_the_generator_is_judged_beside_the_last_frame_on_clips_from_the_whole_store():
+    np.random.seed(0)
+    gen, store = models.create("conv2d", HISTORY, HORIZON, 3, (16, 16)), Store()
+    convert, reporter = to_past_and_future(HISTORY), chainer.Reporter()
+    with reporter:
+        Validation(store, gen, convert, CPU)(None)
+
+    judged = store.clips[np.linspace(0, len(store) - 1, CLIPS).astype(int)]
+    past, future = convert(judged, CPU)
+    guesses = {"val": gen(past).array, "copy": past[:, -1:].repeat(HORIZON, axis=1)}
+    expected = {
+        f"{kind}/{name}": metrics.METRICS[name](
+            metrics.to_unit(guess), metrics.to_unit(future)
+        ).mean()
+        for kind, guess in guesses.items()
+        for name in ("psnr", "ssim", "sharpness")
+    }
+    assert reporter.observation == pytest.approx(expected, rel=1e-5)
