@@ -1,7 +1,9 @@
 """Train a network to predict the next frames: data/trainclips -> result/."""
 
 import argparse
+import math
 import sys
+import time
 
 import constants
 from utils import rundir
@@ -78,11 +80,12 @@ def parse(argv):
 @leaving_at_once()
 def main(argv=None):
     options = parse(argv)
+    deadline = math.inf if options.minutes is None else time.monotonic() + 60 * options.minutes
     cure = f"give a --batch-size below {options.batch_size}, smaller clips or --width small"
     while True:
         try:
             with memory_for(cure):
-                return train(options)
+                return train(options, deadline)
         except Diverged as error:
             if options.rolled_back == options.rollbacks:
                 raise
@@ -91,8 +94,11 @@ def main(argv=None):
             options.resume = True
 
 
-def train(options):
-    """Train to the end; raises UserError and Diverged as `Trainer.run` does."""
+def train(options, deadline):
+    """Train to the last iteration or to `deadline`, by time.monotonic(), whichever is sooner.
+
+    Raises UserError and Diverged as `Trainer.run` does.
+    """
     # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils.batches import to_past_and_future
     from utils.device import open_device
@@ -109,7 +115,7 @@ def train(options):
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = find_test_clips(options.test_data, clips)
-    limits = options.iterations, options.minutes, options.clip_gradients, options.keep_going
+    limits = options.iterations, deadline, options.clip_gradients, options.keep_going
     fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(updater, options.out, *limits)

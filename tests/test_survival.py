@@ -303,6 +303,11 @@ def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):
     assert told.count("half the learning rates") == 2 and "last good snapshot: none yet" in told
 
 
+def test_going_back_does_not_prolong_a_run(work, monkeypatch):
+    monkeypatch.setattr(pixels, "normalise", lambda clips: clips * np.float32("nan"))
+    train_here(work, work / "brief", "--rollbacks", 1000, "--minutes", 0.02)
+
+
 def test_gradients_are_clipped(work, monkeypatch):
     norms = []
     hook = chainer.optimizer_hooks.GradientClipping

@@ -1,5 +1,6 @@
 """Chainer's Trainer with what every run writes: log, plots, snapshots, the model."""
 
+import math
 import sys
 import time
 
@@ -23,16 +24,15 @@ from utils.validation import Validation
 class Trainer(chainer.training.Trainer):
     """Run an updater up to `iterations` in the directory `out`, to the end or to a signal.
 
-    minutes: the longest that it may run, None for no limit.
+    deadline: when, by time.monotonic(), it ends in any case; infinity for never.
     clip: the largest norm of a network's gradient, to which longer ones are scaled; 0 or None for
     no limit.
     keep_going: a file that cannot be written is a warning, not the end of the run.
     """
 
-    def __init__(self, updater, out, iterations, minutes=None, clip=None, keep_going=False):
+    def __init__(self, updater, out, iterations, deadline=math.inf, clip=None, keep_going=False):
         super().__init__(updater, self.ends, out)
-        self.iterations, self.keep_going = iterations, keep_going
-        self.deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+        self.iterations, self.deadline, self.keep_going = iterations, deadline, keep_going
         self.late = None, False  # an iteration, whether the deadline had passed then
         self.signals = Signals()
         self.snapshot = None
