@@ -69,10 +69,10 @@ class ConvLSTM(chainer.Chain):
 class NormalisedConvLSTM(chainer.Chain):
     """A ConvLSTM with batch normalisation of its outputs, not of its memory."""
 
-    def __init__(self, inputs, outputs, kernel=3):
+    def __init__(self, inputs, outputs):
         super().__init__()
         with self.init_scope():
-            self.cell = ConvLSTM(inputs, outputs, kernel)
+            self.cell = ConvLSTM(inputs, outputs)
             self.norm = L.BatchNormalization(outputs)
 
     def forward(self, frames, memory=None):

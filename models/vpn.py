@@ -1,4 +1,7 @@
-"""The first video prediction network of the brief: a stack of ConvLSTMs."""
+"""A "video prediction network", sketched in Keras: a stack of ConvLSTMs.
+
+It is no Video Pixel Network (Kalchbrenner et al., ICML 2017), which has the same initials.
+"""
 
 from itertools import pairwise
 
@@ -15,7 +18,7 @@ def build(history, horizon, channels, size, width="paper"):
 
     After the past it goes on with the frames that it predicts.
 
-    width: "paper" for the feature maps of the brief, "small" for an eighth of them.
+    width: "paper" for the feature maps of the sketch, "small" for an eighth of them.
     """
     *_, last = maps = MAPS[width]
     inputs = channels, *maps

@@ -1,4 +1,4 @@
-"""The second video prediction network of the brief: an LSTM between frames."""
+"""The second "video prediction network" sketched in Keras: an LSTM between frames."""
 
 from models.blocks import convolution, deconvolution, enlarging, to_frames
 from models.convlstm import ConvLSTM
@@ -12,12 +12,12 @@ UNITS = {"paper": 256, "small": 32}
 def build(history, horizon, channels, size, width="paper"):
     """Convolutions on each frame, an LSTM that encodes, another that decodes, back up, sigmoid.
 
-    The brief flattens the last maps for the LSTM, which ties it to one frame size, and applies the
+    The sketch flattens the last maps for the LSTM, which ties it to one frame size, and applies the
     decoding LSTM after the transposed convolutions, which cannot run.  Here an LSTM of as many
     units, with shared weights, runs at each position of the last maps, before the transposed
     convolutions.
 
-    width: "paper" for the feature maps of the brief, "small" for an eighth of them.
+    width: "paper" for the feature maps of the sketch, "small" for an eighth of them.
     """
     a, b, c, d = MAPS[width]
     units = UNITS[width]

@@ -31,9 +31,7 @@ def write_whole(path, write):
 
 
 def sync_directory(path):
-    """Have the names in a directory survive a power cut; on Windows, which cannot, do nothing."""
-    if os.name == "nt":
-        return
+    """Have the names in a directory survive a power cut."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -49,7 +49,8 @@ def bce(logits, target):
 def pixel_bce(predicted, true):
     """Mean binary cross-entropy of pixels taken as probabilities, [-1, 1] standing for [0, 1].
 
-    The loss of the brief's VPN.  A wholly wrong pixel costs log(1 / EPSILON), not infinity.
+    A wholly wrong pixel costs log(1 / EPSILON), not infinity, and has no gradient; nor has one
+    outside [-1, 1].
     """
     probability = F.clip((predicted + 1) / 2, EPSILON, 1 - EPSILON)
     target = (true + 1) / 2

@@ -5,9 +5,7 @@ import os
 import signal
 
 CLOSED = "the terminal has closed"
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-if hasattr(signal, "SIGHUP"):  # not on Windows
-    NAMES[signal.SIGHUP] = CLOSED
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: CLOSED}
 
 
 @contextlib.contextmanager

@@ -283,10 +283,10 @@ class ClipStore:
         return open_files(self.path)
 
     def _find_shards(self):
-        """The shard files, None at a URL, of another layout, or where the system cannot."""
+        """The shard files, None at a URL or of another layout."""
         sharding = self.metadata["codecs"][0]["configuration"]
         ours = sharding["codecs"] == CODECS and sharding["index_codecs"] == INDEX_CODECS
-        if "://" in str(self.path) or not ours or not hasattr(os, "pread"):
+        if "://" in str(self.path) or not ours:
             return None
         clip = 1, *self.shape
         shape = [clip[axis] for axis in ORDER if axis]

@@ -95,7 +95,7 @@ def no_cupy_without_driver():
 def has_nvidia_driver():
     """Whether the driver's own library loads; needs no CUDA library, starts no context."""
     try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
     return True
