@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import rivals
+from utils.workers import cores
 
 KERNEL = 3
 
@@ -68,7 +68,7 @@ def main():
     add("--channels", type=int, default=64, help="of the frames, of the memory")
     add("--size", type=int, default=64, help="height and width, pixels")
     add("--repeats", type=int, default=5, help="of each side, in turns")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
+    add("--threads", type=int, default=cores(), help="of each side")
     options = parser.parse_args()
 
     arguments = options.batch, options.time, options.channels, options.size

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from utils.stack import F, chainer, onednn
+from utils.workers import cores
 
 # Per level, coarse to fine: its maps' channels, its kernels (Mathieu et al. 2016, table 1).
 GENERATOR = [
@@ -83,7 +83,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=10, help="the fastest one counts")
     args = parser.parse_args()
 
-    threads = len(os.sched_getaffinity(0))
+    threads = cores()
     torch.set_num_threads(threads)
     total = np.zeros((2, 3))  # seconds: ours, theirs; by direction
     dtype, near = getattr(torch, args.dtype), {"float32": 1e-4, "bfloat16": 1e-2}[args.dtype]

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import rivals
+from utils.workers import cores
 
 HISTORY, HORIZON, CHANNELS, PATCH = 4, 1, 3, 32
 
@@ -48,7 +48,7 @@ def main():
     add("--size", type=int, nargs=2, default=(210, 160), metavar=("HEIGHT", "WIDTH"))
     add("--frames", type=int, default=8, help="to predict")
     add("--repeats", type=int, default=3, help="rollouts of each side, in turns")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
+    add("--threads", type=int, default=cores(), help="of each side")
     options = parser.parse_args()
 
     arguments = options.width, options.size, options.frames

@@ -3,12 +3,12 @@
 import argparse
 import functools
 import json
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import rivals
+from utils.workers import cores
 
 HISTORY, HORIZON, CHANNELS, PATCH = 4, 1, 3, 32
 SGEMM = 2048  # rows, columns of the product whose speed is the machine's peak
@@ -119,7 +119,7 @@ def main():
     add("--dtype", choices=dtypes, default="float32", help="of convolutions")
     add("--no-adversarial", action="store_true", help="train the generator alone")
     add("--repeats", type=int, default=10, help="steps of each side, in turns")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
+    add("--threads", type=int, default=cores(), help="of each side")
     options = parser.parse_args()
 
     arguments = options.width, options.batch, not options.no_adversarial, options.dtype

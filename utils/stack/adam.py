@@ -6,6 +6,8 @@ import os
 
 import numpy as np
 
+from utils.workers import cores
+
 PIECE = 32768  # numbers: with gradient, two moments and a temporary 640 KiB
 
 
@@ -59,9 +61,7 @@ def threads():
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit():
         return max(1, int(asked))
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 @functools.cache
