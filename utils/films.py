@@ -19,7 +19,6 @@ CONTAINER = {
 }
 # A decoder that meets damage says so, instead of painting over it.
 DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
-QUARTER = 90  # degrees
 PLANAR = "yuv444p", "yuvj444p"  # of which FFmpeg makes planes of RGB in half the time, same values
 RGB = 2, 0, 1  # the places of their planes in its "gbrp"
 
@@ -48,13 +47,13 @@ class Film(Video):
 
 def open_film(path, name, digest, look):
     """A film file as a list of one Video; BadFrame if it cannot be read."""
-    index = scan(path)
+    index, reason = scan(path), BadFrame(path, "none of its frames can be decoded")
     for number, frame in decode_from(path, index, 0):
         frame = to_pixels(path, number, frame, VideoReformatter())
-        if isinstance(frame, BadFrame):
-            raise frame
-        return [Film(path, name, index.count, frame.shape[:2], digest, look=look)]
-    raise BadFrame(path, "none of its frames can be decoded")
+        if not isinstance(frame, BadFrame):
+            return [Film(path, name, index.count, frame.shape[:2], digest, look=look)]
+        reason = frame
+    raise reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +77,9 @@ def scan(path):
     """The Index of a film, read without decoding anything; BadFrame for what is no film."""
     times, keys = [], []
     with open_stream(path) as (container, stream), contextlib.suppress(av.FFmpegError):
-        kind = container.format.name
+        kind, reorders = container.format.name, stream.codec_context.has_b_frames
         for packet in container.demux(stream):
-            if packet.size:
+            if packet.size and not packet.is_discard:  # an edit list leaves out what it discards
                 times.append(packet.pts)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
@@ -90,6 +89,8 @@ def scan(path):
     # In an MPEG program stream, what lies between those given is guessed anew after seeking.
     made_up = kind == "mpeg" or kind == "avi" and len(keys) < len(times)
     if made_up or None in times or len(set(times)) < len(times):
+        return Index(len(times))
+    if reorders and times == sorted(times):  # they say when to decode, not when to show
         return Index(len(times))
     index = Index(len(times), tuple(sorted(times)))
     return dataclasses.replace(index, keys=tuple(sorted(index.numbers[time] for time in keys)))
@@ -193,4 +194,18 @@ def upright(frame, reformatter):
         pixels = np.moveaxis(np.stack([rows[i][:, : frame.width] for i in RGB]), 0, 2)
     else:
         pixels = rows[0][:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
-    return np.rot90(pixels, round(frame.rotation / QUARTER))
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return pixels if matrix is None else turn(pixels, np.frombuffer(matrix, np.int32))
+
+
+def turn(pixels, matrix):
+    """Pixels (H, W, 3) turned by quarters, mirrored or both, as a film's display matrix asks for.
+
+    Its numbers a, b, _, c, d, ... take a point (x, y) to (ax + cy, bx + dy).
+    """
+    a, b, _, c, d = matrix[:5]
+    if abs(b) > abs(a):
+        pixels, right, down = pixels.swapaxes(0, 1), c, b
+    else:
+        right, down = a, d
+    return pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]

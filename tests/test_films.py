@@ -1,0 +1,117 @@
+"""Films that FFmpeg reads to their end are read to their end, in order, the right way up."""
+
+import struct
+
+import av
+import numpy as np
+import pytest
+
+from utils.frames import BadFrame
+from utils.videos import find_videos
+
+RATE = 25
+
+
+def film(path, codec="libx264", frames=40, **options):
+    """Write a film of 64x96 pixels in which every frame differs, with a key frame every 10."""
+    y, x = np.mgrid[:64, :96]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=RATE, options=options)
+        stream.height, stream.width = 64, 96
+        stream.gop_size, stream.pix_fmt = 10, "yuv420p"
+        for t in range(frames):
+            shot = np.stack([np.sin((x + k * y + 3 * t) / 9) * 90 + 120 for k in (1, 2, 3)], 2)
+            shot = np.ascontiguousarray(shot.astype(np.uint8))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shot, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def remux(source, target, change, **options):
+    """Copy a film packet by packet, each changed by `change` or left out where that is False."""
+    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None and change(packet) is not False:
+                packet.stream = stream
+                new.mux(packet)
+
+
+def plainly(path):
+    """All frames as FFmpeg gives them, in its order."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def only(path):
+    (video,) = find_videos(path)
+    return video
+
+
+@pytest.mark.parametrize("name", ["a.wmv", "a.mp4", "a.mov"])
+def test_time_stamps_of_decoding_are_no_guide(tmp_path, name):
+    """Some muxers know of no other, though the frames are shown in another order."""
+    film(tmp_path / "whole.mp4", bf="3")
+
+    def forget(packet):
+        packet.pts = packet.dts
+
+    remux(tmp_path / "whole.mp4", tmp_path / name, forget)
+    video, expected = only(tmp_path / name), plainly(tmp_path / name)
+    found = [frame for frame in video.frames(0) if not isinstance(frame, BadFrame)]
+    assert len(found) >= 38 and np.array_equal(found, expected)
+    for first in (1, 9, 10, 17, 30):
+        assert np.array_equal(list(video.read(first, first + 3)), expected[first : first + 3])
+
+
+@pytest.mark.parametrize("start", [1, 4, 13])
+def test_what_an_edit_list_leaves_out_is_no_frame(tmp_path, start):
+    film(tmp_path / "whole.mp4", bf="3")
+
+    def earlier(packet):
+        ticks = round(start / RATE / packet.time_base)
+        packet.pts, packet.dts = packet.pts - ticks, packet.dts - ticks
+
+    path = tmp_path / "a.mp4"
+    remux(tmp_path / "whole.mp4", path, earlier, avoid_negative_ts="disabled")
+    video, expected = only(path), plainly(path)
+    assert len(video) == len(expected) == 40 - start
+    assert np.array_equal(list(video), expected)
+    assert np.array_equal(expected, plainly(tmp_path / "whole.mp4")[start:])
+    for first in (1, 5, 16, 26):
+        assert np.array_equal(video.read(first, first + 1)[0], expected[first])
+
+
+def test_a_film_with_a_bad_beginning_is_read_from_where_it_is_good(tmp_path):
+    film(tmp_path / "whole.mp4", "libx265", **{"x265-params": "log-level=none"})
+    packets = iter(range(99))
+    remux(tmp_path / "whole.mp4", tmp_path / "a.mp4", lambda packet: next(packets) > 0)
+    frames = list(only(tmp_path / "a.mp4").frames(0))
+    good = [frame for frame in frames if not isinstance(frame, BadFrame)]
+    assert isinstance(frames[0], BadFrame) and len(frames) == 39
+    assert np.array_equal(good, plainly(tmp_path / "whole.mp4")[10:])
+
+
+TURNS = {  # what a file says of its x and y: [[a, b], [c, d]]
+    (1, 0, 0, 1): lambda frame: frame,
+    (0, 1, -1, 0): lambda frame: np.rot90(frame, -1),
+    (-1, 0, 0, -1): lambda frame: np.rot90(frame, 2),
+    (0, -1, 1, 0): lambda frame: np.rot90(frame),
+    (-1, 0, 0, 1): lambda frame: frame[:, ::-1],
+    (1, 0, 0, -1): lambda frame: frame[::-1],
+    (0, 1, 1, 0): lambda frame: frame.swapaxes(0, 1),
+    (0, -1, -1, 0): lambda frame: np.rot90(frame, 2).swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("matrix", TURNS)
+def test_films_are_turned_or_mirrored_as_they_ask_for(tmp_path, matrix):
+    path = tmp_path / "a.mp4"
+    film(path, frames=3)
+    expected = [TURNS[matrix](frame) for frame in plainly(path)]
+    content = bytearray(path.read_bytes())
+    a, b, c, d = (2**16 * number for number in matrix)
+    place = content.index(b"tkhd") + 4 + 4 + 36
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30)
+    path.write_bytes(content)
+    video = only(path)
+    assert video.size == expected[0].shape[:2] and np.array_equal(list(video), expected)
