@@ -15,7 +15,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import add_frames, folder_of
 from utils.errors import UserError, one_line
-from utils.frames import Look, warn
+from utils.frames import BadFrame, Look, warn
 from utils.usage import Parser
 from utils.videos import find_videos
 
@@ -58,7 +58,11 @@ def main():
             if not 1 <= first <= last <= len(film):
                 warn(film.path, f"{len(film)} frames, sequence {first}-{last} is not among them")
                 continue
-            frames = (frame[..., 0] for frame in film.read(first - 1, last))
+            try:
+                frames = [frame[..., 0] for frame in film.read(first - 1, last)]
+            except BadFrame as bad:
+                warn(bad.path, f"sequence {first}-{last}: {bad.reason}")
+                continue
             add_frames(options.out / split / match[3] / f"{name}_{number}", frames)
             count += 1
     if not count:

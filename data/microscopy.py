@@ -29,8 +29,8 @@ def read_grey(path):
     """Yield all pictures of a file as they were recorded, (H, W), of any number type."""
     with open_image(path) as image:
         for page in ImageSequence.Iterator(image):
-            deep = page.mode.startswith(("I", "F", "L"))
-            yield np.array(page if deep else page.convert("L"))
+            grey = page.mode in {"L", "F"} or page.mode.startswith("I")
+            yield np.array(page if grey else page.convert("L"))
 
 
 def files(video):

@@ -130,6 +130,20 @@ def test_kth(run):
 
 
 @shared
+def test_a_damaged_film_of_kth_costs_its_damaged_sequence_only(run):
+    Path("00sequences.txt").write_text("person01_boxing_d1 frames 1-95, 96-185\n")
+    content = bytearray((SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 60_000] = np.random.default_rng(0).bytes(60_000)
+    Path("kth").mkdir()
+    Path("kth/person01_boxing_d1_uncomp.avi").write_bytes(content)
+    status, said, warned = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
+    assert status == 0 and said == "data/images: 1 sequences\n"
+    assert list(found("data/images/train")) == ["boxing/person01_boxing_d1_1"]
+    assert "sequence 96-185: cannot be decoded in full" in warned
+
+
+@shared
 def test_ucf101(run):
     names = ["v_Bowling_g01_c01.avi", "v_JumpRope_g01_c01.avi"]
     for name in names:
@@ -200,6 +214,16 @@ def test_microscopy_of_a_stack_with_12_bits(run):
     frames = np.stack(list(found("data/images/train")["cells.tif"]))[..., 0]
     assert frames.min() == 0 and frames.max() == 255
     assert np.abs(frames - (levels - 1000.0) / 3000 * 255).max() < 2
+
+
+def test_microscopy_leaves_alpha_out(run):
+    Path("in").mkdir()
+    levels = np.linspace(0, 200, 20 * 30).astype(np.uint8).reshape(20, 30)
+    pages = [Image.fromarray(np.dstack([levels, levels * 0 + 255]), "LA") for _ in range(2)]
+    pages[0].save("in/cells.tif", save_all=True, append_images=pages[1:])
+    assert run(microscopy, "--images", "in")[0] == 0
+    with Image.open("data/images/train/cells.tif/frame_00001.png") as picture:
+        assert picture.mode == "L" and picture.getextrema() == (0, 255)
 
 
 def test_cats(run):
