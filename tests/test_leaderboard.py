@@ -37,6 +37,18 @@ def test_the_best_comes_first_whichever_way_the_metric_runs(entries, metric):
     assert [entry.name for entry in order] == ["good", COPY, "bad"]
 
 
+def test_the_order_is_that_of_the_area_asked_for_and_contrast_is_best_at_1():
+    def entry(name, whole, moving):
+        contrasts = {"whole": whole, "moving": moving}
+        means = {("model", a): {"edge_contrast": np.array([x])} for a, x in contrasts.items()}
+        return Entry(name, means)
+
+    entries = [entry("blurred", 0.5, 0.9), entry("edgy", 1.2, 1.4)]
+    for area, order in (("whole", ["edgy", "blurred"]), ("moving", ["blurred", "edgy"])):
+        found = leaderboard.ranked(entries, "edge_contrast", area)
+        assert [entry.name for entry in found] == order
+
+
 def test_the_table_is_markdown_with_the_costs(entries):
     lines = leaderboard.table(entries, "psnr", "whole").splitlines()
     assert {line.count("|") for line in lines} == {9}

@@ -64,12 +64,13 @@ def test_options(images, tmp_path):
     (tmp_path / "data" / "images").mkdir(parents=True)
     os.symlink(images, tmp_path / "data" / "images" / "test")
     few = ("-n", 50, "--split", "test", "--workers", 1)
-    done = process_data(
-        *few, "--history", 8, "--horizon", 2, "--size", 24, 40, "--seed", 3, cwd=tmp_path
-    )
+    shape = ("--history", 8, "--horizon", 2, "--size", 24, 40)
+    draw = ("--seed", 3, "--min-movement", 90, "--exempt", 0.3)
+    done = process_data(*few, *shape, *draw, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     store = ClipStore.open(tmp_path / "data" / "testclips")
     assert (store.history, store.horizon, store.shape) == (8, 2, (10, 3, 24, 40))
+    assert [store.runs[0][name] for name in ("seed", "min_movement", "exempt")] == [3, 90, 0.3]
     done = process_data(*few, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
