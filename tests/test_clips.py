@@ -12,7 +12,16 @@ from utils.journal import open_store
 from utils.pixels import normalise
 from utils.recipe import Recipe
 from utils.store import ClipStore, vacant
-from utils.tasks import Block, find_blocks, pick, places_between
+from utils.tasks import (
+    BLOCK_BYTES,
+    UNCOUNTED,
+    Block,
+    Visit,
+    find_blocks,
+    pick,
+    places_between,
+    refill,
+)
 from utils.videos import find_videos
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -223,6 +232,17 @@ def test_the_store_describes_itself(tmp_path):
     assert set(run["versions"]) == {"numpy", "pillow", "imagecodecs", "av", "tensorstore"}
 
 
+@pytest.mark.parametrize("side", [1500, 2500, 2**14])
+def test_blocks_of_large_frames_have_fewer(side):
+    class Large(list):
+        size = side, side
+
+    blocks = find_blocks([Large(range(40))], recipe(), None)
+    assert [w for b in blocks for w in range(b.first, b.first + b.windows)] == list(range(38))
+    most, room = max(block.windows for block in blocks) + 2, BLOCK_BYTES // (4 * side**2)
+    assert most == max(3, min(room, 8 + 2))
+
+
 @pytest.mark.parametrize("start, total", [(0, 1), (0, 64), (0, 65), (60, 64), (60, 200), (64, 65)])
 def test_places(start, total):
     places = places_between(start, total, 64)
@@ -235,6 +255,21 @@ def test_pick_takes_no_more_than_needed():
     for clips, count in ((1, 1), (8, 1), (80, 10), (799, 99), (800, 100), (10**6, 100)):
         chosen, rest = pick(blocks, clips)
         assert len(chosen) == count and sorted(b.number for b in chosen + rest) == list(range(100))
+
+
+def test_missing_clips_are_taken_from_what_blocks_have_to_the_last():
+    left = {0: 3, 1: 0, 2: 2, 3: UNCOUNTED}
+    visits = [Visit(Block(i, None, 0, 8), moving=10, more=n) for i, n in left.items()]
+    tasks = refill(visits, [(0, 4), (7, 8)], seed=0)
+    drawn = [
+        (visit.block.number, number)
+        for task in tasks
+        for visit in task.visits
+        for number in range(visit.moving, visit.moving + visit.more)
+    ]
+    assert sorted(drawn) == [(0, 10), (0, 11), (0, 12), (2, 10), (2, 11)]
+    assert [sum(visit.more for visit in task.visits) for task in tasks] == [4, 1]
+    assert refill(visits, [(0, 4), (7, 9)], seed=0) == []
 
 
 def test_nothing_can_be_read(tmp_path):
