@@ -15,6 +15,10 @@ def layers(chain):
     return [(link.W.shape[1], link.W.shape[0], link.W.shape[2]) for link in chain]
 
 
+def heads(discriminators):
+    return [[fc.W.shape[::-1] for fc in d.layers] for d in discriminators]
+
+
 @pytest.fixture(scope="module")
 def gen():
     return models.create("multiscale", 4, 1, 3, (32, 32))
@@ -37,12 +41,22 @@ def test_discriminators_have_the_papers_layers():
         [(15, 128, 5), (128, 256, 5), (256, 256, 5)],
         [(15, 128, 7), (128, 256, 7), (256, 512, 5), (512, 128, 5)],
     ]
-    assert [[fc.W.shape[::-1] for fc in d.layers] for d in dis] == [
+    assert heads(dis) == [
         [(2 * 2 * 64, 512), (512, 256), (256, 1)],
         [(2 * 2 * 128, 1024), (1024, 512), (512, 1)],
         [(4 * 4 * 256, 1024), (1024, 512), (512, 1)],
         [(12 * 12 * 128, 1024), (1024, 512), (512, 1)],
     ]
+
+
+@pytest.mark.parametrize("width, head", [("paper", (1024, 512)), ("small", (256, 128))])
+def test_discriminators_of_64x64_have_two_strides(width, head):
+    (dis,) = Discriminators([(64, 64)], 4, 1, 3, width)
+    (smaller,) = Discriminators([(32, 32)], 4, 1, 3, width)
+    assert layers(dis.convolutions) == layers(smaller.convolutions)
+    assert [conv.stride for conv in dis.convolutions] == [(1, 1), (1, 1), (2, 2), (2, 2)]
+    side = 10 // dis.pool
+    assert heads([dis]) == [[(side * side * 128, head[0]), head, (head[1], 1)]]
 
 
 def test_small_is_the_authors_public_script():

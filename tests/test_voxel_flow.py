@@ -1,5 +1,7 @@
 """Frames made of existing pixels: reading between pixels, following a motion."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -46,18 +48,23 @@ def test_steady_motion_is_continued_from_both_frames():
     """A picture moves right, a pixel a frame: each pixel was k pixels to the left k frames ago."""
     picture = np.tile(np.sin(np.arange(40) / 3), (SIZE[0], 1)).astype(np.float32)
     video = np.stack([picture[:, 20 - t : 36 - t] for t in range(5)])[None, :, None]
-    model = models.create("voxel-flow", 2, 3, 1, SIZE)
+    model = models.create("voxel-flow", 2, 3, 1, (32, 32))
     steps = np.arange(1, 4)[:, None, None]
-    for trust in -20, 20:  # the last frame but one alone, the last alone
+    for trust, factor in itertools.product((-20, 20), (1, 2)):  # the last but one alone, the last
         maps = np.zeros((1, 3, 3, *SIZE), np.float32)
-        maps[0, :, 0] = np.arctanh(-steps / model.reach)
+        maps[0, :, 0] = np.arctanh(-steps * factor / model.reach)  # coarse pixels are wider
         maps[0, :, 2] = trust
         motion = chainer.Variable(maps.reshape(1, 9, *SIZE))
-        future = model.follow(video[:, :2], motion, factor=1).array
+        future = model.follow(video[:, :2], motion, factor).array
         for k in range(3):
             inside = slice(k + 2, None)  # what was in sight two frames before
             there, true = future[0, k, 0, :, inside], video[0, 2 + k, 0, :, inside]
             assert there == pytest.approx(true, abs=1e-4)
+
+
+def test_every_layer_but_the_last_is_normalised():
+    links = [type(link).__name__ for link in models.create("voxel-flow", 4, 1, 3, SIZE).links()]
+    assert links.count("Convolution2D") == 7 and links.count("BatchNormalization") == 6
 
 
 def test_no_pixel_is_invented():
