@@ -76,6 +76,7 @@ def test_epochs_are_counted_as_chainers_own_iterators_count_them(iterator):
         ours.next(), theirs.next()
         for name in ("epoch", "is_new_epoch", "epoch_detail"):
             assert getattr(ours, name) == getattr(theirs, name), name
+    assert len(ours.orders) <= 2  # each is as long as the data
 
 
 def test_a_batch_may_be_larger_than_the_store(iterator):
