@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from utils import films
 from utils.frames import BadFrame
 from utils.videos import find_videos
 
@@ -115,3 +116,31 @@ def test_films_are_turned_or_mirrored_as_they_ask_for(tmp_path, matrix):
     path.write_bytes(content)
     video = only(path)
     assert video.size == expected[0].shape[:2] and np.array_equal(list(video), expected)
+
+
+@pytest.mark.parametrize(
+    "name, codec, options",
+    [
+        ("a.avi", "mpeg4", {"bf": "2"}),
+        ("a.mpg", "mpeg2video", {}),
+        ("a.mp4", "libx264", {"g": "999"}),
+    ],
+)
+def test_a_film_without_key_frames_goes_on_where_it_was_left(
+    tmp_path, monkeypatch, name, codec, options
+):
+    film(tmp_path / name, codec, frames=90, **options)
+    expected = plainly(tmp_path / name)
+    begins, decode_from = [], films.decode_from
+    monkeypatch.setattr(
+        films, "decode_from", lambda *args: begins.append(args[-1]) or decode_from(*args)
+    )
+    video = only(tmp_path / name)
+    begins.clear()
+    for first in range(0, 80, 10):  # they overlap, as the frames of clips do
+        assert np.array_equal(video.read(first, first + 14), expected[first : first + 14])
+    assert len(begins) == 1
+    one, other = video.frames(40), video.frames(20)  # neither may disturb the other
+    for frame, later in zip(expected[20:50], expected[40:70], strict=True):
+        assert np.array_equal(next(one), later) and np.array_equal(next(other), frame)
+    assert np.array_equal(list(video), expected)

@@ -1,8 +1,11 @@
 """Film files as videos: whatever FFmpeg decodes."""
 
+import atexit
+import collections
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 
 import av
@@ -19,6 +22,7 @@ CONTAINER = {
 }
 # A decoder that meets damage says so, instead of painting over it.
 DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+OVERLAP = 16  # frames kept before the point where a film is left: clips that follow share some
 PLANAR = "yuv444p", "yuvj444p"  # of which FFmpeg makes planes of RGB in half the time, same values
 RGB = 2, 0, 1  # the places of their planes in its "gbrp"
 
@@ -131,7 +135,29 @@ def decode_near(path, index, start):
             yield number, frame
             yield from frames
             return
-    yield from decode_from(path, index, 0)
+    yield from decode_from(path, index, 0) if index.keys[1:] else decode_on(path, index, start)
+
+
+LEFT = []  # the film that was left last: its Index, its last frames, those to come
+atexit.register(LEFT.clear)  # its file is closed while there are still modules to do it
+
+
+def decode_on(path, index, start):
+    """decode_from the beginning, or from where this film was left if that is before `start`.
+
+    Else a long film without key frames to begin with would be decoded anew for every shard.
+    """
+    owner, past, frames = LEFT.pop() if LEFT else (None, (), ())
+    if owner is not index or not past or past[0][0] > start:
+        past, frames = (), decode_from(path, index, 0)
+    recent = collections.deque(maxlen=OVERLAP)
+    try:
+        for number, frame in itertools.chain(past, frames):
+            if number is not None:
+                recent.append((number, frame))
+            yield number, frame
+    except GeneratorExit:  # the caller has what it wants
+        LEFT[:] = [(index, recent, frames)]
 
 
 def decode_from(path, index, begin):
