@@ -155,13 +155,14 @@ def test_each_needed_frame_is_decoded_once(tmp_path, monkeypatch):
     assert few.total("decoded") == 8 + 2
 
 
-def test_the_blocks_of_a_task_have_even_shares(tmp_path):
+def test_the_blocks_of_a_task_have_even_shares_and_share_frames(tmp_path):
     film(tmp_path / "in" / "a", 8 * 8 + 2)
     made = Made(tmp_path / "in", tmp_path / "out", 64, recipe(exempt=0.1))
     (outcome,) = made.outcomes
     exempt, moving, _ = zip(*outcome.drawn.values(), strict=True)
     assert (len(moving), sum(exempt), sum(moving)) == (8, 6, 58)
     assert max(exempt) - min(exempt) == max(moving) - min(moving) == 1
+    assert outcome.decoded == 8 * 8 + 2
 
 
 def test_bad_frames_are_named_once_and_never_bridged(tmp_path):
