@@ -46,6 +46,38 @@ def test_the_moving_area_is_judged_by_its_own_pixels(clip):
     assert share == pytest.approx([18 * 18 / 1600] * 8)
     mse = found["copy", "moving"]["mse"] * share
     assert mse[0] == pytest.approx(found["copy", "whole"]["mse"][0])  # all its error is in there
+    inside = found["model", "moving"]
+    assert inside["mse_openstl"] == pytest.approx(inside["mse"] * share * 3 * 1600)
+    assert (inside["mse_openstl"] < 0.5 * found["model", "whole"]["mse_openstl"]).all()
+
+
+class Film:
+    """A video of these frames, uint8 (T, C, H, W)."""
+
+    name = path = "a"
+
+    def __init__(self, frames):
+        self.frames = frames
+
+    def __len__(self):
+        return len(self.frames)
+
+    def read(self, start, stop):
+        return list(self.frames[start:stop].transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("lively", [0, 12])
+def test_the_example_is_the_place_where_most_moves(clip, lively):
+    still = clip[-1:].repeat(12, axis=0)
+    film = Film(np.concatenate([still, clip] if lively else [clip, still]))
+    model, cpu = models.create("last-frame", 4, 1, 3, (40, 40)), chainer.get_device("@numpy")
+    judged, (name, shown, predicted), seconds = examine(model, cpu, film, 4, 8, 3)
+    assert list(judged) == [("a", 0), ("a", 6), ("a", 12)] and len(seconds) == 3
+    assert name == "a" and np.array_equal(shown, clip)
+    assert np.array_equal(predicted, normalise(clip[3:4]).repeat(8, axis=0))
+    found, wanted = judged["a", lively], judge(predicted, clip)
+    assert np.array_equal(found["model", "whole"]["mse"], wanted["model", "whole"]["mse"])
+    assert examine(model, cpu, Film(still), 4, 8, 1)[1] is not None  # nothing moves, one is shown
 
 
 def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):

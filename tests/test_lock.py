@@ -1,0 +1,26 @@
+"""A folder has one writer at a time and is free again after it."""
+
+import pytest
+
+from utils.errors import UserError
+from utils.lock import claim
+
+
+@pytest.mark.parametrize("names", [[], ["kept"]])
+def test_a_folder_is_claimed_by_one_then_free_again(tmp_path, names):
+    folder = tmp_path / "a" / "b"
+    for _ in range(2):
+        with claim(folder):
+            for name in names:
+                (folder / name).touch()
+            for _ in range(2):
+                with pytest.raises(UserError, match="another process is writing to"), claim(folder):
+                    pass
+        assert folder.exists() == bool(names)  # an empty one goes
+
+
+def test_a_folder_that_cannot_be_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write to .*file/b: Not a directory"):
+        with claim(tmp_path / "file" / "b"):
+            pass
