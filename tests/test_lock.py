@@ -21,6 +21,6 @@ def test_a_folder_is_claimed_by_one_then_free_again(tmp_path, names):
 
 def test_a_folder_that_cannot_be_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write to .*file/b: Not a directory"):
-        with claim(tmp_path / "file" / "b"):
-            pass
+    told = "cannot write to .*file/b: Not a directory"
+    with pytest.raises(UserError, match=told), claim(tmp_path / "file" / "b"):
+        pass

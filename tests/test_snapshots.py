@@ -90,6 +90,24 @@ def test_the_last_few_are_kept(tmp_path):
     assert numbers(tmp_path) == [9, 8]
 
 
+def test_a_snapshot_has_what_others_did_in_its_iteration(tmp_path):
+    class Count(chainer.training.Extension):
+        calls = 0
+
+        def __call__(self, trainer):
+            self.calls += 1
+
+        def serialize(self, serializer):
+            self.calls = int(serializer("calls", self.calls))
+
+    whole, resumed, count = training(tmp_path, 4), training(tmp_path), Count()
+    whole.extend(Count(), name="count")
+    whole.run()
+    resumed.extend(count, name="count")
+    resume(resumed)
+    assert count.calls == 4
+
+
 def test_none_goes_before_the_next_is_safe(tmp_path, monkeypatch):
     training(tmp_path, iterations=4).run()
 
