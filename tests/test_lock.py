@@ -24,3 +24,9 @@ def test_a_folder_that_cannot_be_is_told(tmp_path):
     told = "cannot write to .*file/b: Not a directory"
     with pytest.raises(UserError, match=told), claim(tmp_path / "file" / "b"):
         pass
+
+
+def test_a_url_is_not_claimed_on_this_disk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with claim("s3://bucket/clips"), claim("s3://bucket/clips"):
+        assert list(tmp_path.iterdir()) == []
