@@ -8,10 +8,10 @@ from utils.stack import L, adam, chainer
 PLAIN = chainer.optimizers.adam.AdamRule.update_core_cpu.__wrapped__
 
 
-def train(monkeypatch, update, size, steps=3, dtype=np.float32, **options):
+def train(monkeypatch, update, size, steps=3, dtype=np.float32, order="C", **options):
     monkeypatch.setattr(chainer.optimizers.adam.AdamRule, "update_core_cpu", update)
     random = np.random.default_rng(0)
-    link = L.Parameter(random.normal(size=size).astype(dtype))
+    link = L.Parameter(np.array(random.normal(size=size), dtype, order=order))
     optimizer = chainer.optimizers.Adam(1e-2, **options).setup(link)
     for _ in range(steps):
         link.W.grad = random.normal(size=size).astype(dtype)
@@ -33,13 +33,13 @@ def test_same_bits_as_chainers_own(monkeypatch, size, options):
         assert np.array_equal(a, b)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_other_types_stay_with_chainer(monkeypatch, dtype):
+@pytest.mark.parametrize("dtype, order", [(np.float16, "C"), (np.float64, "C"), (np.float32, "F")])
+def test_other_types_and_orders_stay_with_chainer(monkeypatch, dtype, order):
     update = chainer.optimizers.adam.AdamRule.update_core_cpu
-    options = {"dtype": dtype, "eps": 1e-4}
+    options = {"dtype": dtype, "order": order, "eps": 1e-4}
     for a, b in zip(
-        train(monkeypatch, update, (5,), **options),
-        train(monkeypatch, PLAIN, (5,), **options),
+        train(monkeypatch, update, (5, 3), **options),
+        train(monkeypatch, PLAIN, (5, 3), **options),
         strict=True,
     ):
         assert a.dtype == dtype and np.array_equal(a, b)

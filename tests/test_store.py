@@ -244,3 +244,8 @@ def test_where_a_bucket_is(monkeypatch):
         **{"driver": "s3", "bucket": "bucket", "path": "my/clips/"},
         "endpoint": "http://127.0.0.1:9000",
     }
+
+
+@pytest.mark.parametrize("side, clips", [(32, 1024), (256, 34), (2048, 1)])
+def test_shards_have_many_small_clips_or_few_large_ones(tmp_path, side, clips):
+    assert ClipStore.create(tmp_path, 4, 1, (side, side)).shard == clips
