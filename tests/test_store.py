@@ -11,7 +11,7 @@ import zstandard
 
 from utils.errors import UserError
 from utils.shards import seal
-from utils.store import ClipStore, locate
+from utils.store import CHECKSUM, ClipStore, checksum, locate
 
 RUN = {"seed": 1}
 
@@ -96,6 +96,26 @@ def test_fingerprint_tells_contents_apart(store, tmp_path):
     other.write(0, some_clips(8), 8)
     other.commit(8, {"seed": 2})
     assert ClipStore.open(tmp_path / "other").fingerprint != store.fingerprint
+
+
+@pytest.mark.parametrize(
+    "shape, sealed, told",
+    [
+        ([21, 3, 3, 4, 6], False, "its checksum does not match"),
+        ([20, 3, 3, 4, 2**30], True, "its clips are of"),
+        ([20, 3, 3, 4, -6], True, "its clips are of"),
+        ([20, 3, 3, 4, 7], True, "not of this program"),
+        ([2**50, 3, 3, 4, 6], True, "not of this program"),
+    ],
+)
+def test_altered_metadata_are_refused(store, shape, sealed, told):
+    metadata = json.loads((store.path / "zarr.json").read_text())
+    metadata["shape"] = shape
+    if sealed:
+        metadata["attributes"][CHECKSUM] = checksum(metadata)
+    (store.path / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(UserError, match=f"clips is not a store of clips .*{told}"):
+        ClipStore.open(store.path)
 
 
 @pytest.mark.parametrize("damage", ["lost", "flipped", "cut"])
