@@ -246,6 +246,9 @@ def test_clips_on_a_web_server_can_be_read(store, monkeypatch):
         there = ClipStore.open(f"{url}/clips")
         assert np.array_equal(there.read([19, 0, 7, 8]), store.read([19, 0, 7, 8]))
         assert there.fingerprint == store.fingerprint and there.bytes_on_disk() is None
+        (store.path / "c.0.0.0.0.0").unlink()
+        with pytest.raises(UserError, match="clips is damaged: .*; make it anew"):
+            ClipStore.open(f"{url}/clips").read([0])
         with pytest.raises(UserError, match="no clips at http.*nothing"):
             ClipStore.open(f"{url}/nothing")
         with pytest.raises(UserError, match="cannot write to http.*not support writing"):
