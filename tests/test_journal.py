@@ -1,0 +1,41 @@
+"""What becomes of a run that was interrupted, or of one that is done."""
+
+import pytest
+
+from utils.errors import UserError
+from utils.journal import Journal, open_store
+from utils.store import ClipStore
+
+RECORD = {"clips": 5, "seed": 0, "versions": {"numpy": "2.4"}}
+OTHER = {**RECORD, "seed": 1}
+SHAPE = 2, 1, (4, 6), 3
+
+
+def test_a_run_killed_before_it_had_a_plan_is_gone_on_with(tmp_path):
+    ClipStore.create(tmp_path, *SHAPE)
+    with pytest.raises(UserError, match="unfinished run: give the same command with --resume"):
+        open_store(tmp_path, RECORD, SHAPE, None, False)
+    store, finished = open_store(tmp_path, RECORD, SHAPE, None, True)
+    assert (len(store), finished, Journal(store).recall("plan")["start"]) == (0, False, 0)
+
+
+def test_the_same_run_goes_on_with_other_versions_but_no_other_run(tmp_path):
+    store, _ = open_store(tmp_path, RECORD, SHAPE, None, False)
+    Journal(store).note("task", 7)
+    for existing, resume in ((None, True), ("append", False)):
+        store, finished = open_store(tmp_path, {**RECORD, "versions": {}}, SHAPE, existing, resume)
+        assert not finished and Journal(store).recall("task") == 7
+    with pytest.raises(UserError, match="unfinished run with other options"):
+        open_store(tmp_path, OTHER, SHAPE, None, True)
+    store, _ = open_store(tmp_path, OTHER, SHAPE, "append", False)
+    assert Journal(store).recall("task") is None
+
+
+def test_only_the_last_run_is_done_already(tmp_path):
+    store = ClipStore.create(tmp_path, *SHAPE)
+    store.commit(5, RECORD)
+    assert open_store(tmp_path, RECORD, SHAPE, None, True)[1]
+    ClipStore.find(tmp_path).commit(10, OTHER)
+    assert open_store(tmp_path, OTHER, SHAPE, None, True)[1]
+    with pytest.raises(UserError, match="holds 10 clips"):
+        open_store(tmp_path, RECORD, SHAPE, None, True)
