@@ -165,14 +165,33 @@ def test_animations_beside_stills(tmp_path):
 
 
 @shared
+def test_an_apng_that_puts_back_what_was_there():
+    video = only(SHARED / "nasty" / "apng_dispose_op_previous.png")
+    with av.open(str(video.path), format="apng") as container:
+        expected = [frame.to_ndarray(format="rgba") for frame in container.decode(video=0)]
+    for first in range(3):  # wherever reading begins
+        for frame, shot in zip(video.frames(first), expected[first:], strict=True):
+            assert np.array_equal(frame, shot[..., :3] * (shot[..., 3:] == 255))
+
+
+def test_the_still_of_an_apng_is_no_frame(tmp_path):
+    shots = [Image.new("RGB", (16, 12), (50 * n, 0, 0)) for n in range(4)]
+    still = Image.new("RGB", (16, 12), "blue")
+    still.save(tmp_path / "a.png", save_all=True, append_images=shots, default_image=True)
+    video = only(tmp_path / "a.png")
+    assert [frame[0, 0].tolist() for frame in video] == [[50 * n, 0, 0] for n in range(4)]
+    assert video.read(2, 3)[0][0, 0, 0] == 100
+
+
+@shared
 def test_real_animations():
     found = {v.name: v for v in find_videos(SHARED / "nasty", lambda path, reason: None)}
     for name, frames, size in (
         ("dispose_bgnd.gif", 5, (100, 100)),
         ("dispose_bgnd_transparency.gif", 10, (32, 38)),
         ("missing_background.gif", 4, (32, 32)),
-        ("apng_mode_16bit.png", 3, (64, 128)),
-        ("apng_dispose_op_previous.png", 4, (64, 128)),
+        ("apng_mode_16bit.png", 2, (64, 128)),
+        ("apng_dispose_op_previous.png", 3, (64, 128)),
         ("comment_after_last_frame.gif", 2, (1, 1)),
     ):
         assert [f.shape for f in usable(found[name])] == [(*size, 3)] * frames
@@ -294,7 +313,7 @@ def test_layouts_of_arrays(tmp_path):
         "TCHW": (9, 3, 12, 16),
         "NTHWC": (2, 9, 12, 16, 1),
         "NTCHW": (2, 9, 4, 12, 16),
-        "TNHW": (20, 7, 12, 16),
+        "TNHW": (20, 7, 64, 64),
     }.items():
         values = rng.integers(0, 256, shape, dtype=np.uint8)
         np.save(tmp_path / "a.npy", values)
@@ -302,9 +321,10 @@ def test_layouts_of_arrays(tmp_path):
         extent = dict(zip(axes, shape, strict=True))
         assert len(videos) == extent.get("N", 1)
         moved = np.einsum(f"{axes}->{''.join(a for a in 'NTHWC' if a in axes)}", values)
-        moved = moved.reshape(len(videos), extent["T"], 12, 16, -1)[..., :3]
+        size = extent["H"], extent["W"]
+        moved = moved.reshape(len(videos), extent["T"], *size, -1)[..., :3]
         for video, frames in zip(videos, moved, strict=True):
-            assert video.size == (12, 16)
+            assert video.size == size
             assert np.array_equal(list(video), np.broadcast_to(frames, (*frames.shape[:-1], 3)))
 
 
@@ -348,6 +368,20 @@ def test_values_of_arrays(tmp_path):
         videos[0].read(0, 1)
     with pytest.raises(BadFrame, match="nan"):
         videos[1].read(0, 1)
+
+
+def test_labels_beside_videos_are_passed_over(tmp_path):
+    clips = np.zeros((5, 9, 12, 16, 1), np.uint8)
+    np.savez(tmp_path / "a.npz", classes=np.arange(5), clips=clips, name=np.array("walking"))
+    assert [video.name for video in find_videos(tmp_path)] == [f"a.npz/clips/{n}" for n in range(5)]
+
+
+def test_twenty_sequences_are_not_taken_for_twenty_frames(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((20, 9, 12, 16), np.uint8))
+    reasons = {}
+    with pytest.raises(UserError):
+        find_videos(tmp_path, reasons.__setitem__)
+    assert "--axes" in reasons[tmp_path / "a.npy"]
 
 
 def test_pickles_are_never_opened(tmp_path):

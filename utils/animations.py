@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from utils.frames import BadFrame, Video, describe_error
-from utils.images import open_image, probe, to_rgb
+from utils.images import count_hidden, open_image, probe, to_rgb
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,17 +15,23 @@ class Animation(Video):
 
     def decode(self, numbers):
         with open_image(self.path) as image:
+            hidden = count_hidden(image)
             for number in range(numbers.start, self.count) if numbers else ():
                 if number >= numbers.stop:
                     return
-                frame = self._seek(image, number)
+                frame = self._seek(image, number, hidden)
                 if number in numbers:
                     yield frame
 
-    def _seek(self, image, number):
+    def _seek(self, image, number, hidden):
         try:
-            image.seek(number)
+            image.seek(number + hidden)
+            # What Pillow puts back after an image of an APNG is what it drew that image on.
+            before = getattr(image, "_prev_im", None) if image.format == "PNG" else None
+            before = before and before.copy()
             image.load()
+            if before:
+                image._prev_im = before
             return compose(image)
         except Exception as error:  # decoders raise anything at all on damaged files
             reason = f"image {number} cannot be read ({describe_error(error)})"

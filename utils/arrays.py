@@ -18,7 +18,7 @@ RANKS = (3, 4, 5)  # numbers of axes
 COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
 MEMBER_BYTES = 2**28  # of an array in an .npz file, which is read as a whole
 CHUNK_CACHE_BYTES = 2**26  # neighbouring frames may lie in one chunk
-MOVING_MNIST = 20  # the frames of a sequence of the published file, its first axis
+MOVING_MNIST = 20, 64, 64  # T, H, W of the published file, whose axes are TNHW
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +51,9 @@ def open_sequences(path, name, digest, look, axes=None):
     videos = []
     for member in members(path):
         array = open_array(path, member)
+        if array.ndim not in RANKS:  # labels, often, beside videos
+            continue
         order = axes if axes and len(axes) == array.ndim else guess_axes(array.shape)
-        if array.ndim not in RANKS:
-            raise BadFrame(path, f"an array of {array.shape} is no video; 3 to 5 axes make one")
         if order is None:
             raise BadFrame(path, f"axes of {array.shape} are unclear; say --axes TNHW or the like")
         dtype = getattr(array.dtype, "numpy_dtype", array.dtype)
@@ -68,6 +68,8 @@ def open_sequences(path, name, digest, look, axes=None):
             shape = extent["H"], extent["W"]
             ident = member, item, order
             videos.append(Sequence(path, full, extent["T"], shape, digest, *ident, look=look))
+    if not videos:
+        raise BadFrame(path, f"an array of {array.shape} is no video; 3 to 5 axes make one")
     return videos
 
 
@@ -80,7 +82,7 @@ def guess_axes(shape):
         return "THW"
     if len(shape) == 4 and (colour_last or colour_first):
         return "THWC" if colour_last else "TCHW"
-    if len(shape) == 4 and shape[0] == MOVING_MNIST != shape[1]:
+    if len(shape) == 4 and (shape[0], *shape[2:]) == MOVING_MNIST and shape[0] != shape[1]:
         return "TNHW"
     if len(shape) == 5 and (colour_last or colour_first):
         return "NTHWC" if colour_last else "NTCHW"

@@ -24,8 +24,10 @@ FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
     ".pgm": "PPM",
 }
 PLAIN_PNG = bytes([8, 2, 0, 0, 0])  # 8 bits, RGB, not interlaced, in its header
-SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile")  # transparent, animated, turned: Pillow's
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on it swaps height and width
+TURNING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow looks for it
+# Transparent, animated, turned: Pillow's.
+SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"tiff:Orientation")
 
 
 def read_image(path):
@@ -38,7 +40,7 @@ def read_image(path):
         return frame
     with open_image(path) as image:
         if count_pages(image) > 1:
-            raise BadFrame(path, f"{image.n_frames} images in one file, not a frame")
+            raise BadFrame(path, f"{count_pages(image)} images in one file, not a frame")
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
@@ -65,13 +67,19 @@ def probe(path):
     """(number of images, (height, width)) of a picture file, by its header; may raise BadFrame."""
     with open_image(path) as image:
         pages = count_pages(image)
-        turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
-        return pages, image.size if turned and pages == 1 else image.size[::-1]
+        told = pages == 1 and TURNING & image.info.keys()  # to look anyway would load a PNG
+        turned = told and image.getexif().get(ORIENTATION, 1) >= 5
+        return pages, image.size if turned else image.size[::-1]
 
 
 def count_pages(image):
     """How many frames an opened image has; phones put a second photo into one file (MPO)."""
-    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1) - count_hidden(image)
+
+
+def count_hidden(image):
+    """How many of its images are no frames: one that an APNG shows where none can be played."""
+    return int(image.info.get("default_image", False))
 
 
 @contextlib.contextmanager
