@@ -124,7 +124,7 @@ def test_resuming_where_nothing_is_starts_afresh_and_says_so(work):
 
 def test_a_run_ends_when_its_minutes_are_over_and_can_be_tested(work):
     seldom = ("--report-every", 10**6, "--validate-every", 10**6)
-    brief = (*training(work, "brief"), *seldom, "-n", 10**6, "--minutes", 0.1)
+    brief = (*training(work, "brief"), *seldom, "-n", 10**6, "--minutes", 0.2)
     said = succeed("train.py", *brief)
     (entry,) = json.loads((work / "brief" / "log").read_text())
     assert f"trained to iteration {entry['iteration']};" in said
