@@ -139,6 +139,8 @@ def test_a_film_without_key_frames_goes_on_where_it_was_left(
     begins.clear()
     for first in range(0, 80, 10):  # they overlap, as the frames of clips do
         assert np.array_equal(video.read(first, first + 14), expected[first : first + 14])
+    for first in (76, 77, 84):
+        assert np.array_equal(video.read(first, first + 2), expected[first : first + 2])
     assert len(begins) == 1
     one, other = video.frames(40), video.frames(20)  # neither may disturb the other
     for frame, later in zip(expected[20:50], expected[40:70], strict=True):

@@ -5,7 +5,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import itertools
 import os
 
 import av
@@ -150,9 +149,10 @@ def decode_on(path, index, start):
     owner, past, frames = LEFT.pop() if LEFT else (None, (), ())
     if owner is not index or not past or past[0][0] > start:
         past, frames = (), decode_from(path, index, 0)
-    recent = collections.deque(maxlen=OVERLAP)
+    recent = collections.deque(past, OVERLAP)
     try:
-        for number, frame in itertools.chain(past, frames):
+        yield from past
+        for number, frame in frames:
             if number is not None:
                 recent.append((number, frame))
             yield number, frame
