@@ -80,9 +80,10 @@ class Library:
 
     def __init__(self):
         if "OMP_WAIT_POLICY" not in os.environ:
-            # Idle threads spin, by default for so long that NumPy's BLAS lacks the cores; without
+            # Idle threads spin, by default for so long that others lack the cores: NumPy's BLAS, or
+            # another program, beside which a step then takes twice as long as it need.  Without
             # spinning, each of the many short loops of a training step would have to wake them.
-            os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+            os.environ.setdefault("GOMP_SPINCOUNT", "3000")
         _keep_memory()
         self._lib = lib = ctypes.CDLL(_path())
         lib.dnnl_status2str.restype = c_char_p
