@@ -40,7 +40,7 @@ def own_options(arch):
 def read_options(arch, text):
     """{name: value} of the architecture's own options in "noise=0.1,maps=8", typed as defaults are.
 
-    Raises ValueError, in one line, for an option that it does not have or an unfit value.
+    Raises ValueError, in one line, for an option it does not have or twice, or an unfit value.
     """
     found, defaults = {}, own_options(arch)
     for part in text.split(","):
@@ -50,6 +50,8 @@ def read_options(arch, text):
             raise ValueError(
                 f"--model-options {text}: {arch} has no {name!r}; its own are: {known}"
             )
+        if name in found:
+            raise ValueError(f"--model-options {text}: {name} is there twice; give it once")
         kind = str if defaults[name] is None else type(defaults[name])
         try:
             found[name] = {"true": True, "false": False}[value] if kind is bool else kind(value)

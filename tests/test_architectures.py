@@ -89,7 +89,10 @@ def test_options_have_defaults_that_a_command_line_can_give(arch):
         assert option.default is None or type(option.default) in (str, int, float, bool)
     for name, default in models.own_options(arch).items():
         value = "4-8" if default is None else default
-        assert models.read_options(arch, f"{name}={str(value).lower()}") == {name: value}
+        text = f"{name}={str(value).lower()}"
+        assert models.read_options(arch, text) == {name: value}
+        with pytest.raises(ValueError, match=f"{name} is there twice"):
+            models.read_options(arch, f"{text},{text}")
 
 
 def test_clips_of_an_unfit_size_are_refused_in_one_line(arch):

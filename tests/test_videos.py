@@ -219,6 +219,8 @@ def encode(path, codec, frames, pixels="yuv420p", **options):
         ("avi", "mjpeg", {}),
         ("mpg", "mpeg2video", {"bf": "2"}),
         ("flv", "flv", {}),
+        ("mts", "libx264", {"bf": "2"}),
+        ("3gp", "mpeg4", {}),
         ("webm", "libvpx-vp9", {}),
         ("mp4", "libx264", {"x264-params": "open-gop=1:bframes=5"}),
         ("mp4", "libx264", {"x264-params": "intra-refresh=1"}),
