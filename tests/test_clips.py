@@ -14,9 +14,8 @@ from utils.recipe import Recipe
 from utils.store import ClipStore, vacant
 from utils.tasks import (
     BLOCK_BYTES,
-    UNCOUNTED,
     Block,
-    Visit,
+    Stock,
     find_blocks,
     pick,
     places_between,
@@ -268,9 +267,9 @@ def test_pick_takes_no_more_than_needed():
 
 
 def test_missing_clips_are_taken_from_what_blocks_have_to_the_last():
-    left = {0: 3, 1: 0, 2: 2, 3: UNCOUNTED}
-    visits = [Visit(Block(i, None, 0, 8), moving=10, more=n) for i, n in left.items()]
-    tasks = refill(visits, [(0, 4), (7, 8)], seed=0)
+    left = {0: 3, 1: 0, 2: 2, 3: None}
+    stocks = [Stock(Block(i, None, 0, 8), 0, 10, n) for i, n in left.items()]
+    tasks = refill(stocks, [(0, 4), (7, 8)], seed=0)
     drawn = [
         (visit.block.number, number)
         for task in tasks
@@ -279,7 +278,7 @@ def test_missing_clips_are_taken_from_what_blocks_have_to_the_last():
     ]
     assert sorted(drawn) == [(0, 10), (0, 11), (0, 12), (2, 10), (2, 11)]
     assert [sum(visit.more for visit in task.visits) for task in tasks] == [4, 1]
-    assert refill(visits, [(0, 4), (7, 9)], seed=0) == []
+    assert refill(stocks, [(0, 4), (7, 9)], seed=0) == []
 
 
 def test_nothing_can_be_read(tmp_path):

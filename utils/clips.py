@@ -11,7 +11,7 @@ from utils.cutting import cut_task
 from utils.errors import UserError
 from utils.journal import Journal
 from utils.names import printable
-from utils.tasks import Visit, count_places, count_rest, deal, pick, places_between, refill
+from utils.tasks import Stock, count_places, count_rest, deal, pick, places_between, refill
 
 VERSIONS = "numpy", "pillow", "imagecodecs", "av", "tensorstore"  # they decide what clips look like
 RULES = 3  # raised whenever the same options come to mean other clips
@@ -62,48 +62,48 @@ def cut_clips(blocks, count, recipe, store, run, report):
     """Write `count` clips behind the end of `store`, without declaring them finished."""
     start, total = len(store), len(store) + count
     work = functools.partial(cut_task, recipe=recipe, path=store.path, start=start, total=total)
-    chosen, fresh = pick(blocks, count)
-    tasks = deal(chosen, places_between(start, total, store.shard), recipe.exempt)
     numbered = {block.number: block for block in blocks}
-    visits, most, reach = {}, -1.0, 1
+    stocks, movements = {}, []
 
     def do(tasks):
-        """Run the tasks; returns the places that they could not fill."""
-        nonlocal most
+        """Run the tasks, enter what their blocks have left -> the places they could not fill."""
         missing = []
         for outcome in run(work, tasks):
             report(outcome)
             for number, drawn in outcome.drawn.items():
-                visits[int(number)] = Visit(numbered[int(number)], *drawn)
+                stocks[int(number)] = Stock(numbered[int(number)], *drawn)
+            movements.append(outcome.most_movement)
             missing += outcome.missing
-            most = max(most, outcome.most_movement)
         return missing
 
-    while tasks:
-        missing = do(tasks)
+    missing, fresh, exempt = places_between(start, total, store.shard), blocks, recipe.exempt
+    reach = 1
+    while missing and fresh:
+        chosen, fresh = pick(fresh, count_places(missing) * reach)
+        missing = do(deal(chosen, missing, exempt))
+        fresh += [block for block in chosen if block.number not in stocks]  # not needed so far
+        exempt, reach = (
+            0,
+            reach * 2,
+        )  # look further each time: almost still videos take fewer rounds
+    while missing:
         short = count_places(missing)
-        if not short:
-            return
-        spared = [visit.block for visit in visits.values() if visit.more is None]
-        for block in spared:
-            del visits[block.number]
-        fresh += spared
-        if fresh:
-            reach *= 2  # look further each time, lest almost still videos take many rounds
-            chosen, fresh = pick(fresh, short * reach)
-            tasks = deal(chosen, missing, 0)
-        else:
-            for tasks in count_rest(visits, short, recipe.seed):
-                do(tasks)
-            tasks = refill(list(visits.values()), missing, recipe.seed)
+        for tasks in count_rest(stocks, short, recipe.seed):
+            do(tasks)
+        tasks = refill(list(stocks.values()), missing, recipe.seed)
+        if not tasks:
+            found = count - short + sum(stock.left for stock in stocks.values())
+            raise Shortage(explain(found, count, recipe, max(movements)))
+        missing = do(tasks)
+
+
+def explain(found, count, recipe, most):
+    """Why only `found` of `count` clips can be cut, and what helps; `most`: the movement seen."""
     if most < 0:
-        raise Shortage(
-            f"nowhere can {recipe.frames} successive frames be read: mend the files named above"
-        )
-    left = sum(visit.more for visit in visits.values())
+        return f"nowhere can {recipe.frames} successive frames be read: mend the files named above"
     cure = "--min-movement or --clips" if recipe.min_movement else "--clips"
-    raise Shortage(
-        f"only {count - short + left} of {count} clips can be cut: no other crop moves by more "
+    return (
+        f"only {found} of {count} clips can be cut: no other crop moves by more "
         f"than {recipe.min_movement:g} (the most seen is {most:.4g}); "
         f"lower {cure}, or give more video"
     )

@@ -15,7 +15,7 @@ from utils.movement import UNIT, Motion, find_cuts, mean_changes
 from utils.names import printable
 from utils.reel import Reel
 from utils.store import ClipStore
-from utils.tasks import UNCOUNTED, describe_task
+from utils.tasks import describe_task
 
 
 @dataclasses.dataclass
@@ -29,7 +29,7 @@ class Outcome:
     cut_windows: int = 0  # windows left out for a scene cut
     most_movement: float = -1.0
     missing: list = dataclasses.field(default_factory=list)  # places left empty
-    # number of a block -> clips drawn so far (exempt, moving), crops left, as in a Visit
+    # number of a block that was looked at -> what its Stock then is: exempt, moving, left
     drawn: dict = dataclasses.field(default_factory=dict)
     skipped: dict = dataclasses.field(default_factory=dict)  # path -> reason
     # category -> [windows, sum of the shares of their crops that move], of a sample
@@ -70,7 +70,7 @@ def cut(task, recipe, store, start, total):
         if begin + count < stop:
             outcome.missing.append((begin + count, stop))
         outcome.clips += count
-    collections.deque(crops, maxlen=0)  # blocks it could do without report themselves as well
+    collections.deque(crops, maxlen=0)  # a task without places only counts
     if task.visits[0].more is not None:  # told at an earlier visit
         outcome.copies = outcome.cut_windows = 0
     return outcome
@@ -96,7 +96,6 @@ def draw_crops(task, recipe, start, outcome):
         free = exempt * block.windows // windows
         windows -= block.windows
         if task.places and not wanted + free:
-            outcome.drawn[block.number] = visit.exempt, visit.moving, visit.more
             continue
         film, usable = reel.load(block)
         motion = watch(film, usable, recipe, outcome)
@@ -108,8 +107,7 @@ def draw_crops(task, recipe, start, outcome):
             after, left = draw_moving(motion, free_crops, *limits)
         else:
             after, left = [], count_moving(motion, free_crops) - visit.moving
-        more = UNCOUNTED if left is None else left
-        outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), more
+        outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), left
         outcome.most_movement = max(outcome.most_movement, motion.most / UNIT)
         fresh = free_crops[visit.exempt :]
         outcome.exempt += len(fresh)

@@ -18,7 +18,6 @@ from utils.journal import identity
 BLOCK_WINDOWS = 64
 BLOCK_BYTES = 2**27  # larger frames make smaller blocks
 WORKING_BYTES = 4  # a pixel of a block: three colours, one flag
-UNCOUNTED = -1  # more clips in a block than were asked of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,15 +32,31 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
-    """A block with the numbers of clips drawn from it so far, and how many more it may give.
+    """A block to draw clips from, after so many at earlier visits, moving ones and exempt ones.
 
-    `more`: None for an even share. As a result it is the number left, or UNCOUNTED.
+    `more`: how many moving ones it is to give now; None for an even share of what its task needs.
     """
 
     block: Block
     exempt: int = 0
     moving: int = 0
     more: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stock:
+    """A block, the numbers of clips drawn from it so far, and how many moving ones it has left.
+
+    `left`: None where they have not been counted.
+    """
+
+    block: Block
+    exempt: int
+    moving: int
+    left: int | None
+
+    def visit(self, more):
+        return Visit(self.block, self.exempt, self.moving, more)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,41 +135,44 @@ def count_places(places):
     return sum(stop - start for start, stop in places)
 
 
-def count_rest(visits, short, seed):
-    """Yield tasks that count what is left in blocks, until so many clips are known to be there."""
-    unknown = [number for number in sorted(visits) if visits[number].more == UNCOUNTED]
+def count_rest(stocks, short, seed):
+    """Yield tasks that count what is left in blocks, until so many clips are known to be there.
+
+    stocks: {number of the block: Stock}, kept up to date by whoever runs the tasks.
+    """
+    unknown = [number for number in sorted(stocks) if stocks[number].left is None]
     unknown = np.random.default_rng(seed).permutation(unknown).tolist()
-    known, several = [visit for visit in visits.values() if visit.more > 0], 1
-    while unknown and sum(min(visit.more, BLOCK_WINDOWS) for visit in known) < short:
+    known, several = [stock for stock in stocks.values() if stock.left], 1
+    while unknown and sum(min(stock.left, BLOCK_WINDOWS) for stock in known) < short:
         some, unknown = sorted(unknown[:several]), unknown[several:]
-        yield [Task((visits[number],), (), 0) for number in some]
-        known += [visits[number] for number in some]
+        yield [Task((stocks[number].visit(0),), (), 0) for number in some]
+        known += [stocks[number] for number in some]
         several *= 2
 
 
-def refill(visits, missing, seed):
+def refill(stocks, missing, seed):
     """Tasks that fill the missing places exactly, from blocks known to have more; [] if short."""
     short = count_places(missing)
-    able = [visit for visit in visits if visit.more > 0]
-    if sum(visit.more for visit in able) < short:
+    able = [stock for stock in stocks if stock.left]
+    if sum(stock.left for stock in able) < short:
         return []
     level = BLOCK_WINDOWS  # few blocks giving much: each is decoded a second time
-    while sum(min(visit.more, level) for visit in able) < short:
+    while sum(min(stock.left, level) for stock in able) < short:
         level *= 2
     queue = collections.deque(
-        (able[i], min(able[i].more, level))
+        (able[i], min(able[i].left, level))
         for i in np.random.default_rng(seed).permutation(len(able))
     )
     tasks = []
     for start, stop in missing:
         mine, need = [], stop - start
         while need:
-            visit, more = queue.popleft()
+            stock, more = queue.popleft()
             take = min(need, more)
-            mine.append(dataclasses.replace(visit, more=take))
+            mine.append(stock.visit(take))
             need -= take
             if take < more:
-                rest = dataclasses.replace(visit, moving=visit.moving + take)
+                rest = dataclasses.replace(stock, moving=stock.moving + take)
                 queue.appendleft((rest, more - take))
         tasks.append(Task(tuple(mine), ((start, stop),), 0))
     return tasks
