@@ -76,16 +76,14 @@ def cut_clips(blocks, count, recipe, store, run, report):
             missing += outcome.missing
         return missing
 
-    missing, fresh, exempt = places_between(start, total, store.shard), blocks, recipe.exempt
-    reach = 1
+    missing, fresh = places_between(start, total, store.shard), blocks
+    exempt, reach = recipe.exempt, 1
     while missing and fresh:
         chosen, fresh = pick(fresh, count_places(missing) * reach)
         missing = do(deal(chosen, missing, exempt))
         fresh += [block for block in chosen if block.number not in stocks]  # not needed so far
-        exempt, reach = (
-            0,
-            reach * 2,
-        )  # look further each time: almost still videos take fewer rounds
+        exempt = 0  # all of the exempt have been dealt
+        reach *= 2  # look further each time, lest almost still videos take many rounds
     while missing:
         short = count_places(missing)
         for tasks in count_rest(stocks, short, recipe.seed):
