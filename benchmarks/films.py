@@ -8,24 +8,16 @@ the start of Python included, which takes as long as decoding thousands of easy 
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import av
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def measure(work, *args):
-    """(seconds of work(*args), processor seconds, with those of its processes; what it returns)."""
-    start, spent = time.perf_counter(), os.times()
-    result = work(*args)
-    wall, done = time.perf_counter() - start, os.times()
-    return wall, sum(done[:4]) - sum(spent[:4]), result
+sys.path.insert(0, str(ROOT))  # where benchmarks is
+from benchmarks.process_data import timed  # noqa: E402
 
 
 def decode(films):
@@ -50,11 +42,11 @@ def main():
     parser.add_argument("--films", type=Path, nargs="+", required=True)
     args = parser.parse_args()
     try:
-        decoding, decoding_cpu, frames = measure(decode, args.films)
+        decoding, decoding_cpu, frames = timed(decode, args.films)
     except (OSError, av.FFmpegError) as error:
         parser.error(f"{error}; give films that FFmpeg can decode")
     with tempfile.TemporaryDirectory() as scratch:
-        cutting, cutting_cpu, _ = measure(make_clips, args.films, frames, f"{scratch}/clips")
+        cutting, cutting_cpu, _ = timed(make_clips, args.films, frames, f"{scratch}/clips")
     result = {
         "frames": frames,
         "decoded_per_s": round(frames / decoding),

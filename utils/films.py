@@ -13,10 +13,8 @@ from av.video.reformatter import VideoReformatter
 
 from utils.frames import MAX_PIXELS, BadFrame, Video, describe_error
 
-ENDINGS = (
-    *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv"),
-    *(".flv", ".ts", ".mts", ".m2ts"),
-)
+ENDINGS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv")
+ENDINGS += (".flv", ".ts", ".mts", ".m2ts")
 # A file may not send the reader elsewhere, as a playlist named film.mp4 would.
 CONTAINER = {
     "protocol_whitelist": "file",
