@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from utils.changes import find_changes
 from utils.draws import count_moving, distinct, draw_exempt, draw_moving, even_shares
 from utils.movement import Motion
 
@@ -22,7 +23,7 @@ def motion(side=12, windows=(0, 1, 2, 5)):
     film = np.full((9, side, side, 3), 90, np.uint8)
     for number, frame in enumerate(film[:5]):
         frame[:, : 3 + 2 * number] = rng.integers(0, 256, frame[:, : 3 + 2 * number].shape)
-    return Motion(film, list(windows), (4, 4), 3, 40000)
+    return Motion(film, find_changes(film).strips, list(windows), (4, 4), 3, 40000)
 
 
 def draw(taken=(), before=0, more=10, seed=SEED, of=motion):

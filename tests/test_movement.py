@@ -3,16 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.movement import (
-    UNIT,
-    Motion,
-    count_type,
-    difference,
-    find_cuts,
-    mean_changes,
-    run_sums,
-    step_movement,
-)
+from utils.changes import difference, find_changes
+from utils.movement import UNIT, Motion, count_type, run_sums, step_movement
 from utils.pixels import normalise
 
 
@@ -67,16 +59,18 @@ def test_motion_of_some_crops_is_that_of_all(seed, size, channels, planar, frame
     if planar:
         film = np.moveaxis(np.ascontiguousarray(np.moveaxis(film, 3, 1)), 1, 3)
     limit = size[0] * size[1] * channels * (frames - 1) * 255**2 // 6
-    motion = Motion(film, [0, 2, 6 - frames], size, frames, limit)
+    strips = find_changes(film).strips
+    motion = Motion(film, strips, [0, 2, 6 - frames], size, frames, limit)
     for window, moving in motion.maps.items():
         steps = film[window : window + frames].astype(int)
         for y, x in np.ndindex(motion.shape):
             crop = steps[:, y : y + size[0], x : x + size[1]]
             assert moving[y, x] == ((np.diff(crop, axis=0) ** 2).sum() > limit)
-        places = rng.integers(moving.size, size=9)
+        places = rng.integers(moving.size, size=(3, 5))
         for motion.large in (False, True):
-            found = motion.test(np.full(9, window), places)
+            found = motion.test(np.full(3, window), places)
             assert np.array_equal(found, moving.ravel()[places])
+            assert np.array_equal(motion.measure(np.full(3, window), places[:, 0]), found[:, 0])
 
 
 @pytest.mark.parametrize("height, width, channels", [(40, 53, 3), (48, 64, 1), (70, 33, 3)])
@@ -93,16 +87,29 @@ def test_crops_where_little_changes(height, width, channels, side, planar, limit
     film[-3:] = film[-4]
     if planar:
         film = np.moveaxis(np.ascontiguousarray(np.moveaxis(film, 3, 1)), 1, 3)
-    motion = Motion(film, range(6), (side, side), 4, limit)
-    windows, y, x = (axis.ravel() for axis in np.indices((6, *motion.shape)))
+    motion = Motion(film, find_changes(film).strips, range(6), (side, side), 4, limit)
     steps = (np.diff(film.astype(int), axis=0) ** 2).sum(axis=3)
-    expected = [
-        steps[w : w + 3, i : i + side, j : j + side].sum() > limit
-        for w, i, j in zip(windows, y, x, strict=True)
-    ]
-    assert 0 < sum(expected) < len(expected)
+    expected = np.array(
+        [
+            steps[w : w + 3, y : y + side, x : x + side].sum() > limit
+            for w, y, x in np.ndindex(6, *motion.shape)
+        ]
+    ).reshape(6, -1)
+    assert expected.any() and not expected.all()
     motion.large = True
-    assert motion.test(windows, y * motion.shape[1] + x).tolist() == expected
+    places = np.tile(np.arange(expected.shape[1]), (6, 1))
+    assert np.array_equal(motion.test(np.arange(6), places), expected)
+
+
+def test_bounds_of_the_largest_movement_do_not_overflow():
+    size, black = (40, 130), np.zeros((44, 140, 3), np.uint8)  # its strips make 48 rows
+    film, most = np.stack([black, ~black] * 2 + [black]), 40 * 130 * 3 * 4 * 255**2
+    assert most < 2**32 < most * 48 // 40
+    for limit in most - 1, most:
+        motion = Motion(film, find_changes(film).strips, [0], size, 5, limit)
+        motion.large = True
+        places = np.arange(motion.shape[0] * motion.shape[1])[None]
+        assert (motion.test(np.zeros(1, int), places) == (most > limit)).all()
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 11, 12])
@@ -110,17 +117,3 @@ def test_run_sums(length):
     values = np.random.default_rng(0).integers(0, 9, (12, 3))
     expected = [values[i : i + length].sum(0) for i in range(12 - length + 1)]
     assert np.array_equal(run_sums(values, length), expected)
-
-
-def test_a_cut_is_a_leap_not_a_pan():
-    pan, cut = [0.2] * 6, [0.02, 0.02, 0.3, 0.02]
-    assert not find_cuts(pan, 0.1).any()
-    assert list(np.flatnonzero(find_cuts(cut, 0.1))) == [2]
-    assert list(find_cuts([0.3, 0.02], 0.1)) == [True, False]
-    assert not find_cuts(cut, 1.0).any()
-    assert list(find_cuts([0.3], 0.1)) == [True] and len(find_cuts([], 0.1)) == 0
-
-
-def test_mean_change_of_a_frame():
-    black = np.zeros((64, 48, 3), np.uint8)
-    assert mean_changes(np.stack([black, ~black, ~black - np.uint8(51)])) == pytest.approx([1, 0.2])

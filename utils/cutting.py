@@ -8,10 +8,11 @@ import math
 
 import numpy as np
 
+from utils.changes import find_changes, find_cuts
 from utils.draws import count_moving, draw_exempt, draw_moving
 from utils.errors import UserError
 from utils.journal import Journal
-from utils.movement import UNIT, Motion, find_cuts, mean_changes
+from utils.movement import UNIT, Motion
 from utils.names import printable
 from utils.reel import Reel
 from utils.store import ClipStore
@@ -122,8 +123,8 @@ def watch(film, usable, recipe, outcome):
 
     film: uint8 (T, H, W, C), usable: bool (T,).
     """
-    steps = usable[:-1] & usable[1:]
-    cuts = find_cuts(np.where(steps, mean_changes(film), 0), recipe.scene_cut)
+    steps, changes = usable[:-1] & usable[1:], find_changes(film)
+    cuts = find_cuts(np.where(steps, changes.means, 0), recipe.scene_cut)
     windows = []
     for first in range(len(film) - recipe.frames + 1):
         if not usable[first : first + recipe.frames].all():
@@ -133,7 +134,7 @@ def watch(film, usable, recipe, outcome):
         else:
             windows.append(first)
     limit = math.floor(recipe.min_movement * UNIT)
-    return Motion(film, windows, recipe.size, recipe.frames, limit)
+    return Motion(film, changes.strips, windows, recipe.size, recipe.frames, limit)
 
 
 def category(video):

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-TRIES, BATCH = 64, 4  # crops of a window that are tested, how many of them at a time
+TRIES = 64  # crops of a window that are looked at before all are
+SAMPLE = 8, 4  # windows of a block, crops of each, whose share that moves stands for all
 
 
 def draw_exempt(motion, count, seed):
@@ -25,14 +26,16 @@ def draw_moving(motion, taken, before, more, seed, sample):
     Returns them as a list of (window, y, x), none of them `taken`, with the number of those still
     left, None where they have not been counted. Crops are drawn from all, those that do not move
     are passed over: each that moves has the same chance. Only where TRIES of each window are not
-    enough, all are looked at. `sample` sums up [windows, shares of their crops that move], as seen
-    in the first few of each window asked.
+    enough, all are looked at. `sample` sums up [windows, shares of their crops that move].
     """
     rng = np.random.default_rng((*seed, 2))
     order = rng.permutation(len(motion.windows))
     picks = rng.integers(math.prod(motion.shape), size=(len(order), TRIES))
     windows = np.array(motion.windows, int)[order]
-    drawn = by_turns(motion, windows, picks[order], taken, before + more, sample)
+    some = windows[: SAMPLE[0]]
+    sample[0] += len(some)
+    sample[1] += float(motion.test(some, picks[order][: SAMPLE[0], : SAMPLE[1]]).mean(axis=1).sum())
+    drawn = by_turns(motion, windows, picks[order], taken, before + more)
     if len(drawn) == before + more:
         return drawn[before:], None
     others = find_others(motion, taken)
@@ -43,31 +46,27 @@ def draw_moving(motion, taken, before, more, seed, sample):
     return drawn[before:] + rest, left
 
 
-def by_turns(motion, windows, picks, taken, count, sample):
+def by_turns(motion, windows, picks, taken, count):
     """`count` crops that move, or all: the first of each window's picks, then the second, ...
 
     windows: int (n,), picks: int (n, TRIES). Returns (window, y, x), each once, none `taken`.
     """
     free = find_free(motion, windows, picks, taken)
-    moving = np.zeros(picks.shape, bool)
-    asked = np.zeros(len(windows), int)  # picks of a window that have been tested
+    moving, unsure = (free & some for some in motion.guess(windows, picks))
     drawn, turn = [], 0
     while len(drawn) < count and turn < TRIES:
+        need = count - len(drawn)
         able = moving.sum(axis=1) > turn
-        enough = np.searchsorted(np.cumsum(able), count - len(drawn))
-        unsure = np.flatnonzero(~able & (asked < TRIES))[: count - len(drawn)]
-        unsure = unsure[unsure < enough]
-        if len(unsure):  # nobody's turn is over before those before it are sure
-            columns = asked[unsure, None] + np.arange(BATCH)
-            tests = np.repeat(windows[unsure], BATCH), picks[unsure[:, None], columns].ravel()
-            found = motion.test(*tests).reshape(columns.shape)
-            first = asked[unsure] == 0
-            sample[0] += int(first.sum())
-            sample[1] += float(found[first].mean(axis=1).sum())
-            moving[unsure[:, None], columns] = found & free[unsure[:, None], columns]
-            asked[unsure] += BATCH
+        earlier = unsure & (np.cumsum(moving, axis=1) <= turn)  # one of these may be it instead
+        open_ = earlier.any(axis=1)
+        enough = np.searchsorted(np.cumsum(able & ~open_), need)
+        asked = np.flatnonzero(open_[:enough])[:need]
+        if len(asked):  # nobody's turn is over before those before it are sure
+            columns = np.argmax(earlier[asked], axis=1)
+            moving[asked, columns] = motion.measure(windows[asked], picks[asked, columns])
+            unsure[asked, columns] = False
             continue
-        rows = np.flatnonzero(able)[: count - len(drawn)]
+        rows = np.flatnonzero(able)[:need]
         columns = np.argmax(np.cumsum(moving[rows], axis=1) > turn, axis=1)
         crops = windows[rows], *np.divmod(picks[rows, columns], motion.shape[1])
         drawn += zip(*(axis.tolist() for axis in crops), strict=True)

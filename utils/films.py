@@ -32,7 +32,7 @@ class Film(Video):
     """The frames of the best video stream of one file, the right way up."""
 
     def decode(self, numbers):
-        damage, reformatter = None, VideoReformatter()
+        damage, to_pixels = None, Converter(self.path)
         for number, frame in decode_near(self.path, scan(self.path), numbers.start):
             if number is None:
                 damage = frame
@@ -41,7 +41,7 @@ class Film(Video):
                 yield damage or BadFrame(self.path, f"frame {numbers[0]} cannot be decoded")
                 numbers = numbers[1:]
             if numbers and numbers[0] == number:
-                yield to_pixels(self.path, number, frame, reformatter)
+                yield to_pixels(number, frame)
                 numbers = numbers[1:]
             if not numbers:
                 return
@@ -52,8 +52,9 @@ class Film(Video):
 def open_film(path, name, digest, look):
     """A film file as a list of one Video; BadFrame if it cannot be read."""
     index, reason = scan(path), BadFrame(path, "none of its frames can be decoded")
+    to_pixels = Converter(path)
     for number, frame in decode_from(path, index, 0):
-        frame = to_pixels(path, number, frame, VideoReformatter())
+        frame = to_pixels(number, frame)
         if not isinstance(frame, BadFrame):
             return [Film(path, name, index.count, frame.shape[:2], digest, look=look)]
         reason = frame
@@ -202,27 +203,34 @@ def decode_all(container, stream):
         yield error
 
 
-def to_pixels(path, number, frame, reformatter):
-    """A decoded frame -> uint8 (H, W, 3), or the BadFrame that it is or comes to."""
-    if isinstance(frame, BadFrame):
-        return frame
-    try:
-        return upright(frame, reformatter)
-    except Exception as error:  # a damaged header may ask for what FFmpeg cannot convert
-        return BadFrame(path, f"frame {number} cannot be converted ({describe_error(error)})")
+class Converter:
+    """Makes uint8 (H, W, 3), turned as the file asks for, of the frames that FFmpeg decodes."""
 
+    def __init__(self, path):
+        self.path, self.reformatter, self.matrix = path, VideoReformatter(), None
 
-def upright(frame, reformatter):
-    """A decoded frame -> uint8 (H, W, 3), turned as its file asks for."""
-    layout = "gbrp" if frame.format.name in PLANAR else "rgb24"
-    colours = reformatter.reformat(frame, format=layout, threads=1)  # to start others takes longer
-    rows = [np.frombuffer(plane, np.uint8).reshape(frame.height, -1) for plane in colours.planes]
-    if layout == "gbrp":
-        pixels = np.moveaxis(np.stack([rows[i][:, : frame.width] for i in RGB]), 0, 2)
-    else:
-        pixels = rows[0][:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    return pixels if matrix is None else turn(pixels, np.frombuffer(matrix, np.int32))
+    def __call__(self, number, frame):
+        """The pixels of a frame, or the BadFrame that it is or comes to."""
+        if isinstance(frame, BadFrame):
+            return frame
+        try:
+            if self.matrix is None or frame.key_frame:  # asking takes as long as converting
+                self.matrix = bytes(frame.side_data.get("DISPLAYMATRIX", b""))
+            pixels = self._convert(frame)
+            return turn(pixels, np.frombuffer(self.matrix, np.int32)) if self.matrix else pixels
+        except Exception as error:  # a damaged header may ask for what FFmpeg cannot convert
+            reason = f"frame {number} cannot be converted ({describe_error(error)})"
+            return BadFrame(self.path, reason)
+
+    def _convert(self, frame):
+        layout = "gbrp" if frame.format.name in PLANAR else "rgb24"
+        # One thread: to start others takes longer.
+        colours = self.reformatter.reformat(frame, format=layout, threads=1)
+        rows = [np.frombuffer(plane, np.uint8) for plane in colours.planes]
+        rows = [row.reshape(frame.height, -1) for row in rows]
+        if layout == "gbrp":
+            return np.moveaxis(np.stack([rows[i][:, : frame.width] for i in RGB]), 0, 2)
+        return rows[0][:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
 
 
 def turn(pixels, matrix):

@@ -1,17 +1,15 @@
 """How much crops of successive frames move."""
 
 import functools
-import itertools
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from utils.changes import STRIP, difference
 from utils.pixels import HALF_RANGE
 
 UNIT = HALF_RANGE**2  # movement is published for frames in [-1, 1]; sums here are over 0..255
-SAMPLED_ROWS = 32  # of a frame, to learn its mean change
 FEW_CROPS = 32  # that fit side by side into a frame: looking at all pays, else at those drawn
-TILE = 16  # pixels: a crop moves no more than the tiles do that it touches
 CHUNK = 16  # crops that are compared at a time: what they take stays in the cache
 
 
@@ -21,42 +19,49 @@ def count_type(size, channels, steps):
     return np.uint32 if largest < 2**32 else np.uint64
 
 
-def difference(before, after):
-    """How far each value of two frames lies from the other's, uint8 of their shape."""
-    change = np.maximum(before, after)
-    change -= np.minimum(before, after)
-    return change
-
-
 class Motion:
     """Which crops of `size` (height, width) of a film move by more than `limit`.
 
-    film: uint8 (T, H, W, C). `windows` are the numbers of the first frames of those runs of
-    `frames` frames that count. A crop is known by its window, with its place in a row of all
-    `shape` (H-h+1, W-w+1) of them or the (y, x) of its top left pixel. Movement is exact, in units
-    of 1 / UNIT; `most` is the largest seen so far, -1 before any.
+    film: uint8 (T, H, W, C), with the `strips` of its Changes. `windows` are the numbers of the
+    first frames of those runs of `frames` frames that count. A crop is known by its window, with
+    its place in a row of all `shape` (H-h+1, W-w+1) of them or the (y, x) of its top left pixel.
+    Movement is exact, in units of 1 / UNIT; `most` is the largest measured so far, -1 before any.
     """
 
-    def __init__(self, film, windows, size, frames, limit):
-        self.film, self.windows, self.size, self.frames = film, windows, size, frames
-        self.limit = limit
+    def __init__(self, film, strips, windows, size, frames, limit):
+        self.film, self.strips, self.windows, self.limit = film, strips, windows, limit
+        self.size, self.frames = size, frames
         self.shape = film.shape[1] - size[0] + 1, film.shape[2] - size[1] + 1
-        self.dtype = count_type(size, film.shape[3], frames - 1)
+        bounded = max(size[0], STRIP), size[1]
+        self.dtype = count_type(bounded, film.shape[3], frames - 1)
         self.most = -1
         area = film.shape[1] * film.shape[2]
         self.large = area >= FEW_CROPS * size[0] * size[1]
 
     def test(self, windows, places):
+        """Which crops move enough, bool (n, k): those at int (n, k) places of int (n,) windows."""
+        moving, unsure = self.guess(windows, places)
+        rows, columns = np.nonzero(unsure)
+        moving[rows, columns] = self.measure(windows[rows], places[rows, columns])
+        return moving
+
+    def guess(self, windows, places):
+        """Which crops surely move enough, which are to be measured, as `test`: bool (n, k) each."""
+        if not self.large:
+            crops = zip(windows, places, strict=True)
+            moving = [self.maps[window].flat[some] for window, some in crops]
+            return np.reshape(moving, places.shape).astype(bool), np.zeros(places.shape, bool)
+        self.most = max(self.most, 0)
+        least, most = self._bounds(windows[:, None], *np.divmod(places, self.shape[1]))
+        moving = least > self.limit
+        return moving, ~moving & (most > self.limit)
+
+    def measure(self, windows, places):
         """Whether crops move enough, bool (n,): those at int (n,) places of int (n,) windows."""
         y, x = np.divmod(places, self.shape[1])
-        if not self.large:
-            crops = zip(windows, y, x, strict=True)
-            return np.array([self.maps[w][i, j] for w, i, j in crops], bool)
         moving = np.zeros(len(places), bool)
-        self.most = max(self.most, 0)
-        able = np.flatnonzero(self.able[windows, y // TILE, x // TILE])
-        for first in range(0, len(able), CHUNK):
-            some = able[first : first + CHUNK]
+        for first in range(0, len(places), CHUNK):
+            some = slice(first, first + CHUNK)
             crops = self.crops[windows[some], y[some], x[some]]  # (n, frames, h, w, C)
             squares = np.square(difference(crops[:, :-1], crops[:, 1:]), dtype=np.uint16)
             moving[some] = self._compare(squares.sum(axis=(1, 2, 3, 4), dtype=self.dtype))
@@ -68,17 +73,39 @@ class Motion:
         shape = self.frames, *self.size, self.film.shape[3]
         return sliding_window_view(self.film, shape)[:, :, :, 0]
 
-    @functools.cached_property
-    def able(self):
-        """Whether the crops of a window that begin in a tile may move enough, by tile_bounds.
+    def _bounds(self, windows, y, x):
+        """At least and at most how much crops move, by the strips inside and those at their ends.
 
-        bool (T-frames+1, tiles down, tiles across).
+        In each column of a strip one pixel changes by the largest change, and none by more.
         """
-        reach = [self.frames - 1, *(1 + (side + TILE - 2) // TILE for side in self.size)]
-        bounds = np.pad(tile_bounds(self.film), [(0, 0), *((0, n - 1) for n in reach[1:])])
-        for axis, length in enumerate(reach):
-            bounds = sliding_window_view(bounds, length, axis).sum(axis=-1, dtype=np.uint64)
-        return bounds > self.limit
+        (height, width), (_, rows, columns) = self.size, self._table.shape
+        bottom = y + height
+        first = -(-y // STRIP)
+        last = np.maximum(first, bottom // STRIP)
+        edges = np.stack([y // STRIP, first, last, -(-bottom // STRIP)])
+        left = (windows * rows + edges) * columns + x
+        sums = self._table.take(left + width) - self._table.take(left)
+        above, inside, below = np.diff(sums, axis=0)
+        rows_above = (STRIP * first - y).astype(self.dtype)
+        rows_below = (bottom - STRIP * last).astype(self.dtype)
+        return inside, rows_above * above + STRIP * inside + rows_below * below
+
+    @functools.cached_property
+    def _table(self):
+        """Summed-area tables of the squares of the strips over all steps of each window.
+
+        (T-frames+1, strips+1, W+1), modulo the range of its type: differences are exact.
+        """
+        squares = np.square(self.strips, dtype=np.uint16)
+        total = squares[..., 0].astype(self.dtype)
+        for channel in range(1, squares.shape[3]):
+            total += squares[..., channel]
+        total = run_sums(total, self.frames - 1)
+        table = np.zeros([total.shape[0], *(1 + side for side in total.shape[1:])], self.dtype)
+        np.cumsum(total, axis=2, out=table[:, 1:, 1:])
+        for row in range(2, table.shape[1]):  # twice as fast as cumsum
+            table[:, row] += table[:, row - 1]
+        return table
 
     @functools.cached_property
     def maps(self):
@@ -102,47 +129,6 @@ class Motion:
     def _compare(self, movement):
         self.most = max(self.most, int(movement.max()))
         return movement > self.limit
-
-
-def tile_bounds(film):
-    """At most how much tiles move from frame to frame, uint32 (T-1, tiles down, tiles across).
-
-    film: uint8 (T, H, W, C). Of each column of pixels the largest change stands for all.
-    """
-    length, height, width, channels = film.shape
-    down, across, whole = -(-height // TILE), -(-width // TILE), height // TILE
-    strips = np.zeros_like(film, shape=(length - 1, down, across * TILE, channels))
-    for strip, before, after in zip(strips[:, :, :width], film, film[1:], strict=False):
-        change = difference(before, after)
-        tiles = change[: whole * TILE].reshape(whole, TILE, width, channels)
-        np.maximum.reduce(tiles, axis=1, out=strip[:whole])
-        if whole < down:
-            np.maximum.reduce(change[whole * TILE :], axis=0, out=strip[whole])
-    tiles = strips.reshape(length - 1, down, across, TILE, channels)
-    return TILE * np.einsum("tyxkc,tyxkc->tyx", tiles, tiles, dtype=np.uint32)
-
-
-def mean_changes(film):
-    """The mean change from each frame to the next as a share of full scale, float (T-1,).
-
-    film: uint8 (T, H, W, C). Rows spread over the frames stand for all.
-    """
-    rows = film[:, :: 1 + film.shape[1] // SAMPLED_ROWS]
-    sums = [difference(*pair).sum(dtype=np.uint64) for pair in itertools.pairwise(rows)]
-    return np.array(sums, float) / (255 * rows[0].size)
-
-
-def find_cuts(changes, threshold):
-    """Which steps between successive frames are scene cuts, bool (steps,).
-
-    `changes`: the mean change of each step. A cut changes the frame by more than `threshold`, and
-    by that much more than the step before it did: a quick pan changes as much in every step.
-    """
-    changes = np.asarray(changes, float)
-    if len(changes) < 2:
-        return changes > threshold
-    before = np.concatenate([changes[1:2], changes[:-1]])  # the first has only the step after it
-    return np.minimum(changes, changes - before) > threshold
 
 
 def step_movement(change, size, dtype):

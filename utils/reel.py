@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from utils.changes import difference
 from utils.frames import BadFrame
-from utils.movement import difference
 
 COPY_LEVELS, COPY_SHARE = 10, 0.001  # a near copy: fewer pixels than this change by more levels
 
@@ -17,7 +17,10 @@ class Reel:
         self.film, self.usable = None, None
 
     def load(self, block):
-        """All frames of a block, uint8 (T, H, W, C), and which of them are usable, bool (T,)."""
+        """All frames of a block, uint8 (T, H, W, C), and which of them are usable, bool (T,).
+
+        They are good until the next block is loaded.
+        """
         first, stop = block.first, block.first + block.windows + self.recipe.frames - 1
         if block.video != self.video or not self.first <= first <= self.stop:
             self.video, self.stop = block.video, first
@@ -25,7 +28,8 @@ class Reel:
         kept, shape = self.stop - first, (stop - first, *block.video.size, self.recipe.channels)
         film, usable = None, np.zeros(stop - first, bool)
         if kept:
-            film = np.empty_like(self.film, shape=shape)
+            fits = len(self.film) == len(usable)
+            film = self.film if fits else np.empty_like(self.film, shape=shape)
             film[:kept], usable[:kept] = self.film[-kept:], self.usable[-kept:]
         for place in range(kept, stop - first):
             frame = self._decode()

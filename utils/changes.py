@@ -1,0 +1,60 @@
+"""What changes from each frame of a film to the next."""
+
+import dataclasses
+
+import numpy as np
+
+STRIP = 8  # rows of pixels: of each column in them the largest change bounds all
+SAMPLED_ROWS = 32  # of a frame, to learn its mean change
+CACHED_BYTES = 2**19  # of frames that are compared at a time: they stay in the cache
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """The steps from frame to frame of a film of T frames, seen in one pass over it.
+
+    means: their mean change as a share of full scale, float (T-1,); rows spread over the frames
+    stand for all. strips: the largest change in each column of each STRIP rows, the last of them
+    fewer, uint8 (T-1, ceil(H / STRIP), W, C).
+    """
+
+    means: np.ndarray
+    strips: np.ndarray
+
+
+def find_changes(film):
+    """The Changes of a film, uint8 (T, H, W, C)."""
+    length, height, width, channels = film.shape
+    whole, every = height // STRIP, 1 + height // SAMPLED_ROWS
+    shape = length - 1, -(-height // STRIP), width, channels
+    strips, sums = np.empty_like(film, shape=shape), np.zeros(length - 1)
+    at_once = max(1, CACHED_BYTES // film[0].nbytes)
+    for first in range(0, length - 1, at_once):
+        frames, steps = film[first : first + at_once + 1], slice(first, first + at_once)
+        change = difference(frames[:-1], frames[1:])
+        sums[steps] = change[:, ::every].sum(axis=(1, 2, 3), dtype=np.uint64)
+        rows = change[:, : whole * STRIP].reshape(len(change), whole, STRIP, width, channels)
+        np.maximum.reduce(rows, axis=2, out=strips[steps, :whole])
+        if whole < shape[1]:
+            np.maximum.reduce(change[:, whole * STRIP :], axis=1, out=strips[steps, whole])
+    return Changes(sums / (255 * film[0, ::every].size), strips)
+
+
+def difference(before, after):
+    """How far each value of two frames lies from the other's, uint8 of their shape."""
+    change = np.maximum(before, after)
+    change -= np.minimum(before, after)
+    return change
+
+
+def find_cuts(means, threshold):
+    """Which steps between successive frames are scene cuts, bool (steps,).
+
+    `means`: the mean change of each step. A cut changes the frame by more than `threshold`, and
+    by that much more than the step before it did: a quick pan changes as much in every step.
+    """
+    means = np.asarray(means, float)
+    if len(means) < 2:
+        return means > threshold
+    before = np.concatenate([means[1:2], means[:-1]])  # the first has only the step after it
+    return np.minimum(means, means - before) > threshold
