@@ -6,7 +6,8 @@ import sys
 
 import constants
 from utils.errors import memory_for, one_line
-from utils.signals import leaving_at_once
+from utils.recipe import Recipe, clips_per_shard
+from utils.signals import ctrl_c_later
 from utils.usage import Parser, number, place, whole
 from utils.workers import cores, environment, workers
 
@@ -91,52 +92,53 @@ def parse(argv=None):
     return args
 
 
-def spread_over(args, tasks):
-    """Context of a `map` over as many processes as the options ask for and the tasks can use."""
+def describe_clips(args):
+    """The Recipe of the clips that are asked for."""
+    movement = args.min_movement, args.exempt
+    frames = args.gray, args.scene_cut, args.drop_copies
+    return Recipe(args.history, args.horizon, args.size, *movement, args.seed, *frames)
+
+
+def spread_over(args, recipe):
+    """Context of a `map` over as many processes as the options ask for and the clips can use."""
     if args.scheduler:
         from utils.cluster import cluster
 
         return cluster(args.scheduler)
-    return workers(min(args.workers, tasks))
+    shards = math.ceil(args.clips / clips_per_shard(recipe.shape))  # a worker makes one at a time
+    count = args.workers if args.drop_still else min(args.workers, shards)
+    return workers(count, "utils.cutting")
 
 
-def run(args):
-    """Cut the clips; raises UserError for what the user can mend."""
-    # Imported late, so that --help and mistakes on the command line are answered at once.
-    with leaving_at_once():
+def run(args, recipe, spread):
+    """Cut the clips on the workers of `spread`; raises UserError for what the user can mend."""
+    # Imported late, so that --help and mistakes on the command line are answered at once, and
+    # workers start meanwhile.
+    with ctrl_c_later():
         from tqdm import tqdm
 
         from utils.clips import describe, make_clips
         from utils.frames import Look
         from utils.journal import open_store
         from utils.lock import claim
-        from utils.recipe import Recipe
         from utils.survey import drop_still
         from utils.tally import Tally
         from utils.tasks import find_blocks
         from utils.videos import find_videos
 
     tally = Tally(args.strict)
-    movement = args.min_movement, args.exempt
-    frames = args.gray, args.scene_cut, args.drop_copies
-    recipe = Recipe(args.history, args.horizon, args.size, *movement, args.seed, *frames)
     look = Look(args.step, args.gray, args.resize)
     videos = find_videos(args.images, tally.skip, look, args.axes)
     blocks = find_blocks(videos, recipe, tally.skip)
     if args.drop_still:
-        with spread_over(args, len(blocks)) as spread:
-            blocks = drop_still(blocks, recipe, args.still, spread, tally)
+        blocks = drop_still(blocks, recipe, args.still, spread, tally)
     record = describe(videos, args.clips, recipe)
     with claim(args.out):
         store, finished = open_store(args.out, record, recipe.clips, args.existing, args.resume)
         if finished:
             print(f"{args.out}: {len(store)} clips, finished before")
             return
-        tasks = math.ceil(args.clips / store.shard)  # each worker fills a shard at a time
-        with (
-            tqdm(total=args.clips, unit=" clips", disable=None) as bar,
-            spread_over(args, tasks) as spread,
-        ):
+        with tqdm(total=args.clips, unit=" clips", disable=None) as bar:
 
             def report(outcome):
                 tally.add(outcome)
@@ -169,7 +171,9 @@ def main(argv=None):
     args = parse(argv)
     try:
         with memory_for("lower --size, --resize or --workers"), environment(NO_BLAS_THREADS):
-            run(args)
+            recipe = describe_clips(args)
+            with spread_over(args, recipe) as spread:
+                run(args, recipe, spread)
     except KeyboardInterrupt:
         print(f"stopped: the same command with --resume goes on, at {args.out}", file=sys.stderr)
         sys.exit(130)

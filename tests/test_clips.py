@@ -75,7 +75,7 @@ class Made:
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Shards of 64 clips and blocks of 8 windows, so that few frames make many of each."""
-    monkeypatch.setattr("utils.store.SHARD_BYTES", 64 * 3 * 3 * 8 * 8)
+    monkeypatch.setattr("utils.recipe.SHARD_BYTES", 64 * 3 * 3 * 8 * 8)
     monkeypatch.setattr("utils.tasks.BLOCK_WINDOWS", 8)
 
 

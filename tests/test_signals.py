@@ -37,6 +37,22 @@ def test_ctrl_c_is_as_before_afterwards():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_waits():
+    code = """
+import os, signal
+from utils.signals import ctrl_c_later
+try:
+    with ctrl_c_later():
+        os.kill(os.getpid(), signal.SIGINT)
+        print("went on")
+    print("not here")
+except KeyboardInterrupt:
+    print("then stopped")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "went on\nthen stopped\n")
+
+
 def test_what_is_ignored_stays_ignored_but_ctrl_c():
     numbers = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]

@@ -23,7 +23,7 @@ def some_clips(count, seed=0):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr("utils.store.SHARD_BYTES", 8 * some_clips(1).size)
+    monkeypatch.setattr("utils.recipe.SHARD_BYTES", 8 * some_clips(1).size)
 
 
 @pytest.fixture

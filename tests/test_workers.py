@@ -1,11 +1,16 @@
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from utils.errors import UserError
 from utils.workers import cores, workers
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -24,14 +29,44 @@ def test_the_work_is_elsewhere(count):
 def inherited(seconds):
     """What a process was started with, told after so long that others get work, too."""
     time.sleep(seconds)
-    return signal.getsignal(signal.SIGINT), os.environ["MALLOC_TRIM_THRESHOLD_"]
+    deaf = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return deaf, os.environ["MALLOC_TRIM_THRESHOLD_"], "colorsys" in sys.modules, os.getpid()
 
 
-def test_every_worker_leaves_ctrl_c_to_the_parent_and_keeps_memory():
-    with workers(3) as spread:
+def test_every_worker_leaves_ctrl_c_to_the_parent_keeps_memory_has_its_modules():
+    with workers(3, "colorsys") as spread:
         found = {*spread(inherited, [0.3] * 3), *spread(inherited, [0.1] * 3)}
-    assert found == {(signal.SIG_IGN, str(2**27))}
-    assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+    assert len(found) == 3 and {kind[:3] for kind in found} == {(True, str(2**27), True)}
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+# Ctrl-C comes while workers start, and while they work.
+CODE = """
+import subprocess, time
+from utils.workers import workers
+if __name__ == "__main__":
+    try:
+        subprocess.Popen(["sh", "-c", "sleep {delay}; kill -INT 0"])
+        with workers(2) as spread:
+            list(spread(time.sleep, [0.05] * 400))
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+@pytest.mark.parametrize("delay", [0, 0.02, 0.5])
+def test_ctrl_c_ends_all_at_once_in_silence(delay, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(CODE.format(delay=delay))
+    ended = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=8,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "stopped\n", "")
 
 
 def test_a_worker_that_dies_is_told():

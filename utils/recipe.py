@@ -1,6 +1,15 @@
 """What a clip is to be."""
 
 import dataclasses
+import math
+
+SHARD_BYTES = 2**25  # uncompressed; what one worker holds in memory before it writes
+SHARD_CLIPS = 2**10  # no more of small clips, lest few workers have something to do
+
+
+def clips_per_shard(shape):
+    """How many clips of a shape (T, C, H, W) one file of a store holds, and one worker makes."""
+    return max(1, min(SHARD_CLIPS, SHARD_BYTES // math.prod(shape)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +37,11 @@ class Recipe:
     @property
     def channels(self):
         return 1 if self.gray else 3
+
+    @property
+    def shape(self):
+        """Of a clip: (T, C, H, W)."""
+        return self.frames, self.channels, *self.size
 
     @property
     def clips(self):

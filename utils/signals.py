@@ -27,6 +27,19 @@ def leave(number, _):
     os._exit(128 + number)
 
 
+@contextlib.contextmanager
+def ctrl_c_later():
+    """In this context Ctrl-C waits: it raises KeyboardInterrupt at its end.
+
+    Threads and processes that are started in it never hear of Ctrl-C; earlier threads may.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Signals:
     """In this context SIGINT, SIGTERM, SIGHUP are noted in `caught`, which training looks at.
 

@@ -9,11 +9,10 @@ import numpy as np
 import tensorstore
 
 from utils.errors import UserError
+from utils.recipe import clips_per_shard
 from utils.shards import Shards
 
 KIND = "video clips"
-SHARD_BYTES = 2**25  # uncompressed; what one worker holds in memory before it writes
-SHARD_CLIPS = 2**10  # no more of small clips, lest few workers have something to do
 INDEX_CACHE_BYTES = 2**26  # shard indices, so that a random read touches the disk once
 ZSTD_LEVEL = 3
 CHECKSUM = "sha256"  # the attribute that vouches for zarr.json; chunks have checksums of their own
@@ -112,8 +111,7 @@ class ClipStore:
         """An empty store for clips of `size` (height, width)."""
         clip = [history + horizon, channels, *size]
         shard = {"chunk_shape": [1, *clip], "codecs": CODECS, "index_codecs": INDEX_CODECS}
-        per_shard = max(1, min(SHARD_CLIPS, SHARD_BYTES // int(np.prod(clip))))
-        grid = {"chunk_shape": [per_shard, *clip]}
+        grid = {"chunk_shape": [clips_per_shard(clip), *clip]}
         metadata = {
             "zarr_format": 3,
             "node_type": "array",

@@ -1,15 +1,17 @@
 """Processes that share the work of one loop."""
 
+import collections
 import contextlib
+import importlib
 import multiprocessing
 import os
-import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
 from utils.errors import UserError
+from utils.signals import ctrl_c_later
 
 # glibc hands arrays of frame size back to the system as soon as they are freed: the page faults of
 # getting them again took more time than the sums in them (a step's movement 260 us, now 100).
@@ -17,26 +19,28 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**26), "MALLOC_TRIM_THRESHOLD_": s
 
 
 @contextlib.contextmanager
-def workers(count):
+def workers(count, *modules):
     """Yield a `map(function, items)` that runs on `count` processes, results in order.
 
-    A decoder that crashes on a damaged file takes a worker with it, not the program. Workers end
-    with the block, however it is left.
+    They start at once and import `modules`, while the caller prepares. A decoder that crashes on a
+    damaged file takes a worker with it, not the program. Workers end with the block, however it is
+    left.
     """
     # spawn: forking a process with running threads (tensorstore's) may deadlock
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=follow_parent)
+    pool = ProcessPoolExecutor(count, context, initializer=begin, initargs=modules)
 
     def spread(function, items):
-        # Here processes start.  They inherit the parent's deafness: Ctrl-C is for it alone.
-        hearing = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            with environment(KEEP_MEMORY):
-                return pool.map(function, items)
-        finally:
-            signal.signal(signal.SIGINT, hearing)
+        # pool.map would cancel what is left, which a pool whose workers are ended stumbles over.
+        futures = collections.deque(pool.submit(function, item) for item in items)
+        while futures:
+            yield futures.popleft().result()
 
     try:
+        # Both are inherited: workers, and threads that serve them, never hear of Ctrl-C.
+        with ctrl_c_later(), environment(KEEP_MEMORY):
+            for _ in range(count):
+                pool.submit(os.getpid)  # starts a worker, as none is idle
         yield spread
     except BaseException as error:
         for child in multiprocessing.active_children():
@@ -48,7 +52,15 @@ def workers(count):
             ) from None
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()
+
+
+def begin(*modules):
+    """What a worker does first; from then on it ends when its parent does, however that came."""
+    parent = multiprocessing.parent_process().sentinel
+    threading.Thread(target=lambda: wait([parent]) and os._exit(1), daemon=True).start()
+    for module in modules:
+        importlib.import_module(module)
 
 
 @contextlib.contextmanager
@@ -68,9 +80,3 @@ def cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def follow_parent():
-    """End this process as soon as its parent has ended, however that came."""
-    parent = multiprocessing.parent_process().sentinel
-    threading.Thread(target=lambda: wait([parent]) and os._exit(1), daemon=True).start()
