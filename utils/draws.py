@@ -30,16 +30,16 @@ def draw_moving(motion, taken, before, more, seed, sample):
     """
     rng = np.random.default_rng((*seed, 2))
     order = rng.permutation(len(motion.windows))
-    picks = rng.integers(math.prod(motion.shape), size=(len(order), TRIES))
     windows = np.array(motion.windows, int)[order]
-    some = windows[: SAMPLE[0]]
-    sample[0] += len(some)
-    sample[1] += float(motion.test(some, picks[order][: SAMPLE[0], : SAMPLE[1]]).mean(axis=1).sum())
-    drawn = by_turns(motion, windows, picks[order], taken, before + more)
+    picks = rng.integers(math.prod(motion.shape), size=(len(order), TRIES))[order]
+    moving = motion.test(windows[: SAMPLE[0]], picks[: SAMPLE[0], : SAMPLE[1]])
+    sample[0] += len(moving)
+    sample[1] += float(moving.mean(axis=1).sum())
+    drawn = by_turns(motion, windows, picks, taken, before + more)
     if len(drawn) == before + more:
         return drawn[before:], None
     others = find_others(motion, taken)
-    for window, tried in zip(motion.windows, picks, strict=True):
+    for window, tried in zip(windows.tolist(), picks, strict=True):
         others[window].flat[tried] = False
     first = max(before, len(drawn))
     rest, left = draw_others(others, first - len(drawn), before + more - first, seed)
@@ -56,18 +56,19 @@ def by_turns(motion, windows, picks, taken, count):
     drawn, turn = [], 0
     while len(drawn) < count and turn < TRIES:
         need = count - len(drawn)
-        able = moving.sum(axis=1) > turn
-        earlier = unsure & (np.cumsum(moving, axis=1) <= turn)  # one of these may be it instead
-        open_ = earlier.any(axis=1)
-        enough = np.searchsorted(np.cumsum(able & ~open_), need)
-        asked = np.flatnonzero(open_[:enough])[:need]
+        found = np.cumsum(moving, axis=1)
+        able = found[:, -1] > turn
+        earlier = unsure & (found <= turn)  # each may be the one of this turn instead
+        undecided = earlier.any(axis=1)
+        enough = np.searchsorted(np.cumsum(able & ~undecided), need)
+        asked = np.flatnonzero(undecided[:enough])[:need]
         if len(asked):  # nobody's turn is over before those before it are sure
             columns = np.argmax(earlier[asked], axis=1)
             moving[asked, columns] = motion.measure(windows[asked], picks[asked, columns])
             unsure[asked, columns] = False
             continue
         rows = np.flatnonzero(able)[:need]
-        columns = np.argmax(np.cumsum(moving[rows], axis=1) > turn, axis=1)
+        columns = np.argmax(found[rows] > turn, axis=1)
         crops = windows[rows], *np.divmod(picks[rows, columns], motion.shape[1])
         drawn += zip(*(axis.tolist() for axis in crops), strict=True)
         turn += 1
