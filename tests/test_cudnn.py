@@ -15,6 +15,7 @@ from tests import cudnn_stand_in
 from tests.cudnn_stand_in import Engine, array, rounded
 from utils.errors import UserError
 from utils.stack import F, casts, chainer, cudnn, cudnn_plans, onednn, providers
+from utils.stack.geometry import Geometry
 from utils.stack.precision import using_dtype
 
 CUDA = chainer.backends.cuda
@@ -35,6 +36,7 @@ def stand_in():
         patch.setitem(sys.modules, "cupy", cupy)
         patch.setattr(cudnn_plans, "library", lambda: loaded)
         patch.setattr(cudnn, "_thread", cudnn.Thread())
+        patch.setattr(cudnn, "_kept", [])
         patch.setattr(cudnn, "missing", lambda: None)
         patch.setattr(cudnn, "idle", lambda cycles: None)
         patch.setattr(casts, "CONVERSIONS", cudnn_stand_in.CONVERSIONS)
@@ -329,8 +331,9 @@ def test_autotune_takes_the_fastest_and_remembers_it(gpu):
     assert set(gpu.executed) == {1, 2, 3, 7, 8}
 
 
-def test_autotune_tries_no_more_than_eight(gpu):
-    gpu.engines[3] = [Engine(n) for n in range(20, 60)]
+def test_autotune_tries_no_more_than_eight_each_once(gpu):
+    gpu.engines[3] = [Engine(n) for n in range(20, 24)]
+    gpu.engines[1] = [Engine(n) for n in range(20, 60)]
     with chainer.using_config("autotune", True):
         convolve()
     assert set(gpu.executed) == set(range(20, 28))
@@ -374,7 +377,60 @@ def test_descriptors_are_destroyed(gpu):
         convolve()
     assert len(gpu.objects) == before
     cudnn._thread.plans.clear()
+    assert len(gpu.objects) == before  # a graph may need them
+    cudnn._kept.clear()
     assert {o.kind for o in gpu.objects.values()} == {"handle"}
+
+
+@pytest.mark.parametrize(
+    "direction, shape, version, engine",
+    [
+        ("forward", (4, 4, 4), 91500, 24),
+        ("forward", (4, 4, 4), 91501, 23),
+        ("forward", (4, 4), 91500, 23),
+        ("data_gradient", (4, 4, 4), 91900, 24),
+        ("weight_gradient", (4, 4, 4), 91900, 23),
+    ],
+)
+def test_engines_known_to_be_wrong_are_left_out(gpu, direction, shape, version, engine):
+    gpu.engines[3] = [Engine(23), Engine(24)]
+    cudnn_plans.library().version = version
+    three = (3,) * len(shape)
+    shapes = (1, 2, *shape), (2, 2, *three), (1, 2, *shape)
+    one = (1,) * len(shape)
+    geometry = Geometry(*shapes, one, one, one, 1, "tf32")
+    plans = cudnn_plans.plans(cudnn_plans.Handle(), direction, geometry)
+    assert next(plans).engine == engine
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_why_no_plan_runs_is_said_aloud(gpu, caplog, monkeypatch, full):
+    def alloc(size):
+        raise MemoryError("out of memory")
+
+    gpu.engines[3] = [Engine(1, workspace=64), Engine(2)] if full else [Engine(9, runs=False)]
+    if full:
+        monkeypatch.setattr(sys.modules["cupy"].cuda, "alloc", alloc)
+    for _ in range(2):
+        np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
+    (record,) = (r for r in caplog.records if "computes, not cuDNN: " in r.message)
+    assert record.levelno == logging.WARNING
+    reason = "2 tried: out of memory" if full else "1 tried: cudnnBackendExecute: CUDNN_STATUS_"
+    assert "no engine of cuDNN runs for the forward of Geometry(" in record.message
+    assert reason in record.message
+
+
+def test_a_handle_that_fails_is_not_tried_again(gpu, caplog, monkeypatch):
+    tried = []
+
+    def fail(*_):
+        tried.append(1)
+        raise cudnn_plans.Error("CUDNN_STATUS_NOT_INITIALIZED")
+
+    monkeypatch.setattr(cudnn_plans.library(), "create_handle", fail)
+    for _ in range(2):
+        np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
+    assert tried == [1] and "it does not start (CUDNN_STATUS_NOT_INITIALIZED)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def _prepared(compute):
             with _packing(packed) if _thread.packed is None else contextlib.nullcontext():
                 result = compute(node, *inputs)
         except cudnn_plans.Error as error:
-            raise Unsuitable(logging.INFO, str(error)) from None
+            raise Unsuitable(logging.WARNING, str(error)) from None
         node.packed = packed
         return result
 
@@ -280,9 +280,7 @@ def _terms(geometry):
 
 class Thread(threading.local):
     """What each thread has for itself, since cuDNN has none of it shared: handles by device,
-    plans, or why there is none, by what they are for; what the node at work has packed.
-
-    No plan is ever dropped: a CUDA graph that was captured runs its kernels.
+    plans by what they are for, or Unsuitable's arguments; what the node at work has packed.
     """
 
     def __init__(self):
@@ -290,6 +288,7 @@ class Thread(threading.local):
 
 
 _thread = Thread()
+_kept = []  # the plans of all threads: a CUDA graph may run their kernels after the thread's end
 
 
 def compute(direction, geometry, arrays, last=False):
@@ -301,7 +300,7 @@ def compute(direction, geometry, arrays, last=False):
     import cupy
 
     device = cupy.cuda.runtime.getDevice()
-    handle = _thread.handles.get(device) or _new_handle(device)
+    handle = _handle(device)
     handle.follow(cupy.cuda.get_current_stream().ptr)
     addresses = [arrays[name].data.ptr for name in (*OPERANDS, "bias") if name in arrays]
 
@@ -310,16 +309,22 @@ def compute(direction, geometry, arrays, last=False):
     plan = _thread.plans.get((device, *key))
     if plan is None:
         plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
-    if isinstance(plan, str):
-        raise Unsuitable(logging.INFO, plan)
+        _kept.append(plan)
+    if isinstance(plan, tuple):
+        raise Unsuitable(*plan)
     execute(plan, handle, addresses)
 
 
-def _new_handle(device):
-    try:
-        handle = _thread.handles[device] = cudnn_plans.Handle()
-    except cudnn_plans.Error as error:
-        raise Unsuitable(logging.WARNING, f"it does not start ({error})") from None
+def _handle(device):
+    """This thread's Handle of a device; Unsuitable if there is none, which is not tried again."""
+    if device not in _thread.handles:
+        try:
+            _thread.handles[device] = cudnn_plans.Handle()
+        except cudnn_plans.Error as error:
+            _thread.handles[device] = f"it does not start ({error})"
+    handle = _thread.handles[device]
+    if isinstance(handle, str):
+        raise Unsuitable(logging.WARNING, handle)
     return handle
 
 
@@ -343,22 +348,26 @@ def unwanted(dtype):
 
 
 def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
-    """The plan to use from now on, or why there is none."""
-    why = ""
+    """The plan to use from now on, or Unsuitable's arguments."""
+    failures = []
     found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
-    working = (plan for plan in found if _runs(plan, handle, addresses))
+    working = (plan for plan in found if _runs(plan, handle, addresses, failures))
     try:
         plan = _fastest(working, handle, addresses) if autotune else next(working, None)
     except cudnn_plans.Error as error:
-        plan, why = None, f" ({error})"
-    return plan or f"cuDNN has no engine for the {direction} of {geometry}{why}"
+        return logging.INFO, f"cuDNN has no engine for the {direction} of {geometry} ({error})"
+    if plan is None and failures:
+        why = f"({len(failures)} tried: {failures[-1]})"
+        return logging.WARNING, f"no engine of cuDNN runs for the {direction} of {geometry} {why}"
+    return plan or (logging.INFO, f"cuDNN has no engine for the {direction} of {geometry}")
 
 
-def _runs(plan, handle, addresses):
-    """Whether cuDNN executes its own plan, which loads the kernels."""
+def _runs(plan, handle, addresses, failures):
+    """Whether cuDNN executes its own plan, which loads the kernels; `failures` say why not."""
     try:
         execute(plan, handle, addresses)
-    except cudnn_plans.Error:
+    except (cudnn_plans.Error, MemoryError) as error:
+        failures.append(error)
         return False
     return True
 

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import sys
+import threading
 from ctypes import (
     POINTER,
     byref,
@@ -37,11 +38,18 @@ DATA_TYPES = {"float32": SINGLE, "tf32": SINGLE, "float16": 2, "bfloat16": 9}
 TENSOR_CORE, DOWN_CONVERT, REDUCED_SUMS, NONDETERMINISTIC = 0, 1, 2, 4  # an engine's notes
 
 ALIGNMENT = 16  # bytes; the best engines want it
+DESCRIPTION = 2**14  # bytes of a plan's JSON; some 2,000 are usual
 IMAGES, WEIGHTS, OUTPUTS, BIAS, SUMS = 1, 2, 3, 4, 5  # our numbers for a graph's tensors
 DIRECTIONS = {  # the kind, its first attribute, its tensors in the order of their attributes
     "forward": (FORWARD, 700, (WEIGHTS, IMAGES, OUTPUTS)),
     "data_gradient": (DATA_GRADIENT, 706, (WEIGHTS, IMAGES, OUTPUTS)),
     "weight_gradient": (WEIGHT_GRADIENT, 712, (WEIGHTS, IMAGES, OUTPUTS)),
+}
+# Engines with wrong results, by direction, axes and number: the versions of cuDNN in which PyTorch
+# leaves them out, too (plan_errata_exception of its Conv_v8.cpp).
+WRONG = {
+    ("forward", 3, 23): range(90800, 91501),
+    ("data_gradient", 3, 23): range(8000, 10**6),
 }
 Object = c_void_p
 FUNCTIONS = {  # all return a status
@@ -146,7 +154,8 @@ class Descriptor:
         return found[: count.value]
 
     def __del__(self):
-        if self._as_parameter_:
+        # As Python ends, cuDNN may have ended before.
+        if self._as_parameter_ and not sys.is_finalizing():
             self._destroy(self)
 
 
@@ -190,13 +199,14 @@ class Plan:
     """One engine's way to convolve, compiled.
 
     workspace: bytes it needs beside its arrays.  engine: cuDNN's number for it.  notes: its
-    numerical properties (TENSOR_CORE, ...).
+    numerical properties (TENSOR_CORE, ...).  description: cuDNN's JSON.
     """
 
     def __init__(self, device, choice, engine, notes, tensors):
         self._descriptor = _on(device, PLAN).set(401, DESCRIPTOR, choice).finalize()
         (self.workspace,) = self._descriptor.get(402, INTEGER)
         (self.engine,), self.notes = engine.get(1301, INTEGER), notes
+        self.description = self._descriptor.get(405, CHARACTER, DESCRIPTION)
         self._tensors = tensors
 
     def execute(self, handle, addresses, workspace):
@@ -218,6 +228,7 @@ def plans(device, direction, geometry, bias=False, channels_last=False, without=
     """
     graph = _graph(device, direction, geometry, bias, channels_last)
     tensors = (IMAGES, WEIGHTS, OUTPUTS, BIAS)[: 4 if bias else 3]
+    seen = set()  # the heuristics agree on many
     for mode in (BY_RULES, BY_MEASUREMENTS, SAFE):
         for choice in _choices(device, graph, mode):
             (engine,) = choice.get_descriptors(300, ENGINE, 1)
@@ -228,15 +239,22 @@ def plans(device, direction, geometry, bias=False, channels_last=False, without=
                 plan = Plan(device, choice, engine, notes, tensors)
             except Error:  # not for this geometry or device, as some turn out to be
                 continue
-            if plan.workspace <= workspace:
+            wrong = WRONG.get((direction, len(geometry.stride), plan.engine), ())
+            known = plan.description in seen or library().version in wrong
+            seen.add(plan.description)
+            if not known and plan.workspace <= workspace:
                 yield plan
+
+
+_searching = threading.Lock()  # cuDNN's own frontend has one: measurements are not for two threads
 
 
 def _choices(device, graph, mode):
     """Engines with their settings as one of the heuristics ranks them; maybe none."""
     search = _on(device, HEURISTIC).set(201, DESCRIPTOR, graph).set(200, SEARCH, mode)
     try:
-        return search.finalize().get_descriptors(202, CHOICE)
+        with _searching:
+            return search.finalize().get_descriptors(202, CHOICE)
     except Error:
         return []
 
