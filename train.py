@@ -1,6 +1,7 @@
 """Train a network to predict the next frames: data/trainclips -> result/."""
 
 import argparse
+import gc
 import math
 import sys
 import time
@@ -92,6 +93,7 @@ def main(argv=None):
             print(f"{error}; trying again with half the learning rates", file=sys.stderr)
             options.rolled_back += 1
             options.resume = True
+        gc.collect()  # the run that failed refers to itself; its memory is for the next
 
 
 def train(options, deadline):

@@ -1,6 +1,7 @@
 """Training steps replayed as a CUDA graph: the same numbers as step by step."""
 
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from utils import graph
 from utils.device import open_device
 from utils.graph import WARM_UPS
 from utils.losses import LOSSES
-from utils.stack import chainer, cudnn
+from utils.stack import F, chainer, cudnn
 
 CHANCY = {"convlstm-forecaster", "convlstm-s", "seq2seq"}  # they draw what to show
 
@@ -107,6 +108,40 @@ def test_batches_of_another_size_and_other_rates_are_followed(gpu):
         told(updater, 6)
     assert updaters[0].step.graph
     assert_same(*updaters)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("count", [8, 9, 70])
+@pytest.mark.parametrize("join", [F.concat, F.stack])
+def test_many_arrays_are_joined_in_a_graph(gpu, join, count):
+    made = []
+
+    def step(array):
+        made[:] = [join([array * k for k in range(count)], axis=1).array]
+
+    replayed = graph.Graph(step, [])
+    with chainer.Reporter():
+        for number in range(WARM_UPS + 2):
+            array = np.arange(12, dtype="f").reshape(3, 4) + number
+            replayed(gpu.send(array))
+    expected = join([array * k for k in range(count)], axis=1).array
+    assert replayed.graph and np.array_equal(made[0].get(), expected)
+
+
+@pytest.mark.parametrize("capturing", [False, True])
+def test_no_memory_while_capturing_is_not_for_the_pool_to_mend(capturing):
+    class Full(RuntimeError):
+        pass
+
+    def memory(size):
+        raise Full(f"no {size} bytes")
+
+    stream = SimpleNamespace(is_capturing=lambda: capturing)
+    runtime = SimpleNamespace(CUDARuntimeError=Full)
+    cuda = SimpleNamespace(Memory=memory, MemoryPointer=None, runtime=runtime)
+    cuda.get_current_stream = lambda: stream
+    with pytest.raises(MemoryError if capturing else Full, match="no 512 bytes"):
+        graph.allocate(cuda, 512)
 
 
 @pytest.mark.gpu

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import termios
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from utils import pixels, rundir
 from utils.files import PARTIAL
 from utils.stack import chainer
 from utils.store import ClipStore
+from utils.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 ITERATIONS = 36
@@ -301,6 +303,21 @@ def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):
     assert caught.value.code == 3
     told = capsys.readouterr().err
     assert told.count("half the learning rates") == 2 and "last good snapshot: none yet" in told
+
+
+def test_the_memory_of_the_run_that_failed_is_there_for_the_next(work, monkeypatch):
+    trainers, own = [], Trainer.run
+
+    def run(trainer):
+        assert [one() for one in trainers] == [None] * len(trainers)
+        trainers.append(weakref.ref(trainer))
+        own(trainer)
+
+    monkeypatch.setattr(Trainer, "run", run)
+    monkeypatch.setattr(pixels, "normalise", lambda clips: clips * np.float32("nan"))
+    with pytest.raises(SystemExit):
+        train_here(work, work / "memory", "--rollbacks", 2)
+    assert len(trainers) == 3
 
 
 def test_going_back_does_not_prolong_a_run(work, monkeypatch):

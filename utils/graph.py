@@ -1,6 +1,8 @@
 """A training step as one CUDA graph, which a GPU repeats with a single call."""
 
 import contextlib
+import functools
+import gc
 import sys
 import weakref
 
@@ -64,7 +66,8 @@ class Graph:
         # Only what belongs to the graph lies in this pool, which is kept as long as the graph:
         # elsewhere, memory that the capture had for a while would be given to others, then
         # overwritten by each replay.
-        self.pool = SPARE.pop() if SPARE else self.cuda.MemoryPool()
+        allocator = functools.partial(allocate, self.cuda)
+        self.pool = SPARE.pop() if SPARE else self.cuda.MemoryPool(allocator)
         self.stream = self.cuda.Stream(non_blocking=True)
         weakref.finalize(self, give_back, self.pool).atexit = False
 
@@ -88,6 +91,7 @@ class Graph:
     def capture(self):
         """Capture one step, which is not executed thereby; whether that worked."""
         before, self.reported, obstacle = self.count(), {}, None
+        gc.collect()  # not in the middle: another graph may be among what it finds
         try:
             with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
                 self.graph = self.capture_on(self.stream)
@@ -138,6 +142,19 @@ class Graph:
         for optimizer in self.optimizers:
             optimizer.target.serialize(found)
         return found.values
+
+
+def allocate(cuda, size):
+    """So many bytes of the GPU for a pool, or a MemoryError while a graph is captured.
+
+    To CuPy's own error a pool answers by freeing what lies idle, of which a graph has addresses.
+    """
+    try:
+        return cuda.MemoryPointer(cuda.Memory(size), 0)
+    except cuda.runtime.CUDARuntimeError as error:
+        if cuda.get_current_stream().is_capturing():
+            raise MemoryError(first_line(error)) from None
+        raise
 
 
 def give_back(pool):
