@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.cudnn_stand_in import array, rounded
+from tests.acted_cudnn import array, rounded
 from tests.test_cudnn import needs_compiler, random, stand_in
 from utils.stack import casts
 

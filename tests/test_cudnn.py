@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import cudnn_stand_in
-from tests.cudnn_stand_in import Engine, array, rounded
+from tests import acted_cudnn
+from tests.acted_cudnn import Engine, array, rounded
 from utils.errors import UserError
 from utils.stack import F, casts, chainer, cudnn, cudnn_plans, onednn, providers
 from utils.stack.geometry import Geometry
@@ -29,8 +29,8 @@ few = settings(many, max_examples=20)
 @contextlib.contextmanager
 def stand_in():
     """In this context Chainer takes the stand-in's arrays for CuPy's -> the stand-in's library."""
-    library = cudnn_stand_in.Library()
-    loaded, cupy = cudnn_plans.Library(library), cudnn_stand_in.cupy(library)
+    library = acted_cudnn.Library()
+    loaded, cupy = cudnn_plans.Library(library), acted_cudnn.cupy(library)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("CHAINER_CUDNN", raising=False)
         patch.setitem(sys.modules, "cupy", cupy)
@@ -39,8 +39,8 @@ def stand_in():
         patch.setattr(cudnn, "_kept", [])
         patch.setattr(cudnn, "missing", lambda: None)
         patch.setattr(cudnn, "idle", lambda cycles: None)
-        patch.setattr(casts, "CONVERSIONS", cudnn_stand_in.CONVERSIONS)
-        patch.setattr(CUDA, "ndarray", cudnn_stand_in.ndarray)
+        patch.setattr(casts, "CONVERSIONS", acted_cudnn.CONVERSIONS)
+        patch.setattr(CUDA, "ndarray", acted_cudnn.ndarray)
         patch.setattr(CUDA, "cupy", cupy, raising=False)
         # All else that Chainer does with these arrays it does as with NumPy's.
         patch.setattr(CUDA, "available", False)
@@ -129,7 +129,7 @@ def test_agrees_with_chainers_own_code(case):
         ours = every_result(array, *arrays, **how)
     for a, truth in zip(ours, every_result(double, *arrays, **how), strict=True):
         assert a.dtype == np.float32 and a.flags.c_contiguous
-        assert type(a) is cudnn_stand_in.ndarray
+        assert type(a) is acted_cudnn.ndarray
         np.testing.assert_allclose(a, truth, rtol=0, atol=1e-5 * max(1, np.abs(truth).max()))
 
 
@@ -538,7 +538,7 @@ def test_types_that_need_cudnn_say_so(no_library, monkeypatch):
     [("tf32", "75", "8.0"), ("bfloat16", "75", "8.0"), ("float16", "61", "7.0")],
 )
 def test_types_that_the_gpu_cannot_do_are_refused(gpu, monkeypatch, name, capability, cure):
-    monkeypatch.setattr(cudnn_stand_in.Device, "compute_capability", capability)
+    monkeypatch.setattr(acted_cudnn.Device, "compute_capability", capability)
     with pytest.raises(UserError, match=f"{name} needs a GPU of compute capability {cure}"):
         cudnn.using_dtype(name).__enter__()
 

@@ -1,6 +1,6 @@
 """Training, validation, prediction on a GPU beside the same on the CPU.
 
-`pytest -m gpu` runs them where one is; test_standin.py has NumPy act it where none is.
+`pytest -m gpu` runs them where one is; test_acted_cupy.py has NumPy act it where none is.
 """
 
 import json
@@ -317,19 +317,19 @@ def test_gradients_are_shortened_as_on_the_cpu(gpu):
 
 @pytest.mark.gpu
 def test_nobody_waits_for_the_gpu_between_reports(gpu, tmp_path):
-    standin = sys.modules.get("tests.standin")
-    if standin is None:
+    acted_cupy = sys.modules.get("tests.acted_cupy")
+    if acted_cupy is None:
         pytest.skip("only the stand-in can tell")
     waited = {}
 
     def listen(trainer):
-        waited[trainer.updater.iteration] = {w for w in standin.waits if "asarray" not in w}
-        standin.waits.clear()
+        waited[trainer.updater.iteration] = {w for w in acted_cupy.waits if "asarray" not in w}
+        acted_cupy.waits.clear()
 
     trainer = Trainer(adversarial(gpu), tmp_path, 20)
     trainer.watch(report_every=10, snapshot_every=20, kept=1)
     trainer.extend(listen, name="listen", trigger=(1, "iteration"), priority=-1000)
-    standin.waits.clear()
+    acted_cupy.waits.clear()
     trainer.run()
     assert {iteration for iteration, what in waited.items() if what} == {1, 10, 20}
     assert waited[1] == {"deviceSynchronize()"}  # as a graph is begun

@@ -28,7 +28,7 @@ def gpu():
     if not chainer.backends.cuda.available:
         pytest.skip("no CUDA device")
     device = open_device(0)
-    acted = device.xp.ndarray.__module__ == "tests.standin"
+    acted = device.xp.ndarray.__module__ == "tests.acted_cupy"
     if not acted and (obstacle := cudnn.missing()):
         pytest.skip(f"CuPy's own products are not captured; no cuDNN: {obstacle[1]}")
     return device

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.blocks import in_a_row
-from tests.cudnn_stand_in import array
+from tests.acted_cudnn import array
 from tests.test_cudnn import double, gpu, needs_compiler, only_cudnn, random, using  # noqa: F401
 from utils.stack import F, L, casts, chainer, cudnn, layers
 from utils.stack.providers import Unsuitable

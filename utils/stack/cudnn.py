@@ -28,8 +28,8 @@ from utils.stack.providers import Unsuitable
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
 TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
 # Python needs longer to launch a small kernel than the GPU to run it: what is to be timed queues up
-# behind this one, a tenth of a millisecond or two.
-CYCLES = 300_000
+# behind this one, a third of a millisecond.
+CYCLES = 600_000
 IDLE = r"""
 extern "C" __global__ void idle(long long cycles) {
   for (long long start = clock64(); clock64() - start < cycles;);

@@ -1,12 +1,12 @@
-"""Networks that learn through cuDNN, also in CUDA graphs, where neither is: see standin.py."""
+"""Networks that learn through cuDNN, also in CUDA graphs, where neither is: see acted_cupy.py."""
 
 import re
 
 import pytest
 
-from tests.test_standin import run
+from tests.test_acted_cupy import run
 
-PLUGINS = "-p", "tests.standin", "-p", "tests.standin_cudnn"
+PLUGINS = "-p", "tests.acted_cupy", "-p", "tests.acted_cupy_with_cudnn"
 
 
 @pytest.mark.parametrize(

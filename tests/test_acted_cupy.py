@@ -29,5 +29,5 @@ def run(*command):
 def test_gpu_code_runs_on_the_stand_in(name):
     if "benchmarks" in name and not importlib.util.find_spec("torch"):
         pytest.skip("the benchmarks compare with PyTorch")
-    out = run("-m", "pytest", "-q", "-p", "tests.standin", "-m", "gpu", f"tests/{name}")
+    out = run("-m", "pytest", "-q", "-p", "tests.acted_cupy", "-m", "gpu", f"tests/{name}")
     assert "passed" in out and "skipped" not in out

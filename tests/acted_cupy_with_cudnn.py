@@ -1,4 +1,6 @@
-"""cuDNN for the acted CuPy: `pytest -p tests.standin -p tests.standin_cudnn -m gpu`.
+"""cuDNN for the acted CuPy.
+
+    python -m pytest -p tests.acted_cupy -p tests.acted_cupy_with_cudnn -m gpu
 
 Convolutions, linear layers then go the way that they go on a GPU, in captures too.
 """
@@ -9,25 +11,25 @@ import types
 
 import numpy as np
 
-from tests import cudnn_stand_in, standin
+from tests import acted_cudnn, acted_cupy
 from utils.stack import casts, cudnn, cudnn_plans, providers
 
 
-class Library(cudnn_stand_in.Library):
+class Library(acted_cudnn.Library):
     """One that does in a capture what CUDA does: nothing, until the graph is launched."""
 
     def __init__(self):
         super().__init__()
-        self.engines[3] = [cudnn_stand_in.Engine(1, workspace=64)]
+        self.engines[3] = [acted_cudnn.Engine(1, workspace=64)]
         self.launches = 0
 
     def launch(self, work):
         self.launches += 1
-        assert self.streams[-1] == standin.get_current_stream().ptr
+        assert self.streams[-1] == acted_cupy.get_current_stream().ptr
         launch(work)
 
 
-class RawKernel(cudnn_stand_in.RawKernel):
+class RawKernel(acted_cudnn.RawKernel):
     """Own kernels, whose threads meet."""
 
     def launch(self, work, arguments):
@@ -35,7 +37,7 @@ class RawKernel(cudnn_stand_in.RawKernel):
 
 
 def launch(work):
-    stream = standin.get_current_stream()
+    stream = acted_cupy.get_current_stream()
     if stream.is_capturing():
         stream.graph.work.append(work)
     else:
@@ -62,9 +64,9 @@ loaded = cudnn_plans.Library(library)
 cudnn_plans.library = lambda: loaded
 cudnn.missing = lambda: None
 cudnn.idle = lambda cycles: None
-casts._kernel, casts.CONVERSIONS = kernel, cudnn_stand_in.CONVERSIONS
+casts._kernel, casts.CONVERSIONS = kernel, acted_cudnn.CONVERSIONS
 providers.log_once = refuse
-standin.cuda.alloc, standin.runtime.getDevice = alloc, lambda: 0
+acted_cupy.cuda.alloc, acted_cupy.runtime.getDevice = alloc, lambda: 0
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,4 +1,6 @@
-"""CuPy acted by NumPy, for the tests of GPU code where no GPU is: `pytest -p tests.standin -m gpu`.
+"""CuPy acted by NumPy, for the tests of GPU code where no GPU is.
+
+    python -m pytest -p tests.acted_cupy -m gpu
 
 Honest where it matters: NumPy arrays mixed with device arrays raise, as do implicit conversions;
 what the real CuPy lacks is missing here; kernels are compiled from their own source, by the
@@ -27,7 +29,7 @@ import cupy as real  # imports without a driver
 import numpy as np
 from cupy._core import _kernel
 
-os.environ["CHAINER_CUDNN"] = "0"  # which acts on memory of its own; see cudnn_stand_in.py
+os.environ["CHAINER_CUDNN"] = "0"  # which acts on memory of its own; see acted_cudnn.py
 NAN, JUNK = float("nan"), 1  # what is in memory that nothing was written to
 LARGEST = 2**40  # bytes of an array: more is out of memory
 Scalar = (bool, int, float, complex, np.generic)
@@ -349,7 +351,7 @@ template <class T> struct Raw {
 def compiled(source):
     """The library of a C++ source; those of earlier runs are kept."""
     compiler = shutil.which("g++") or shutil.which("clang++")
-    place = Path(tempfile.gettempdir()) / f"cupy-standin-{os.getuid()}"
+    place = Path(tempfile.gettempdir()) / f"acted-cupy-{os.getuid()}"
     place.mkdir(exist_ok=True)
     path = place / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
     if not path.exists():
