@@ -7,7 +7,7 @@ import sys
 import constants
 from utils.errors import memory_for, one_line
 from utils.recipe import Recipe, clips_per_shard
-from utils.signals import ctrl_c_later
+from utils.signals import ctrl_c_later, sigterm_as_ctrl_c
 from utils.usage import Parser, number, place, whole
 from utils.workers import cores, environment, workers
 
@@ -169,11 +169,15 @@ def tell(args, recipe, videos, tally):
 @one_line
 def main(argv=None):
     args = parse(argv)
+    recipe = describe_clips(args)
     try:
-        with memory_for("lower --size, --resize or --workers"), environment(NO_BLAS_THREADS):
-            recipe = describe_clips(args)
-            with spread_over(args, recipe) as spread:
-                run(args, recipe, spread)
+        with (
+            sigterm_as_ctrl_c(),
+            memory_for("lower --size, --resize or --workers"),
+            environment(NO_BLAS_THREADS),
+            spread_over(args, recipe) as spread,
+        ):
+            run(args, recipe, spread)
     except KeyboardInterrupt:
         print(f"stopped: the same command with --resume goes on, at {args.out}", file=sys.stderr)
         sys.exit(130)

@@ -161,7 +161,9 @@ def same_files(one, other):
     return filecmp.cmpfiles(one, other, names, shallow=False)[0] == names
 
 
-@pytest.mark.parametrize("end, workers", [(signal.SIGINT, 1), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(
+    "end, workers", [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)]
+)
 def test_interrupted(images, tmp_path, end, workers):
     out = tmp_path / "clips"
     arguments = ("--images", images, "-o", out, "--workers", workers)

@@ -40,6 +40,16 @@ def ctrl_c_later():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def sigterm_as_ctrl_c():
+    """In this context SIGTERM raises KeyboardInterrupt, too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Signals:
     """In this context SIGINT, SIGTERM, SIGHUP are noted in `caught`, which training looks at.
 
