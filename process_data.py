@@ -7,7 +7,7 @@ import sys
 import constants
 from utils.errors import memory_for, one_line
 from utils.recipe import Recipe, clips_per_shard
-from utils.signals import ctrl_c_later, sigterm_as_ctrl_c
+from utils.signals import signals_later, sigterm_as_ctrl_c
 from utils.usage import Parser, number, place, whole
 from utils.workers import cores, environment, workers
 
@@ -114,7 +114,7 @@ def run(args, recipe, spread):
     """Cut the clips on the workers of `spread`; raises UserError for what the user can mend."""
     # Imported late, so that --help and mistakes on the command line are answered at once, and
     # workers start meanwhile.
-    with ctrl_c_later():
+    with signals_later():
         from tqdm import tqdm
 
         from utils.clips import describe, make_clips

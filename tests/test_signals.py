@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.signals import Signals, leaving_at_once
+from utils.signals import Signals, leaving_at_once, signals_later, sigterm_as_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[1]
 # A module that takes an exception for a fault of its own, as those in C do.
@@ -37,12 +37,13 @@ def test_ctrl_c_is_as_before_afterwards():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_waits():
-    code = """
+@pytest.mark.parametrize("context", ["deaf_to_ctrl_c", "signals_later"])
+def test_ctrl_c_waits(context):
+    code = f"""
 import os, signal
-from utils.signals import ctrl_c_later
+from utils.signals import {context}
 try:
-    with ctrl_c_later():
+    with {context}():
         os.kill(os.getpid(), signal.SIGINT)
         print("went on")
     print("not here")
@@ -51,6 +52,15 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "went on\nthen stopped\n")
+
+
+def test_sigterm_waits_and_is_as_ctrl_c():
+    went_on = False
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), sigterm_as_ctrl_c(), signals_later():
+        os.kill(os.getpid(), signal.SIGTERM)
+        went_on = True
+    assert went_on and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_what_is_ignored_stays_ignored_but_ctrl_c():

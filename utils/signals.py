@@ -28,10 +28,10 @@ def leave(number, _):
 
 
 @contextlib.contextmanager
-def ctrl_c_later():
-    """In this context Ctrl-C waits: it raises KeyboardInterrupt at its end.
+def deaf_to_ctrl_c():
+    """Threads and processes that are started in this context never hear of Ctrl-C.
 
-    Threads and processes that are started in it never hear of Ctrl-C; earlier threads may.
+    This thread does, at its end, by KeyboardInterrupt.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -48,6 +48,21 @@ def sigterm_as_ctrl_c():
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def signals_later():
+    """In this context Ctrl-C and SIGTERM wait for its end."""
+    caught = []
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, lambda number, _: caught.append(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])
 
 
 class Signals:

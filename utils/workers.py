@@ -2,16 +2,18 @@
 
 import collections
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 from utils.errors import UserError
-from utils.signals import ctrl_c_later
+from utils.signals import deaf_to_ctrl_c
 
 # glibc hands arrays of frame size back to the system as soon as they are freed: the page faults of
 # getting them again took more time than the sums in them (a step's movement 260 us, now 100).
@@ -26,33 +28,37 @@ def workers(count, *modules):
     damaged file takes a worker with it, not the program. Workers end with the block, however it is
     left.
     """
-    # spawn: forking a process with running threads (tensorstore's) may deadlock
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, initializer=begin, initargs=modules)
-
-    def spread(function, items):
-        # pool.map would cancel what is left, which a pool whose workers are ended stumbles over.
-        futures = collections.deque(pool.submit(function, item) for item in items)
-        while futures:
-            yield futures.popleft().result()
-
-    try:
+    resource_tracker.ensure_running()  # which would end the deafness
+    with contextlib.ExitStack() as stack:
         # Both are inherited: workers, and threads that serve them, never hear of Ctrl-C.
-        with ctrl_c_later(), environment(KEEP_MEMORY):
+        with deaf_to_ctrl_c(), environment(KEEP_MEMORY):
+            # spawn: forking a process with running threads (tensorstore's) may deadlock
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(count, context, initializer=begin, initargs=modules)
+            stack.push(functools.partial(end, pool, count))
             for _ in range(count):
                 pool.submit(os.getpid)  # starts a worker, as none is idle
+
+        def spread(function, items):
+            # pool.map would cancel what is left, over which a pool with ended workers stumbles.
+            futures = collections.deque(pool.submit(function, item) for item in items)
+            while futures:
+                yield futures.popleft().result()
+
         yield spread
-    except BaseException as error:
+
+
+def end(pool, count, _, error, __):
+    """End the workers: at once if an error does, which may become a UserError."""
+    if error:
         for child in multiprocessing.active_children():
             child.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise UserError(
-                "a worker process died, for lack of memory or on a damaged file: try fewer "
-                f"--workers than {count}, or fewer --images to find the file"
-            ) from None
-        raise
-    finally:
-        pool.shutdown()
+    pool.shutdown()
+    if isinstance(error, BrokenProcessPool):
+        raise UserError(
+            "a worker process died, for lack of memory or on a damaged file: try fewer "
+            f"--workers than {count}, or fewer --images to find the file"
+        ) from None
 
 
 def begin(*modules):
