@@ -82,5 +82,11 @@ def test_a_mistake_comes_back():
         list(spread(eval, ["1 / 0"]))
 
 
+def test_a_module_that_is_missing_is_for_the_parent_to_tell(capfd):
+    with workers(1, "no_such_module") as spread:
+        assert list(spread(abs, [-1])) == [1]
+    assert capfd.readouterr().err == ""
+
+
 def test_cores():
     assert 1 <= cores() <= os.cpu_count()

@@ -65,8 +65,9 @@ def begin(*modules):
     """What a worker does first; from then on it ends when its parent does, however that came."""
     parent = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: wait([parent]) and os._exit(1), daemon=True).start()
-    for module in modules:
-        importlib.import_module(module)
+    with contextlib.suppress(ImportError):  # their parent, who imports the same, says it once
+        for module in modules:
+            importlib.import_module(module)
 
 
 @contextlib.contextmanager
