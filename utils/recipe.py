@@ -1,4 +1,4 @@
-"""What a clip is to be."""
+"""What a clip is to be, and how many of them make a file."""
 
 import dataclasses
 import math
