@@ -9,6 +9,7 @@ import ctypes
 import functools
 import itertools
 import math
+import re
 import subprocess
 import tempfile
 import types
@@ -353,18 +354,25 @@ class RawKernel:
         self.code, self.name = code, name
 
     def __call__(self, grid, block, arguments):
-        words = [a if type(a) is int else a.data.ptr for a in arguments]
-        assert len(words) <= 10
+        values = [by_value(argument) for argument in arguments]
         lib = compiled(self.code)
-        run = lib.run
-        run.argtypes = [c_void_p, c_int, c_int, c_int, POINTER(c_int64)]
-        function = ctypes.cast(getattr(lib, self.name), c_void_p)
-        words = (c_int64 * 10)(*words)
-        self.launch(functools.partial(run, function, *grid, *block, words), arguments)
+        lib.run.argtypes = [c_void_p, c_int, c_int, c_int, POINTER(c_void_p)]
+        function = ctypes.cast(getattr(lib, f"call_{self.name}"), c_void_p)
+        pointers = (c_void_p * len(values))(*(value.ctypes.data for value in values))
+        run = functools.partial(lib.run, function, *grid, *block, pointers)
+        self.launch(run, (*arguments, *values))
 
     def launch(self, work, arguments):
         """Have the device do it."""
         work()
+
+
+def by_value(argument):
+    """What a kernel is handed of it: a copy, or an address; as CuPy does."""
+    if type(argument) is np.ndarray:
+        assert argument.size == 1
+        return argument.copy()
+    return np.array(argument if type(argument) is int else argument.data.ptr)
 
 
 CONVERSIONS = {
@@ -403,21 +411,19 @@ static int __float_as_int(float x) { int y; memcpy(&y, &x, 4); return y; }
 static float __int_as_float(int x) { float y; memcpy(&y, &x, 4); return y; }
 """
 RUN = r"""
-typedef long long word;
-typedef void (*function)(word, word, word, word, word, word, word, word, word, word);
+typedef void (*function)(void**);
 static function kernel;
-static word* words;
+static void** values;
 static std::vector<char> done;
 static void thread(int i) {
-    word* w = words;
-    kernel(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9]);
+    kernel(values);
     done[i] = 1;
 }
-extern "C" void run(function f, int blocks, int width, int height, word* arguments) {
+extern "C" void run(function f, int blocks, int width, int height, void** arguments) {
     const int stack = 1 << 15, threads = width * height;
     std::vector<char> stacks((size_t)stack * threads);
     std::vector<ucontext_t> contexts(threads);
-    kernel = f, words = arguments, gridDim.x = blocks;
+    kernel = f, values = arguments, gridDim.x = blocks;
     for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++) {
         done.assign(threads, 0);
         for (int i = 0; i < threads; i++) {
@@ -438,12 +444,24 @@ extern "C" void run(function f, int blocks, int width, int height, word* argumen
 """
 
 
+KERNEL = r"__global__ void (\w+)\((.*?)\)"
+
+
+def call(kernel):
+    """C++ that calls a kernel, (its name, its parameters), with the values at some addresses."""
+    name, params = kernel
+    types = [re.sub(r"\w+$", "", p).replace("__restrict__", "") for p in params.split(",")]
+    values = ", ".join(f"*({kind}*)values[{k}]" for k, kind in enumerate(types))
+    return f'extern "C" void call_{name}(void** values) {{ {name}({values}); }}\n'
+
+
 @functools.cache
 def compiled(code):
     command = ["g++", "-x", "c++", "-std=c++17", "-O1", "-shared", "-fPIC", "-o"]
+    source = CUDA + code + RUN + "".join(map(call, re.findall(KERNEL, code, re.DOTALL)))
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/kernels.so"
-        subprocess.run([*command, path, "-"], input=CUDA + code + RUN, text=True, check=True)
+        subprocess.run([*command, path, "-"], input=source, text=True, check=True)
         return ctypes.CDLL(path)
 
 

@@ -47,10 +47,43 @@ def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):
 
     one = casts.Packed(array(np.ones((1, 1), np.float32)), dtype, limit=3)
     power *= 1.0 if dtype == "bfloat16" else 4.0  # 1 -> 4 is the largest power below 2**3
-    back = casts.unpacked(packed.array, dtype, [packed, one], 3, array(bias))
+    (back,) = casts.unpacked([packed.array], dtype, [packed, one], 3, array(bias))
     columns = bias.reshape(-1, *[1] * len(shape[2:]))
     np.testing.assert_array_equal(back, narrow / np.float32(power) + columns)
     assert back.shape == shape and back.flags.c_contiguous
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["bfloat16", "tf32"])
+@pytest.mark.parametrize("blocks", [1, 7, 4096])
+@pytest.mark.parametrize("most", [1, 3, 64])
+def test_many_at_once_are_as_one_by_one(gpu, monkeypatch, dtype, blocks, most):
+    monkeypatch.setattr(casts, "BLOCKS", blocks)
+    monkeypatch.setattr(casts, "MOST", most)
+    monkeypatch.setattr(casts, "ARRAYS", np.dtype([("of", casts.ARRAY, most), ("count", "i8")]))
+    casts._kernel.cache_clear()
+    launched, kernel = [], casts._kernel
+    monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
+    arrays = [array(random(shape, k)) for k, shape in enumerate(SHAPES)]
+    together = casts.packed(arrays, dtype)
+    moved = sum(not casts.same(a, dtype) for a in arrays)
+    assert launched == ["pack"] * -(-moved // most)
+    for x, found in zip(arrays, together, strict=True):
+        narrow = rounded(x) if dtype == "bfloat16" else x
+        last = np.moveaxis(np.asarray(narrow), 1, -1).reshape(-1)
+        flat = np.asarray(found).reshape(-1)
+        np.testing.assert_array_equal(halves(flat, dtype) if dtype == "bfloat16" else flat, last)
+        assert found.shape == x.shape
+    for x, found in zip(arrays, casts.unpacked(together, dtype), strict=True):
+        np.testing.assert_array_equal(found, rounded(x) if dtype == "bfloat16" else x)
+    assert len(launched) == 2 * -(-moved // most)
+
+
+def test_nothing_to_do_is_no_launch(gpu, monkeypatch):
+    monkeypatch.setattr(casts, "_kernel", None)
+    one = array(random((3, 4)))
+    assert casts.packed([one], "tf32")[0] is casts.unpacked([one], "tf32")[0] is one
+    assert casts.packed([], "bfloat16") == casts.unpacked([], "bfloat16") == []
 
 
 @needs_compiler

@@ -7,10 +7,15 @@ bfloat16, so the 16 bits are uint16 here.
 import functools
 import math
 
+import numpy as np
+
 DTYPES = "bfloat16", "float16"
 KEPT_IN = {"bfloat16": "uint16", "float16": "uint16", "tf32": "float32"}
 BLOCKS, ROWS, TILE = 4096, 8, 32  # a block has TILE * ROWS threads, moves TILE * TILE numbers
 PARTS, EACH = 128, 8  # blocks that share a channel; numbers for a thread to be worth starting
+MOST = 64  # arrays of a launch: its arguments may take 4 KiB
+ARRAY = [(name, "i8") for name in ("from", "to", "size", "rows", "columns", "tiles")]
+ARRAYS = np.dtype([("of", ARRAY, MOST), ("count", "i8")])
 
 # The only instructions that differ.  They need no header of CUDA's, which may not be installed.
 CONVERSIONS = {
@@ -41,6 +46,9 @@ __device__ float widen(float x) { return x; }
 }
 BITS = {"uint16": "typedef unsigned short bits;", "float32": "typedef float bits;"}
 KERNELS = r"""
+struct Array { const void* from; void* to; long long size, rows, columns, tiles; };
+struct Arrays { Array of[MOST]; long long count; };
+
 #define START (((long long)blockIdx.x * ROWS + threadIdx.y) * TILE + threadIdx.x)
 #define STEP ((long long)gridDim.x * ROWS * TILE)
 
@@ -66,47 +74,49 @@ extern "C" __global__ void find_largest(const float* from, int* largest, long lo
     if (first) atomicMax(largest, here);
 }
 
-// One (rows, columns) matrix after the other to (columns, rows), in tiles, so that threads that
-// are neighbours read neighbours, write neighbours.  A single row or column only changes its type.
+// The (rows, columns) matrices of each array to (columns, rows), in tiles, so that threads that are
+// neighbours read neighbours, write neighbours.  A single row or column only changes its type.
 template <typename From, typename To, typename Convert>
-__device__ void transpose(const From* from, To* to, long long batch, long long rows,
-                          long long columns, Convert convert) {
-    if (rows == 1 || columns == 1) {
-        for (long long i = START; i < batch * rows * columns; i += STEP)
-            to[i] = convert(from[i], i % columns);
-        return;
-    }
+__device__ void transpose(const Arrays& arrays, Convert convert) {
     __shared__ To tile[TILE][TILE + 1];  // one more: a column's numbers lie in different banks
-    long long across = (columns + TILE - 1) / TILE, down = (rows + TILE - 1) / TILE;
-    for (long long t = blockIdx.x; t < batch * across * down; t += gridDim.x) {
-        long long start = t / (across * down) * rows * columns;
-        long long row = t / across % down * TILE, column = t % across * TILE;
-        long long c = column + threadIdx.x, r = row + threadIdx.x;
-        for (int y = threadIdx.y; y < TILE && row + y < rows; y += ROWS)
-            if (c < columns)
-                tile[y][threadIdx.x] = convert(from[start + (row + y) * columns + c], c);
-        __syncthreads();
-        for (int y = threadIdx.y; y < TILE && column + y < columns; y += ROWS)
-            if (r < rows) to[start + (column + y) * rows + r] = tile[threadIdx.x][y];
-        __syncthreads();
+    long long t = blockIdx.x;  // tiles are numbered through all arrays
+    for (int k = 0; k < arrays.count; t -= arrays.of[k++].tiles) {
+        const From* from = (const From*)arrays.of[k].from;
+        To* to = (To*)arrays.of[k].to;
+        long long rows = arrays.of[k].rows, columns = arrays.of[k].columns;
+        long long across = (columns + TILE - 1) / TILE, down = (rows + TILE - 1) / TILE;
+        for (; t < arrays.of[k].tiles; t += gridDim.x) {
+            if (rows == 1 || columns == 1) {
+                long long i = (t * ROWS + threadIdx.y) * TILE + threadIdx.x;
+                if (i < arrays.of[k].size) to[i] = convert(from[i], i % columns);
+                continue;
+            }
+            long long start = t / (across * down) * rows * columns;
+            long long row = t / across % down * TILE, column = t % across * TILE;
+            long long c = column + threadIdx.x, r = row + threadIdx.x;
+            for (int y = threadIdx.y; y < TILE && row + y < rows; y += ROWS)
+                if (c < columns)
+                    tile[y][threadIdx.x] = convert(from[start + (row + y) * columns + c], c);
+            __syncthreads();
+            for (int y = threadIdx.y; y < TILE && column + y < columns; y += ROWS)
+                if (r < rows) to[start + (column + y) * rows + r] = tile[threadIdx.x][y];
+            __syncthreads();
+        }
     }
 }
 
 // (batch, channels, places) -> (batch, places, channels)
-extern "C" __global__ void pack(const float* from, bits* to, const int* largest, long long limit,
-                                long long batch, long long channels, long long places) {
+extern "C" __global__ void pack(const Arrays arrays, const int* largest, long long limit) {
     int power = shift(largest, limit);
-    transpose(from, to, batch, channels, places,
-              [=](float x, long long) { return narrow(ldexpf(x, power)); });
+    transpose<float, bits>(arrays, [=](float x, long long) { return narrow(ldexpf(x, power)); });
 }
 
 // (batch, places, channels) -> (batch, channels, places), the shifts of both factors undone,
 // `bias` (null for none) added to each channel
-extern "C" __global__ void unpack(const bits* from, float* to, const int* first, const int* second,
-                                  long long limit, const float* bias, long long batch,
-                                  long long places, long long channels) {
+extern "C" __global__ void unpack(const Arrays arrays, const int* first, const int* second,
+                                  long long limit, const float* bias) {
     int power = -shift(first, limit) - shift(second, limit);
-    transpose(from, to, batch, places, channels, [=](bits x, long long channel) {
+    transpose<bits, float>(arrays, [=](bits x, long long channel) {
         return ldexpf(widen(x), power) + (bias ? bias[channel] : 0);
     });
 }
@@ -186,34 +196,74 @@ class Packed:
     scaling, no skipped steps.  bfloat16 reaches as far as float32.
     """
 
-    def __init__(self, array, dtype, limit=0):
+    def __init__(self, array, dtype, limit):
         import cupy
 
-        batch, channels, *axes = array.shape
         self.largest = 0  # null
         if dtype == "float16":
             self.largest = cupy.zeros(1, "int32")
-            _launch(dtype, "find_largest", array.size, (array, self.largest, array.size))
-        self.array = cupy.empty(array.shape, KEPT_IN[dtype])
-        sizes = batch, channels, math.prod(axes)
-        _launch(dtype, "pack", array.size, (array, self.array, self.largest, limit, *sizes))
+            blocks = max(1, min(BLOCKS, -(-array.size // (TILE * ROWS))))
+            arguments = array, self.largest, array.size
+            _kernel(dtype, "find_largest")((blocks,), (TILE, ROWS), arguments)
+        (self.array,) = packed([array], dtype, self.largest, limit)
 
 
-def unpacked(array, dtype, factors=(), limit=0, bias=None):
-    """An array (B, ..., C) -> float32 (B, C, ...).
+def packed(arrays, dtype, largest=0, limit=0):
+    """Float32 arrays (B, C, ...) as others (B, ..., C) of `dtype`, whose shapes stay (B, C, ...).
 
-    array.shape is (B, C, ...), as Packed has it.  factors: the two Packed ones that it is the
-    product of.  bias: C numbers to add to the channels.
+    By one launch; one that is the same either way is returned itself.  largest, limit: as Packed
+    has them.
     """
     import cupy
 
-    batch, channels, *axes = array.shape
-    result = cupy.empty(array.shape, "float32")
-    powers = *([factor.largest for factor in factors] or (0, 0)), limit
-    sizes = batch, math.prod(axes), channels
-    arguments = array, result, *powers, 0 if bias is None else bias, *sizes
-    _launch(dtype, "unpack", array.size, arguments)
-    return result
+    made = [a if same(a, dtype) else cupy.empty(a.shape, KEPT_IN[dtype]) for a in arrays]
+    _transpose("pack", arrays, made, dtype, largest, limit)
+    return made
+
+
+def unpacked(arrays, dtype, factors=(), limit=0, bias=None):
+    """What `packed` makes of arrays, back as float32 (B, C, ...); likewise by one launch.
+
+    factors: the two Packed ones that each is the product of.  bias: C numbers to add to the
+    channels.
+    """
+    import cupy
+
+    alike = [bias is None and same(array, dtype) for array in arrays]
+    pairs = zip(arrays, alike, strict=True)
+    made = [array if is_same else cupy.empty(array.shape, "float32") for array, is_same in pairs]
+    largest = [factor.largest for factor in factors] or (0, 0)
+    _transpose("unpack", arrays, made, dtype, *largest, limit, 0 if bias is None else bias)
+    return made
+
+
+def same(array, dtype):
+    """Whether an array (B, C, ...) of float32 has the same numbers in the same order if packed."""
+    return KEPT_IN[dtype] == "float32" and 1 in (array.shape[1], math.prod(array.shape[2:]))
+
+
+def _transpose(name, arrays, made, dtype, *arguments):
+    """Have a kernel write all that is made, but what is an array itself."""
+    moves = [
+        (array.data.ptr, to.data.ptr, array.size, *sides(name, array.shape))
+        for array, to in zip(arrays, made, strict=True)
+        if array is not to
+    ]
+    for start in range(0, len(moves), MOST):
+        some, table = moves[start : start + MOST], np.zeros(1, ARRAYS)
+        table["of"][0, : len(some)], table["count"] = some, len(some)
+        blocks = min(BLOCKS, int(table["of"]["tiles"].sum()))
+        _kernel(dtype, name)((blocks,), (TILE, ROWS), (table, *arguments))
+
+
+def sides(name, shape):
+    """Rows, columns of the matrices that a kernel transposes, the tiles of all."""
+    batch, channels, *axes = shape
+    places = math.prod(axes)
+    rows, columns = (channels, places) if name == "pack" else (places, channels)
+    if 1 in (rows, columns):
+        return rows, columns, -(-batch * rows * columns // (TILE * ROWS))
+    return rows, columns, batch * -(-rows // TILE) * -(-columns // TILE)
 
 
 def activated(maps, bias, dtype, relu):
@@ -254,11 +304,6 @@ def groups(channels):
     return -(-channels // TILE)
 
 
-def _launch(dtype, name, size, arguments):
-    blocks = max(1, min(BLOCKS, -(-size // (TILE * ROWS))))
-    _kernel(dtype, name)((blocks,), (TILE, ROWS), arguments)
-
-
 @functools.cache
 def _kernel(dtype, name):
     import cupy
@@ -268,5 +313,5 @@ def _kernel(dtype, name):
 
 def source(dtype):
     """The kernels in CUDA C++."""
-    sizes = f"#define TILE {TILE}\n#define ROWS {ROWS}\n"
+    sizes = f"#define TILE {TILE}\n#define ROWS {ROWS}\n#define MOST {MOST}\n"
     return sizes + BITS[KEPT_IN[dtype]] + CONVERSIONS[dtype] + KERNELS

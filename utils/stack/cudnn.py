@@ -228,10 +228,11 @@ def _check_arrays(node, inputs):
         raise Unsuitable(logging.INFO, "an array is empty")
     if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
         raise Unsuitable(logging.INFO, "a memory layout of the array's own is not provided for")
-    return [_in_a_row(array) for array in inputs]
+    return [in_a_row(array) for array in inputs]
 
 
-def _in_a_row(array):
+def in_a_row(array):
+    """The array, or a copy where its memory is not as cuDNN wants it."""
     aligned = array.data.ptr % cudnn_plans.ALIGNMENT == 0
     return array if array.flags.c_contiguous and aligned else array.copy()
 
@@ -258,7 +259,7 @@ def run(direction, geometry, bias=None, **arrays):
         packed = {name: factor.array for name, factor in factors.items()}
         packed[written] = cupy.empty(shape, np.uint16)
         compute(direction, geometry, packed, last=True)
-        return casts.unpacked(packed[written], dtype, factors.values(), limit, bias)
+        return casts.unpacked([packed[written]], dtype, factors.values(), limit, bias)[0]
 
     arrays[written] = cupy.empty(shape, np.float32)
     if bias is not None and direction == "forward":

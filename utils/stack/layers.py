@@ -1,8 +1,9 @@
 """Convolutions or linear layers in a row, ReLU between them, as one function node on a GPU.
 
 From layer to layer their arrays keep channels last, in 16 bits for bfloat16, as cuDNN's engines
-want them: only what comes in, what goes out is transposed.  A layer is two kernels forward, one of
-which adds the bias, takes the ReLU; and three backward, one of which makes the gradients of both.
+want them: only what comes in, what goes out is transposed, by one kernel each.  A layer is two
+kernels forward, one of which adds the bias, takes the ReLU; and three backward, one of which makes
+the gradients of both.
 """
 
 import contextlib
@@ -21,8 +22,7 @@ def applied(x, links, activated):
     the first `activated` of them.
 
     None where they are not to be one node: on a CPU, without cuDNN, in other types than DTYPES, for
-    what cuDNN has no engine, where function hooks watch each; Linear ones in tf32, whose arrays are
-    the same with channels last.
+    what cuDNN has no engine, where function hooks watch each.
     """
     x = chainer.as_variable(x)
     params = [param for link in links for param in (link.W, link.b)]
@@ -51,7 +51,7 @@ def geometry_of(link, images):
 
 def fit(x, params):
     dtype = cudnn.dtype_in_use() if isinstance(x.array, cuda.ndarray) else None
-    if dtype not in DTYPES or (dtype == "tf32" and x.ndim == 2):
+    if dtype not in DTYPES:
         return False
     arrays = [x.array, *(None if param is None else param.array for param in params)]
     whole = all(array is not None and array.dtype == "f4" and array.size for array in arrays)
@@ -69,9 +69,10 @@ class Layers(chainer.FunctionNode):
         self.retain_inputs(range(len(inputs)))
         self.shapes = [array.shape for array in inputs]
         x, *params = inputs
-        self.maps, self.weights = [self.packed(x, self.geometries[0].images)], []
+        shapes = self.geometries[0].images, *(geometry.weights for geometry in self.geometries)
+        made = self.packed([x, *params[::2]], shapes)
+        self.maps, self.weights = made[:1], made[1:]
         for k, geometry in enumerate(self.geometries):
-            self.weights.append(self.packed(params[2 * k], geometry.weights))
             factors = {"images": self.maps[-1], "weights": self.weights[k]}
             made = self.computed("forward", geometry, factors)
             bias = cuda.cupy.ascontiguousarray(params[2 * k + 1])
@@ -81,7 +82,8 @@ class Layers(chainer.FunctionNode):
             self.maps.append(made)
             if not chainer.config.enable_backprop:
                 del self.maps[0]
-        return (casts.unpacked(made, self.dtype, bias=bias).reshape(geometry.outputs[: x.ndim]),)
+        (y,) = casts.unpacked([made], self.dtype, bias=bias)
+        return (y.reshape(geometry.outputs[: x.ndim]),)
 
     def backward(self, indexes, grad_outputs):
         twice = chainer.config.enable_backprop  # so Chainer tells that gradients need some
@@ -99,28 +101,30 @@ class Layers(chainer.FunctionNode):
         """{number of an input: its gradient}, at least of those wanted."""
         groups = [casts.groups(geometry.weights[0]) for geometry in self.geometries]
         counters = cuda.cupy.zeros(sum(groups), "int32")
-        gradient, found = self.packed(gy, self.geometries[-1].outputs), {}
+        (gradient,) = self.packed([gy], [self.geometries[-1].outputs])
+        sums, products = {}, {}
         for k in reversed(range(len(self.geometries))):
             geometry, made = self.geometries[k], self.maps[k + 1] if k < self.activated else None
             done = counters[sum(groups[:k]) :]
-            passed, found[2 * k + 2] = casts.passed_on(gradient, made, self.dtype, done)
+            passed, sums[2 * k + 2] = casts.passed_on(gradient, made, self.dtype, done)
             outputs = {"outputs": passed}
             if 2 * k + 1 in wanted:
                 factors = outputs | {"images": self.maps[k]}
-                product = self.computed("weight_gradient", geometry, factors)
-                found[2 * k + 1] = self.unpacked(product, self.shapes[2 * k + 1])
+                products[2 * k + 1] = self.computed("weight_gradient", geometry, factors)
             if min(wanted) > 2 * k:
-                return found
+                break
             factors = outputs | {"weights": self.weights[k]}
             gradient = self.computed("data_gradient", geometry, factors)
-        return found | {0: self.unpacked(gradient, self.shapes[0])}
+        else:
+            products[0] = gradient
+        arrays = casts.unpacked(products.values(), self.dtype)
+        return sums | {
+            i: array.reshape(self.shapes[i]) for i, array in zip(products, arrays, strict=True)
+        }
 
-    def packed(self, array, shape):
-        array = cuda.cupy.ascontiguousarray(array).reshape(shape)
-        return casts.Packed(array, self.dtype).array
-
-    def unpacked(self, array, shape):
-        return casts.unpacked(array, self.dtype).reshape(shape)
+    def packed(self, arrays, shapes):
+        rows = [cudnn.in_a_row(a).reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
+        return casts.packed(rows, self.dtype)
 
     def computed(self, direction, geometry, factors):
         """What cuDNN makes of the factors."""
