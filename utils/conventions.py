@@ -57,14 +57,7 @@ def psnr_dyelax(predicted, true):
 
 def sharpness_dyelax(predicted, true):
     """dyelax/Adversarial_Video_Generation: the paper's formula in [-1, 1], grey below and right."""
-
-    def steepness(frames):
-        frames = 2 * frames - 1
-        down = np.diff(frames, axis=-2, append=0)
-        right = np.diff(frames, axis=-1, append=0)
-        return np.abs(down) + np.abs(right)
-
-    return decibels(mae(steepness(predicted), steepness(true)))
+    return decibels(mae(sum(slopes(predicted)), sum(slopes(true))))
 
 
 def l2_chaos(predicted, true):
@@ -73,12 +66,9 @@ def l2_chaos(predicted, true):
 
 
 def gdl_chaos(predicted, true):
-    """team-pragmatic-chaos: gradient difference with alpha 2, summed over a frame in [-1, 1]."""
-    total = 0
-    for axis in (-2, -1):
-        steep, wanted = (np.abs(np.diff(2 * frames, axis=axis)) for frames in (predicted, true))
-        total = total + np.square(wanted - steep).sum(axis=(-3, -2, -1))
-    return total
+    """team-pragmatic-chaos: gradient difference with alpha 2, summed; grey below and right."""
+    pairs = zip(slopes(predicted), slopes(true), strict=True)
+    return sum(np.square(wanted - steep).sum(axis=(-3, -2, -1)) for steep, wanted in pairs)
 
 
 def total_chaos(predicted, true):
@@ -146,6 +136,14 @@ CONVENTIONS = {
 def luma(frames):
     """(..., C, H, W) -> (..., H, W): the Y of an RGB frame, a grey frame as it is."""
     return frames[..., 0, :, :] if frames.shape[-3] == 1 else (frames * LUMA).sum(axis=-3)
+
+
+def slopes(frames):
+    """|dy|, |dx| of frames in [-1, 1], to the pixels below and right; all is grey, 0, beyond them.
+
+    TensorFlow's SAME padding, by which dyelax and team-pragmatic-chaos compute both.
+    """
+    return [np.abs(np.diff(2 * frames - 1, axis=axis, append=0)) for axis in (-2, -1)]
 
 
 def mathieu_decibels(error):
