@@ -1,4 +1,4 @@
-"""The encoding-forecasting ConvLSTM of Shi et al. (NIPS 2015), section 3.3."""
+"""The encoding-forecasting ConvLSTM of Shi et al. (NIPS 2015), section 3.2."""
 
 from functools import partial
 from itertools import pairwise
@@ -13,6 +13,9 @@ MAPS = {"paper": (128, 64, 64), "small": (16, 8, 8)}  # the paper's best on Movi
 
 def build(history, horizon, channels, size, width="paper", patch=4, sampling_decay=2e-5):
     """Three ConvLSTMs that encode, three that forecast, on frames cut into patches; tanh.
+
+    Unlike the paper's, the gates have no peepholes, a frame is drawn from the last layer's output
+    alone, not from those of all three, and training is by scheduled sampling.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels.

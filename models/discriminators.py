@@ -1,4 +1,4 @@
-"""The discriminators of Mathieu, Couprie and LeCun (ICLR 2016), section 3.2, one for each scale."""
+"""The discriminators of Mathieu, Couprie and LeCun (ICLR 2016), table 1, one for each scale."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The multi-scale generator of Mathieu, Couprie and LeCun (ICLR 2016), section 3.2, table 1."""
+"""The multi-scale generator of Mathieu, Couprie and LeCun (ICLR 2016), table 1."""
 
 from itertools import pairwise
 
@@ -56,8 +56,8 @@ def factors(pyramid, size, usual=PYRAMIDS):
 class MultiScale(Predictor):
     """Predict small, then refine: each scale adds detail to the enlarged guess of the one below.
 
-    Equation 4 of the paper, with the tanh of the authors' code after the sum:
-    guess_k = tanh(enlarge(guess_{k-1}) + refine_k(past_k, enlarge(guess_{k-1}))).
+    The paper's recursion for its multi-scale network, with the tanh of the authors' code after the
+    sum: guess_k = tanh(enlarge(guess_{k-1}) + refine_k(past_k, enlarge(guess_{k-1}))).
     Fully convolutional: trained on 32x32 clips, it predicts frames of any size.
     """
 

@@ -1,4 +1,4 @@
-"""The multi-scale generator of team-pragmatic-chaos (2017) for 8 frames from 8, model_GAN_8."""
+"""The multi-scale generator of team-pragmatic-chaos (2017) that sees 8 frames, model_GAN_8."""
 
 from models.multiscale import PYRAMIDS, MultiScale, factors
 
@@ -8,7 +8,11 @@ MAPS = ((16, 32, 64), (16, 32, 64), (32, 64, 128), (32, 64, 128, 128))
 
 
 def build(history, horizon, channels, size, pyramid=None):
-    """Any history and horizon, all frames predicted at once; it was made for 8 of each.
+    """The published kernels and feature maps, as a MultiScale of any history and horizon.
+
+    The published network predicts one frame from 8, the next 7 by feeding it back.  It has no sum
+    with the enlarged guess, which it resizes bilinearly, and its own narrower discriminators, which
+    do not see the past (as with --single-frame-dis).
 
     pyramid: sizes from coarse to fine, the last one the clips' own; theirs is 8-16-32-64.
     """

@@ -67,7 +67,8 @@ class VoxelFlow(Predictor):
 class MotionNet(chainer.Chain):
     """Halves the frame three times, doubles it again, with skip connections; last layer linear.
 
-    The authors' code upsamples bilinearly and has no such skips; the paper does.
+    The skip connections are the paper's; the authors' code has none.  It upsamples bilinearly, not
+    by repeating pixels as here.
     """
 
     def __init__(self, inputs, maps, outputs):

@@ -66,7 +66,7 @@ def test_openstl_convlstm_s_has_the_weights_that_openstl_uses():
     assert used * 16 * 16 * 19 == pytest.approx(56.8e9, rel=1e-3)
 
 
-def test_vpn_has_as_many_weights_as_the_seeds_keras_model():
+def test_vpn_has_as_many_weights_as_the_sketch_in_keras():
     model = models.create("vpn", 4, 1, 3, SIZE)
     maps = 3, 64, 128, 128, 64
     cells = sum(4 * (9 * (a + b) * b + b) for a, b in zip(maps, maps[1:], strict=False))

@@ -17,7 +17,7 @@ def frames():
 
 
 def plain_gdl(predicted, true, alpha):
-    """Equation 6 of Mathieu et al. pixel by pixel."""
+    """The GDL of Mathieu et al., pixel by pixel."""
     total = {"down": [], "right": []}
     *lead, height, width = true.shape
     for index in np.ndindex(*lead):
@@ -41,7 +41,7 @@ def test_lp_is_the_mean_power_of_the_difference(frames, p):
 
 
 @pytest.mark.parametrize("alpha", [1, 2, 1.5])
-def test_gdl_is_equation_6(frames, alpha):
+def test_gdl_is_the_papers_formula(frames, alpha):
     predicted, true = frames
     expected = plain_gdl(predicted, true, alpha)
     assert losses.gdl(predicted, true, alpha).array == pytest.approx(expected, rel=1e-12)
@@ -62,7 +62,7 @@ def test_gdl_does_not_let_channels_cancel():
 
 
 @pytest.mark.parametrize("target", [0, 1])
-def test_bce_is_equation_2_with_the_natural_logarithm(target):
+def test_bce_takes_the_natural_logarithm(target):
     logits = np.linspace(-4, 4, 9)
     chance = 1 / (1 + np.exp(-logits))
     expected = -np.mean(np.log(chance if target else 1 - chance))

@@ -57,7 +57,7 @@ def test_multiscale_8to8_has_the_published_layers():
     model = models.create("multiscale-8to8", 8, 8, 3, (64, 64))
     layers = [[(c.W.shape[0], c.W.shape[2]) for c in refiner] for refiner in model.refiners]
     assert model.factors == (8, 4, 2, 1)
-    assert layers == [
+    assert layers == [  # the published ones end in 3 maps: one frame at a time
         [(16, 3), (32, 3), (64, 3), (24, 3)],
         [(16, 5), (32, 3), (64, 3), (24, 3)],
         [(32, 5), (64, 5), (128, 5), (24, 5)],

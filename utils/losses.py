@@ -17,14 +17,14 @@ EPSILON = 1e-6  # the least probability that pixel_bce gives a pixel
 
 
 def lp(predicted, true, p):
-    """Mean of |predicted - true| ** p (equation 5); p is 1 or 2, or any number not below 1."""
+    """Mean of |predicted - true| ** p, the paper's l_p loss; p is not below 1."""
     if are_for_kernels(predicted, true):
         return gpu_losses.lp(predicted, true, p)
     return F.mean(power(predicted - true, p))
 
 
 def gdl(predicted, true, alpha):
-    """Gradient difference loss (equation 6), the mean over pixels of
+    """The paper's gradient difference loss (GDL), the mean over pixels of
 
         | |true gradient| - |predicted gradient| | ** alpha
 
@@ -38,7 +38,7 @@ def gdl(predicted, true, alpha):
 
 
 def bce(logits, target):
-    """Mean binary cross-entropy (equation 2, natural logarithm) of sigmoid(logits) to target.
+    """Mean binary cross-entropy (natural logarithm) of sigmoid(logits) to target.
 
     target is 1 (real) or 0 (fake).  The sigmoid is taken inside, so any logit gives finite numbers.
     """

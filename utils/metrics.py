@@ -43,7 +43,7 @@ def ssim(predicted, true, mask=None):
 
 
 def sharpness(predicted, true, mask=None):
-    """Sharpness difference of Mathieu et al. (section 4.1) in dB, peak 1, higher is better.
+    """Sharpness difference of Mathieu et al. in dB, peak 1, higher is better.
 
     10 log10(1 / mean | (|dx t| + |dy t|) - (|dx p| + |dy p|) |) with differences to the pixel
     above and to the left, over the pixels that have both.

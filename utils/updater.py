@@ -71,7 +71,7 @@ class AdversarialUpdater(PredictionUpdater):
         descend(gen_optimizer, loss)
 
     def dis_loss(self, dis, pasts, reals, fakes):
-        """Loss of the discriminators (equation 2): real is 1, fake is 0; summed over the scales."""
+        """Loss of the discriminators (L_adv^D): real is 1, fake is 0; summed over the scales."""
         twice = [F.concat([past, past], axis=0) for past in pasts]
         both = [F.concat([r, f.array], axis=0) for r, f in zip(reals, fakes, strict=True)]
         judged = F.concat(dis(twice, both), axis=0)  # one loss for all scales: fewer kernels
@@ -82,7 +82,7 @@ class AdversarialUpdater(PredictionUpdater):
         return loss
 
     def adversarial_loss(self, gen, dis, pasts, fakes):
-        """Adversarial loss of the generator (equation 3): all its frames should pass for real."""
+        """Adversarial loss of the generator (L_adv^G): all its frames should pass for real."""
         adv = len(pasts) * losses.bce(F.concat(dis(pasts, fakes), axis=0), 1)
         chainer.report({"adversarial": adv}, gen)
         return adv
