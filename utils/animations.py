@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from utils.frames import BadFrame, Video, describe_error
+from utils.errors import describe_error
+from utils.frames import BadFrame, Video
 from utils.images import count_hidden, open_image, probe, to_rgb
 
 

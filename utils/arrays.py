@@ -9,7 +9,8 @@ import zipfile
 
 import numpy as np
 
-from utils.frames import BadFrame, Video, describe_error
+from utils.errors import describe_error
+from utils.frames import BadFrame, Video
 
 ENDINGS = (".npy", ".npz")
 MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array

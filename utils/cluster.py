@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import UserError, describe_error
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = "video_clips_code"
@@ -27,7 +27,7 @@ def cluster(address):
     try:
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = describe_error(error)
         raise UserError(
             f"no Dask scheduler at {address} ({reason}): start `dask scheduler`, `dask worker`"
         ) from None

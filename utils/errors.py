@@ -67,3 +67,8 @@ def memory_for(cure):
 def first_line(error):
     """The first line of an exception's message, or its type."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def describe_error(error):
+    """The whole message of an exception on one line, or its type."""
+    return " ".join(str(error).split()) or type(error).__name__

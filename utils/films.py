@@ -11,7 +11,8 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from utils.frames import MAX_PIXELS, BadFrame, Video, describe_error
+from utils.errors import describe_error
+from utils.frames import MAX_PIXELS, BadFrame, Video
 
 ENDINGS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv")
 ENDINGS += (".flv", ".ts", ".mts", ".m2ts")

@@ -145,11 +145,6 @@ def warn(path, reason):
     print(f"warning: {path}: {reason}; left out", file=sys.stderr)
 
 
-def describe_error(error):
-    """The message of any exception on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def describe_size(size):
     """(height, width) as text, 210x160."""
     return "x".join(map(str, size))

@@ -8,7 +8,8 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils.frames import MAX_PIXELS, BadFrame, describe_error
+from utils.errors import describe_error
+from utils.frames import MAX_PIXELS, BadFrame
 
 FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
     ".png": "PNG",

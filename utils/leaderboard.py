@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils import metrics
+from utils.evaluation import AREAS
 from utils.report import as_json
 
 HIGHER = ("psnr", "ssim", "sharpness")  # metrics with these prefixes are better when higher
@@ -82,7 +83,7 @@ def save_csv(path, entries):
         costs = ("parameters", "flops", "seconds", "iterations", "training")
         out.writerow(["run", "area", "frame", *names, *costs])
         for entry in entries:
-            for area in ("whole", "moving"):
+            for area in AREAS:
                 curves = (entry.curve(name, area) for name in names)
                 for k, numbers in enumerate(zip(*curves, strict=True)):
                     cost = (getattr(entry, name) for name in costs)
@@ -104,7 +105,7 @@ def save_plot(path, entries, metric):
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     styles = cycler(linestyle=("-", ":", "-.")) * rcParams["axes.prop_cycle"]  # for many runs
     copy = {"color": "black", "linestyle": "--", "zorder": 3}  # before those that do no better
-    for axes, area in zip(figure.subplots(1, 2), ("whole", "moving"), strict=True):
+    for axes, area in zip(figure.subplots(1, 2), AREAS, strict=True):
         axes.set_prop_cycle(styles)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         lines = []
@@ -112,7 +113,7 @@ def save_plot(path, entries, metric):
             curve = entry.curve(metric, area)
             style = copy if entry.predictor == "copy" else {}
             lines += axes.plot(range(1, len(curve) + 1), curve, marker=".", **style)
-        axes.set(title=f"{area} frame" if area == "whole" else "moving area", xlabel="frame")
+        axes.set(title="whole frame" if area == "whole" else "moving area", xlabel="frame")
         axes.grid(alpha=0.3)
     names = [f" {entry.name}" for entry in entries]  # one that begins with _ would be left out
     legend = figure.legend(lines, names, loc="outside right upper", fontsize="small")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorstore
 
-from utils.errors import UserError
+from utils.errors import UserError, describe_error
 from utils.recipe import clips_per_shard
 from utils.shards import Shards
 
@@ -178,7 +178,7 @@ class ClipStore:
             check(metadata)
             return cls(path, metadata)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            reason = " ".join(f"{error}".split())
+            reason = describe_error(error)
             raise UserError(
                 f"{path} is not a store of clips ({reason}): give another path"
             ) from None
