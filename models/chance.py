@@ -23,12 +23,15 @@ class Chance(chainer.Link):
 
 
 class GaussianNoise(Chance):
-    """Adds noise in training; its standard deviation is `scale` times the frames' range of 2."""
+    """Adds noise in training; its standard deviation is `scale` times the frames' range of 2.
+
+    ValueError for a scale that is negative, infinite or NaN.
+    """
 
     def __init__(self, scale):
         super().__init__()
         if not 0 <= scale < np.inf:
-            raise ValueError(f"--model-options noise={scale}: must not be below 0")
+            raise ValueError(f"--model-options noise={scale}: must be a number from 0 up")
         self.scale = scale
 
     def forward(self, frames):
@@ -44,7 +47,8 @@ class Teacher(Chance):
 
     The n-th call, counted from 0, shows each true frame of each clip with the probability
     first - n * decay.  Without decay that is teacher forcing, with it the scheduled sampling of
-    Bengio et al. (NIPS 2015).
+    Bengio et al. (NIPS 2015).  ValueError for a probability beyond 0 and 1, or a decay that is
+    negative, infinite or NaN.
     """
 
     def __init__(self, first, decay=0.0):
@@ -52,7 +56,7 @@ class Teacher(Chance):
         if not 0 <= first <= 1:
             raise ValueError(f"--model-options teacher_forcing={first}: must be from 0 to 1")
         if not 0 <= decay < np.inf:
-            raise ValueError(f"--model-options sampling_decay={decay}: must not be below 0")
+            raise ValueError(f"--model-options sampling_decay={decay}: must be a number from 0 up")
         self.first, self.decay = first, decay
 
     def forward(self, future):

@@ -83,10 +83,10 @@ def test_a_saved_network_draws_on_where_it_stopped(arch, options, tmp_path):
 @pytest.mark.parametrize(
     "arch, options, message",
     [
-        ("conv3d-residual", {"noise": -0.1}, "noise=-0.1: must not be below 0"),
+        ("conv3d-residual", {"noise": -0.1}, "noise=-0.1: must be a number from 0 up"),
         ("seq2seq", {"teacher_forcing": 2.0}, "teacher_forcing=2.0: must be from 0 to 1"),
-        ("convlstm-s", {"sampling_decay": -0.1, "patch": 4}, "sampling_decay=-0.1: must not be"),
-        ("convlstm-s", {"sampling_decay": np.nan, "patch": 4}, "sampling_decay=nan: must not be"),
+        ("convlstm-s", {"sampling_decay": -0.1, "patch": 4}, "sampling_decay=-0.1: must be a"),
+        ("convlstm-s", {"sampling_decay": np.nan, "patch": 4}, "sampling_decay=nan: must be a"),
     ],
 )
 def test_impossible_chances_are_refused(arch, options, message):
