@@ -33,7 +33,8 @@ SNAPSHOTS_KEPT = 3
 REPORT_EVERY = 100
 VALIDATE_EVERY = 500
 
-# What convolutions, linear layers may multiply: tf32 on a GPU, float32 on a CPU unless told.
+# Types in which convolutions and linear layers may multiply; tf32 on a GPU, float32 on a CPU unless
+# told otherwise.
 DTYPES = "float32", "tf32", "bfloat16", "float16"
 
 # Testing.

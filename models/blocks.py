@@ -2,8 +2,8 @@
 
 from utils.stack import F, L, chainer, layers
 
-# He et al. (ICCV 2015): first weights that keep the signal's size through ReLUs.  A transposed
-# convolution has its inputs where Chainer counts outputs.
+# He et al. (ICCV 2015): first weights that keep the signal's size through ReLUs.  The weights of a
+# transposed convolution begin with its inputs, so that Chainer's fan_out counts these.
 TO_RELU = chainer.initializers.HeNormal()
 TO_RELU_TRANSPOSED = chainer.initializers.HeNormal(fan_option="fan_out")
 # For a last layer that corrects something: its correction begins near nothing.
@@ -24,8 +24,12 @@ def deconvolution(inputs, outputs, stride=1, normalised=False):
 
 
 def enlarging(inputs, outputs, stride, nobias=False, initialW=None):
-    """Transposed convolution to size * stride, stride 1 or 2, every pixel by as many weights."""
-    kernel = 2 + stride  # 4 for a stride of 2: the 3 of the sources makes a checkerboard pattern
+    """Transposed convolution to size * stride, stride 1 or 2.
+
+    The sources' kernel of 3 reaches some pixels with more weights than others where the stride is
+    2, a checkerboard pattern; 4 reaches all with as many.
+    """
+    kernel = 2 + stride
     return L.Deconvolution2D(inputs, outputs, kernel, stride, 1, nobias, initialW=initialW)
 
 
@@ -48,8 +52,10 @@ def relu(x):
 
 
 def in_a_row(x, links, activated):
-    """x (B, C, H, W) after Convolution2D links, or (B, C) after Linear ones, ReLU after the first
-    `activated` of them."""
+    """Apply the links one after the other, a ReLU after each of the first `activated`.
+
+    x: (B, C, H, W) for Convolution2D links, (B, C) for Linear ones.
+    """
     if (y := layers.applied(x, links, activated)) is not None:
         return y
     for link in links[:activated]:

@@ -20,7 +20,7 @@ class ConvLSTM(chainer.Chain):
     which ties the layer to one frame size; here it is one for each map.
     normalised: the gates' inputs are normalised over maps and pixels of a clip (Ba, Kiros and
     Hinton, 2016), with a gain and a bias for each map.
-    bias: without it, or `normalised`, the gates have no biases.
+    bias: whether the gates have biases of their own; `normalised` gates have none.
     """
 
     def __init__(self, inputs, outputs, kernel=3, peepholes=False, normalised=False, bias=True):

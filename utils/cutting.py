@@ -54,6 +54,7 @@ def cut_task(task, recipe, path, start, total):
 
 
 def cut(task, recipe, store, start, total):
+    """Draw the clips of a task, write them in random order to its places -> Outcome."""
     outcome = Outcome()
     crops = draw_crops(task, recipe, start, outcome)
     height, width = recipe.size
@@ -79,6 +80,7 @@ def cut(task, recipe, store, start, total):
 
 @functools.lru_cache(maxsize=1)
 def open_once(path):
+    """The store at `path`, found by a worker's first task."""
     return ClipStore.find(path)
 
 

@@ -47,7 +47,7 @@ def draw_moving(motion, taken, before, more, seed, sample):
 
 
 def by_turns(motion, windows, picks, taken, count):
-    """`count` crops that move, or all: the first of each window's picks, then the second, ...
+    """`count` crops that move, or all: each window's first pick that does, then each second, ...
 
     windows: int (n,), picks: int (n, TRIES). Returns (window, y, x), each once, none `taken`.
     """
@@ -62,7 +62,7 @@ def by_turns(motion, windows, picks, taken, count):
         undecided = earlier.any(axis=1)
         enough = np.searchsorted(np.cumsum(able & ~undecided), need)
         asked = np.flatnonzero(undecided[:enough])[:need]
-        if len(asked):  # nobody's turn is over before those before it are sure
+        if len(asked):  # who is served in this turn depends on them: they are measured first
             columns = np.argmax(earlier[asked], axis=1)
             moving[asked, columns] = motion.measure(windows[asked], picks[asked, columns])
             unsure[asked, columns] = False

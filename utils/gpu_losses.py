@@ -2,8 +2,8 @@
 
 from utils.stack import chainer
 
-# What the step from a pixel to its neighbour costs, where the true step is another; how that grows
-# with the step.  `i` is the pixel's number.
+# cost: of a difference between neighbouring pixels that should be the true one; growth: its
+# derivative by that difference.  In the kernels below `i` is a pixel's number, x predicted, t true.
 FUNCTIONS = r"""
 template <typename T> __device__ T power(T much, T alpha) {
   return alpha == 0 ? T(1) : alpha == 1 ? much : alpha == 2 ? much * much : pow(much, alpha);
@@ -46,13 +46,13 @@ OPERANDS = "raw T x, raw T t, T alpha"
 
 
 def lp(predicted, true, p):
-    """That of utils/losses.py; true has no gradient."""
+    """losses.lp of float arrays of one shape on a GPU; `true` has no gradient."""
     loss = Loss("lp", LP, LP_GRADIENT, "T count", (p, predicted.size))
     return loss.apply((predicted, chainer.as_array(true)))[0]
 
 
 def gdl(predicted, true, alpha):
-    """That of utils/losses.py; true has no gradient."""
+    """losses.gdl of float arrays of one shape on a GPU; `true` has no gradient."""
     size, (*_, height, width) = predicted.size, predicted.shape
     numbers = alpha, height, width, size - size // height, size - size // width
     loss = Loss("gdl", GDL, GDL_GRADIENT, "int64 height, int64 width, T downs, T rights", numbers)
@@ -60,9 +60,9 @@ def gdl(predicted, true, alpha):
 
 
 class Loss(chainer.FunctionNode):
-    """predicted, true -> the sum of what a kernel has to say of each pixel.
+    """predicted, true -> the sum over pixels of what a kernel computes of each.
 
-    operands: names of the numbers after alpha that it takes.
+    operands: types and names of the kernel's numbers after alpha; numbers: alpha and these.
     """
 
     def __init__(self, name, operation, gradient, operands, numbers):
@@ -78,6 +78,8 @@ class Loss(chainer.FunctionNode):
 
 
 class Gradient(chainer.FunctionNode):
+    """predicted, true, the gradient of a Loss -> that of predicted, by the loss's second kernel."""
+
     def __init__(self, loss):
         self.loss = loss
 
@@ -88,6 +90,7 @@ class Gradient(chainer.FunctionNode):
 
 
 def launch(operands, operation, name, predicted, true, *others):
+    """An array like predicted, of what the kernel makes of each pixel."""
     cuda = chainer.backends.cuda
     predicted, true = map(cuda.cupy.ascontiguousarray, (predicted, true))
     kernel = cuda.elementwise(operands, "T y", operation, name, preamble=FUNCTIONS)

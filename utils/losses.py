@@ -119,7 +119,7 @@ def by_name(text, alpha):
 
 
 def are_for_kernels(predicted, true):
-    """Whether they lie on a GPU, pixel by pixel, only the former with a gradient."""
+    """Whether gpu_losses can take these: on a GPU, of one shape, no gradient wanted of `true`."""
     on_gpu = chainer.backend.get_array_module(predicted) is not np
     alike = predicted.shape == true.shape
     return on_gpu and alike and not getattr(true, "requires_grad", False)

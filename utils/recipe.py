@@ -14,9 +14,11 @@ def clips_per_shard(shape):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What a clip is: past and future frames, (height, width), which crops move enough.
+    """What a clip is: how many past and future frames, of which (height, width), moving how much.
 
-    `scene_cut`: mean change of a frame, as a share of full scale, from which on a step is none of
+    `min_movement`: the sum of squared differences between successive frames, in [-1, 1], that it
+    exceeds, but for the share `exempt` of all clips; `seed` decides which crops are drawn;
+    `scene_cut`: mean change of a frame, as a share of full scale, above which a step is a cut, not
     motion; `drop_copies`: leave out frames that are near copies of the one before.
     """
 

@@ -77,11 +77,11 @@ def using_dtype(name):
     """In this context convolutions, linear layers on a GPU multiply numbers of this type, in every
     thread.
 
-    Arrays, sums, parameters are float32.  "tf32", the usual, rounds factors to 3 digits, "float32"
-    does not.  "bfloat16" rounds them, then the result, to 2 digits, in which the arrays between
-    those of layers.py stay; "float16" to 3, after a power of two of their own has brought
-    each array into its range.  Raises UserError where there is no cuDNN for it, or where the device
-    in use cannot do it.
+    Arrays, sums and parameters are float32.  "tf32", the default, rounds what is multiplied to 3
+    digits, "float32" does not.  "bfloat16" rounds it and the result to 2 digits; the arrays between
+    the layers of layers.py stay in bfloat16.  "float16" rounds both to 3 digits, each array scaled
+    into its range by a power of two.  Raises UserError where there is no cuDNN for it, or where the
+    device in use cannot do it.
     """
     global _dtype
     if name != "float32":
@@ -107,7 +107,7 @@ def _refuse_impossible(name):
 
 
 def _prepared(compute):
-    """`compute` for arrays that cuDNN can take, with what it answers if it cannot; others are
+    """Decorate `compute`: it gets contiguous, aligned arrays, and what cuDNN cannot do is
     Unsuitable."""
 
     @functools.wraps(compute)
@@ -127,7 +127,7 @@ def _prepared(compute):
 
 
 def _with_what_was_packed(own):
-    """The backward method of a node: of the arrays in 16 bits none is packed a second time."""
+    """The backward method of a node, which packs no array again that forward has packed."""
 
     @functools.wraps(own)
     def backward(self, indexes, grad_outputs):
@@ -280,8 +280,10 @@ def _terms(geometry):
 
 
 class Thread(threading.local):
-    """What each thread has for itself, since cuDNN has none of it shared: handles by device,
-    plans by what they are for, or Unsuitable's arguments; what the node at work has packed.
+    """What each thread has for itself, since cuDNN's objects are not to be shared.
+
+    handles: by device.  plans: by what they are for; Unsuitable's arguments where there is none.
+    packed: what the node at work has packed, as `_packing` has it.
     """
 
     def __init__(self):

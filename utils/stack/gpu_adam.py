@@ -61,10 +61,10 @@ def install(chainer):
     """Let `chainer`'s Adam update float32 parameters on a GPU all at once.
 
     The number of updates, by which the rate grows, is counted on the GPU as well, so that an update
-    can be captured in a CUDA graph; the host's count rules wherever it is none.  No parameter moves
-    where an optimizer's `halted`, an int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight decay,
-    other types stay with Chainer's own code.  Norms for GradientClipping take no cuBLAS, which no
-    graph can hold.
+    can be captured in a CUDA graph; outside of one it is set to the host's count.  No parameter
+    moves where an optimizer's `halted`, an int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight
+    decay and other types are left to Chainer's own code.  Norms for GradientClipping are computed
+    without cuBLAS, which CuPy keeps out of graphs.
     """
     adam, clipping = chainer.optimizers.Adam, chainer.optimizer_hooks.gradient_clipping
     own_update, own_sum = adam.update, clipping._sum_sqnorm_grads
@@ -103,6 +103,7 @@ def on_gpu(params):
 
 
 def suit(optimizer, params):
+    """Whether `move` does all that Chainer's own update would."""
     hp = optimizer.hyperparam
     if not on_gpu(params) or optimizer._loss_scale is not None:
         return False
