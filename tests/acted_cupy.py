@@ -12,22 +12,18 @@ streams, memory that two arrays share by mistake, what cuBLAS and the driver ref
 import contextlib
 import ctypes
 import functools
-import hashlib
 import inspect
 import math
 import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import types
 import warnings
-from pathlib import Path
 
 import cupy as real  # imports without a driver
 import numpy as np
 from cupy._core import _kernel
+
+from tests.acted_kernels import CUDA, compiled, threads
 
 os.environ["CHAINER_CUDNN"] = "0"  # which acts on memory of its own; see acted_cudnn.py
 NAN, JUNK = float("nan"), 1  # what is in memory that nothing was written to
@@ -324,47 +320,6 @@ def fill(function, out, *args, **kwargs):
 
 # Kernels, compiled for this machine's processor
 
-CUDA = """
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#define __global__
-#define __device__
-#define __forceinline__ inline
-struct Place { unsigned x, y, z; };
-static thread_local Place gridDim, blockDim, blockIdx, threadIdx;
-using std::abs; using std::exp; using std::log; using std::log1p; using std::sqrt; using std::tanh;
-using std::pow; using std::floor; using std::isnan; using std::isfinite; using std::signbit;
-template <class A, class B> auto max(A a, B b) -> decltype(a + b) { return a > b ? a : b; }
-template <class A, class B> auto min(A a, B b) -> decltype(a + b) { return a < b ? a : b; }
-#define __restrict__
-struct Indexer { ptrdiff_t n; ptrdiff_t size() const { return n; } };
-template <class T> struct Raw {
-  T* data; ptrdiff_t n;
-  T& operator[](ptrdiff_t i) const { return data[i]; }
-  ptrdiff_t size() const { return n; }
-};
-"""
-
-
-@functools.cache
-def compiled(source):
-    """The library of a C++ source; those of earlier runs are kept."""
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    place = Path(tempfile.gettempdir()) / f"acted-cupy-{os.getuid()}"
-    place.mkdir(exist_ok=True)
-    path = place / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
-    if not path.exists():
-        code, made = path.with_suffix(f".{os.getpid()}.cpp"), path.with_suffix(f".{os.getpid()}")
-        code.write_text(source)
-        flags = "-xc++", "-std=c++17", "-O2", "-w", "-shared", "-fPIC", "-ffp-contract=off"
-        done = subprocess.run([compiler, *flags, code, "-o", made], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"kernel does not compile:\n{done.stderr}\n{source}")
-        made.rename(path)
-        code.unlink()
-    return ctypes.CDLL(str(path))
-
 
 def ctype(dtype):
     kinds = {"f2": "_Float16", "f4": "float", "f8": "double", "b1": "bool"}
@@ -521,11 +476,10 @@ class RawKernel:
 
     def __init__(self, code, name, options=(), **kwargs):
         real.RawKernel(code, name, options, **kwargs)  # it checks them
-        self.code, self.name, self.options = code, name, options
+        self.code, self.name = code, name
 
     def __call__(self, grid, block, args, *, shared_mem=0):
-        library = self.library()
-        values = []
+        run, values = threads(self.code, self.name), []
         for a in args:
             if isinstance(a, ndarray):
                 values.append(np.asarray(a._a.ctypes.data, np.uintp))
@@ -538,26 +492,9 @@ class RawKernel:
         kept = [a for a in args if isinstance(a, ndarray)]  # a graph holds their memory
 
         def work(*_):
-            pointers = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
-            library.launch(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), pointers)
+            run(grid[0], block[0], values)
 
         write(work, *kept)
-
-    @functools.cache  # noqa: B019
-    def library(self):
-        (found,) = re.findall(rf"void {self.name}\((.*?)\)\s*{{", self.code, re.S)
-        params = [
-            re.sub(r"\w+$", "", p.strip()).replace("__restrict__", "") for p in found.split(",")
-        ]
-        values = ", ".join(f"*({kind}*)args[{k}]" for k, kind in enumerate(params))
-        return compiled(
-            f"{CUDA}{self.code}\n"
-            'extern "C" void launch(unsigned grid, unsigned block, void** args) {\n'
-            "gridDim.x = grid; blockDim.x = block;\n"
-            "for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x)\n"
-            "for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x)\n"
-            f"{self.name}({values});\n}}\n"
-        )
 
 
 # Streams, graphs, memory

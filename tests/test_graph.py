@@ -11,7 +11,7 @@ from utils import graph
 from utils.device import open_device
 from utils.graph import WARM_UPS
 from utils.losses import LOSSES
-from utils.stack import F, chainer, cudnn
+from utils.stack import F, chainer, cudnn, gpu_join
 
 CHANCY = {"convlstm-forecaster", "convlstm-s", "seq2seq"}  # they draw what to show
 
@@ -111,7 +111,7 @@ def test_batches_of_another_size_and_other_rates_are_followed(gpu):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("count", [8, 9, 70])
+@pytest.mark.parametrize("count", [2, 9, gpu_join.MOST + 1])
 @pytest.mark.parametrize("join", [F.concat, F.stack])
 def test_many_arrays_are_joined_in_a_graph(gpu, join, count):
     made = []

@@ -3,10 +3,11 @@
 import pytest
 
 from utils import divergence, supply
-from utils.stack import cudnn, gpu_adam
+from utils.stack import cudnn, gpu_adam, gpu_join
 
 SOURCES = {"adam": gpu_adam.SOURCE, "judge": divergence.SOURCE, "gather": supply.GATHER}
 SOURCES["idle"] = cudnn.IDLE
+SOURCES |= {f"join {size}": gpu_join.source(size) for size in gpu_join.NUMBERS}
 
 
 @pytest.fixture(scope="module")
@@ -33,5 +34,6 @@ def test_compiles(nvrtc, name, architecture):
         nvrtc.destroyProgram(program)
 
 
-def test_the_addresses_of_a_launch_fit_among_its_arguments():
-    assert gpu_adam.Arrays.itemsize + 64 <= 4096
+@pytest.mark.parametrize("module", [gpu_adam, gpu_join])
+def test_the_addresses_of_a_launch_fit_among_its_arguments(module):
+    assert module.Arrays.itemsize + 64 <= 4096

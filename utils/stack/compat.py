@@ -202,29 +202,6 @@ def mend_scatter_add(chainer):
     gradient.forward = forward_without_scatter_add
 
 
-def mend_joins(chainer):
-    """functions/array/concat.py, stack.py: more than 8 small arrays CuPy joins by a table of their
-    addresses, which comes from the host: no CUDA graph may hold that.
-    """
-    cuda, array = chainer.backends.cuda, chainer.functions.array
-
-    def by_eights(forward):
-        @functools.wraps(forward)
-        def forward_by_eights(self, inputs):
-            if not isinstance(inputs[0], cuda.ndarray):
-                return forward(self, inputs)
-            joined = [forward(self, inputs[k : k + 8])[0] for k in range(0, len(inputs), 8)]
-            while len(joined) > 1:
-                eights = [joined[k : k + 8] for k in range(0, len(joined), 8)]
-                joined = [cuda.cupy.concatenate(some, self.axis) for some in eights]
-            return tuple(joined)
-
-        return forward_by_eights
-
-    for function in (array.concat.Concat, array.stack.Stack):
-        function.forward = by_eights(function.forward)
-
-
 def mend_prefetch_thread(chainer):
     """iterators/multiprocess_iterator.py:475: Python 3.10 deprecated `Thread.setDaemon`."""
 
@@ -248,6 +225,5 @@ AFTER_IMPORT = (
     mend_pad_sequence,
     mend_deconvolution,
     mend_scatter_add,
-    mend_joins,
     mend_prefetch_thread,
 )
