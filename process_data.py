@@ -38,7 +38,7 @@ def parse(argv=None):
     add = parser.add_argument_group("videos").add_argument
     several = {"type": place, "nargs": "+", "metavar": "PATH"}
     add("--images", **several, help=f"videos, or folders of them (default: {images})")
-    order = "of arrays with 4 or 5 axes, where it is not plain"
+    order = "what the axes of 4- and 5-dimensional arrays are, where that is not plain"
     add("--axes", type=axes, metavar="TNHW", help=order)
     add("--step", default=1, **count, help="take every N-th frame")
     resize = "scale frames to this height and width, or their shorter side to one number"

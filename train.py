@@ -50,7 +50,8 @@ def parse(argv):
     add("--arch", default=constants.ARCH, help="architecture: a file of models/")
     scales = "sizes of the scales, such as 4-16-32-64 (default: by the size of the clips)"
     add("--pyramid", metavar="SIZES", help=scales)
-    add("--width", choices=("paper", "small"), help="the paper's feature maps or an eighth of them")
+    maps = "the paper's feature maps or an eighth of them (default: paper)"
+    add("--width", choices=("paper", "small"), help=maps)
     add("--model-options", metavar="NAME=VALUE,...", help="other options of the architecture")
     add("-l", "--load", **path, help="start from a model, a snapshot or a .safetensors file")
     opponents = "train against discriminators or alone (default: by the architecture)"
@@ -61,8 +62,8 @@ def parse(argv):
     terms = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
     add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=terms)
     add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
-    add("--lr-gen", default=constants.LR_GEN, **rate, help="Adam's for the generator")
-    add("--lr-dis", default=constants.LR_DIS, **rate, help="Adam's for the discriminators")
+    add("--lr-gen", default=constants.LR_GEN, **rate, help="learning rate of the generator")
+    add("--lr-dis", default=constants.LR_DIS, **rate, help="learning rate of the discriminators")
     norm = "largest norm of a network's gradient; 0 is no limit"
     clip = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
     add("--clip-gradients", **clip, help=norm)

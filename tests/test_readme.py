@@ -15,14 +15,21 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+def help_of(script):
+    """What a script prints for --help."""
+    return subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True).stdout
+
+
 @pytest.mark.parametrize("arch", sorted(models.builders()))
 def test_every_architecture_is_in_the_table(arch):
     assert re.search(rf"^\|[^|]*\b{arch}\b", README, re.MULTILINE)
 
 
 def test_every_loss_is_named():
-    named = re.search(r"weighs the losses \(([^)]*)\)", README)[1]
-    assert set(re.split(r",\s+", named)) == {*LOSSES, "adversarial"}
+    told = help_of(ROOT / "train.py")
+    for text, place in ((README, r"weighs the losses \((.*?)\)"), (told, r"weights of (.*?) \(")):
+        named = re.search(place, " ".join(text.split()))[1]
+        assert named.split(", ") == [*LOSSES, "adversarial"]
 
 
 def test_every_module_of_utils_is_in_its_map():
@@ -40,8 +47,7 @@ def test_every_link_leads_to_a_file_or_a_heading():
 
 def test_every_option_it_shows_exists():
     scripts = [*ROOT.glob("*.py"), *ROOT.glob("data/*.py")]
-    helps = [[sys.executable, script, "--help"] for script in scripts if script.stem != "constants"]
-    told = "".join(subprocess.run(h, capture_output=True, text=True).stdout for h in helps)
+    told = "".join(help_of(script) for script in scripts if script.stem != "constants")
     code = re.findall(r"`([^`]+)`|^    (python .+)", README, re.MULTILINE)
     shown = set(re.findall(r"--[a-z][a-z-]+", " ".join(map("".join, code))))
     assert len(shown) > 20
