@@ -10,16 +10,11 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from models.multiscale import KERNELS, MAPS
 from utils.stack import F, chainer, onednn
 from utils.workers import cores
 
-# Per level, coarse to fine: its maps' channels, its kernels (Mathieu et al. 2016, table 1).
-GENERATOR = [
-    ((12, 128, 256, 128, 3), (3, 3, 3, 3)),
-    ((15, 128, 256, 128, 3), (5, 3, 3, 5)),
-    ((15, 128, 256, 512, 256, 128, 3), (5, 3, 3, 3, 3, 5)),
-    ((15, 128, 256, 512, 256, 128, 3), (7, 5, 5, 5, 5, 7)),
-]
+HISTORY, CHANNELS = 4, 3
 DIRECTIONS = "forward", "data_gradient", "weight_gradient"
 
 
@@ -30,15 +25,17 @@ def layers(batch, patch):
     def array(*shape):
         return rng.standard_normal(shape, np.float32)
 
-    for level, (channels, kernels) in enumerate(GENERATOR):
-        size = patch >> len(GENERATOR) - 1 - level
-        for taken, made, kernel in zip(channels[:-1], channels[1:], kernels, strict=True):
+    for level, (maps, kernels) in enumerate(zip(MAPS["paper"], KERNELS, strict=True)):
+        size = patch >> len(KERNELS) - 1 - level
+        taken = (HISTORY + (level > 0)) * CHANNELS
+        for made, kernel in zip((*maps, CHANNELS), kernels, strict=True):
             yield (
                 array(batch, taken, size, size),
                 array(made, taken, kernel, kernel),
                 array(made),
                 array(batch, made, size, size),
             )
+            taken = made
 
 
 def ours(x, w, b, gy):
