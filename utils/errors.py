@@ -30,7 +30,7 @@ def one_line(main):
     @functools.wraps(main)
     def run(*args, **kwargs):
         with contextlib.suppress(AttributeError):  # a notebook's has no encoding
-            sys.stdout.reconfigure(errors="backslashreplace")  # names that have others
+            sys.stdout.reconfigure(errors="backslashreplace")  # for names beyond it
         try:
             result = main(*args, **kwargs)
             print(end="", flush=True)  # what cannot be written is an error here, not at exit

@@ -16,13 +16,13 @@ SPARE = []  # pools of graphs that are gone: CuPy 14 never frees what a dropped 
 class Graph:
     """Calls `step`, a function of arrays on a GPU that moves the targets of `optimizers`.
 
-    A step is some 1,500 kernels, which Python needs longer to launch than the GPU to run.  After
+    A step is hundreds of kernels, which Python needs longer to launch than the GPU to run.  After
     WARM_UPS calls the next is captured, from then on replayed: the same kernels on the same
     addresses.  The arrays are copied to where the graph reads them; what the step reports are the
     same arrays each time, overwritten by the next; Adam counts on the GPU, its counts on the host
-    follow.  Arrays of other shapes, other hyperparameters or counts that somebody else has changed
-    begin all anew.  A step that cannot be captured, since it waits for the GPU or draws numbers on
-    the host, runs as it is, which is said in a line.
+    follow.  Where arrays have other shapes, or hyperparameters or counts were changed in between,
+    all begins anew, with warm-ups.  A step that cannot be captured, since it waits for the GPU or
+    draws numbers on the host, runs as it is, which is said in a line.
     """
 
     def __init__(self, step, optimizers):
@@ -91,7 +91,7 @@ class Graph:
     def capture(self):
         """Capture one step, which is not executed thereby; whether that worked."""
         before, self.reported, obstacle = self.count(), {}, None
-        gc.collect()  # not in the middle: another graph may be among what it finds
+        gc.collect()  # not during the capture: it may destroy another graph
         try:
             with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
                 self.graph = self.capture_on(self.stream)
@@ -158,7 +158,7 @@ def allocate(cuda, size):
 
 
 def give_back(pool):
-    pool.free_all_blocks()  # but what small arrays that live on lie in
+    pool.free_all_blocks()  # but those with arrays still in use
     SPARE.append(pool)
 
 

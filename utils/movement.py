@@ -9,7 +9,7 @@ from utils.changes import STRIP, difference
 from utils.pixels import HALF_RANGE
 
 UNIT = HALF_RANGE**2  # movement is published for frames in [-1, 1]; sums here are over 0..255
-FEW_CROPS = 32  # that fit side by side into a frame: looking at all pays, else at those drawn
+FEW_CROPS = 32  # side by side in a frame: if fewer fit, all are looked at, else those drawn
 CHUNK = 16  # crops that are compared at a time: what they take stays in the cache
 
 

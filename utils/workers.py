@@ -28,7 +28,7 @@ def workers(count, *modules):
     damaged file takes a worker with it, not the program. Workers end with the block, however it is
     left.
     """
-    resource_tracker.ensure_running()  # which would end the deafness
+    resource_tracker.ensure_running()  # first: it unblocks SIGINT when it has started
     with contextlib.ExitStack() as stack:
         # Both are inherited: workers, and threads that serve them, never hear of Ctrl-C.
         with deaf_to_ctrl_c(), environment(KEEP_MEMORY):
