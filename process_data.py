@@ -94,9 +94,17 @@ def parse(argv=None):
 
 def describe_clips(args):
     """The Recipe of the clips that are asked for."""
-    movement = args.min_movement, args.exempt
-    frames = args.gray, args.scene_cut, args.drop_copies
-    return Recipe(args.history, args.horizon, args.size, *movement, args.seed, *frames)
+    return Recipe(
+        history=args.history,
+        horizon=args.horizon,
+        size=args.size,
+        min_movement=args.min_movement,
+        exempt=args.exempt,
+        seed=args.seed,
+        gray=args.gray,
+        scene_cut=args.scene_cut,
+        drop_copies=args.drop_copies,
+    )
 
 
 def spread_over(args, recipe):

@@ -35,8 +35,8 @@ def load_weights(path, chain):
     """Fill the chain from a file of `save_weights` or from a snapshot of a training run.
 
     Never unpickles, never reads what the chain has no place for.  Raises UserError for a file that
-    cannot be read or that holds other parameters than the chain's; the message names several; or
-    numbers that are not finite.
+    cannot be read, that holds numbers that are not finite, or other parameters than the chain's, of
+    which the message names several.
     """
     if os.path.isdir(path):
         raise UserError(f"{path}: a folder; give the file of weights or the snapshot in it")
