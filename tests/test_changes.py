@@ -1,3 +1,5 @@
+"""What changes between frames, by hand-made films; what is a scene cut."""
+
 import numpy as np
 import pytest
 

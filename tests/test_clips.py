@@ -1,3 +1,5 @@
+"""Clips cut from videos of known frames: which, how many, in what state the store is left."""
+
 import dataclasses
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Clips cut by the workers of a Dask cluster on this machine."""
+
 import filecmp
 import re
 import subprocess

@@ -1,3 +1,5 @@
+"""Random crops of what moves: distinct, even, the same for the same seed."""
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Picture files of all kinds, whole and damaged."""
+
 from pathlib import Path
 
 import numpy as np

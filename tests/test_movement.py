@@ -1,3 +1,5 @@
+"""How much crops move, beside sums written out pixel by pixel."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

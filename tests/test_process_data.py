@@ -1,3 +1,5 @@
+"""The command that cuts clips: its words, its bytes, interruptions, mistakes."""
+
 import filecmp
 import os
 import resource

@@ -1,3 +1,5 @@
+"""The store of clips on disk: what comes back, what damage is found."""
+
 import functools
 import http.server
 import json

@@ -1,3 +1,5 @@
+"""What is found below folders, frame by frame."""
+
 import os
 import pickle
 from pathlib import Path

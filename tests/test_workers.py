@@ -1,3 +1,5 @@
+"""Processes that share a loop: their results, their ends."""
+
 import os
 import signal
 import subprocess
