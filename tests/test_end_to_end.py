@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from PIL import Image
@@ -210,12 +211,12 @@ def test_what_follows_the_end_of_a_video(work):
     assert pictures_in(ahead.with_suffix(".gif")) == 4 + 3
 
     past = sorted((work / "images/test/episode_0001").iterdir())[-4:]
-    seen = np.stack([np.asarray(Image.open(path)) for path in past])[None].transpose(0, 1, 4, 2, 3)
+    seen = np.stack([iio.imread(path) for path in past])[None].transpose(0, 1, 4, 2, 3)
     model = create(**rundir.read_options(work / "result")["model"])
     load_weights(work / "result" / rundir.MODEL, model)
     expected = denormalise(rollout(model, normalise(seen), 3))[0].transpose(0, 2, 3, 1)
     for name, frame in zip(found, expected, strict=True):
-        assert np.array_equal(np.asarray(Image.open(ahead / name)), frame)
+        assert np.array_equal(iio.imread(ahead / name), frame)
 
     for path in past[:3]:
         (work / "brief").mkdir(exist_ok=True)

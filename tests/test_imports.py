@@ -25,7 +25,7 @@ FILES = [
     for folder in FOLDERS
     for path in sorted((ROOT / folder).glob("*.py"))
 ]
-HEAVY = ["av", "chainer", "cupy", "matplotlib", "numpy", "PIL", "scipy", "tensorstore"]
+HEAVY = ["av", "chainer", "cupy", "imageio", "matplotlib", "numpy", "PIL", "scipy", "tensorstore"]
 
 
 def within(name, packages):

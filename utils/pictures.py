@@ -1,7 +1,6 @@
 """Predictions to look at: panels side by side, animations, contact sheets."""
 
-import io
-
+import imageio.v3 as iio
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -56,18 +55,12 @@ def error(predicted, true):
 
 def save_animation(path, pictures):
     """Write pictures, uint8 (H, W, 3) of one size, as a GIF that plays for ever."""
-    first, *others = map(Image.fromarray, pictures)
     timing = {"duration": 1000 * SECONDS, "loop": 0}
-    save(path, first, "GIF", save_all=True, append_images=others, **timing)
+    content = iio.imwrite("<bytes>", np.stack(pictures), extension=".gif", **timing)
+    write_whole(path, lambda file: file.write(content))
 
 
 def save_picture(path, picture):
     """Write one picture, uint8 (H, W) or (H, W, 3), as a PNG."""
-    save(path, Image.fromarray(picture), "PNG")
-
-
-def save(path, image, *how, **more):
-    """Write a Pillow image whole or not at all."""
-    content = io.BytesIO()  # Pillow's own errors of a full disk do not say so
-    image.save(content, *how, **more)
-    write_whole(path, lambda file: file.write(content.getbuffer()))
+    content = iio.imwrite("<bytes>", picture, extension=".png")
+    write_whole(path, lambda file: file.write(content))
