@@ -98,7 +98,10 @@ def cut_clips(blocks, count, recipe, store, run, report):
 def explain(found, count, recipe, most):
     """Why only `found` of `count` clips can be cut, and what helps; `most`: the movement seen."""
     if most < 0:
-        return f"nowhere can {recipe.frames} successive frames be read: mend the files named above"
+        return (
+            f"nowhere are {recipe.frames} successive frames left: mend the files named above, "
+            "raise --scene-cut or leave out --drop-copies"
+        )
     cure = "--min-movement or --clips" if recipe.min_movement else "--clips"
     return (
         f"only {found} of {count} clips can be cut: no other crop moves by more "

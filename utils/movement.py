@@ -25,7 +25,7 @@ class Motion:
     film: uint8 (T, H, W, C), with the `strips` of its Changes. `windows` are the numbers of the
     first frames of those runs of `frames` frames that count. A crop is known by its window, with
     its place in a row of all `shape` (H-h+1, W-w+1) of them or the (y, x) of its top left pixel.
-    Movement is exact, in units of 1 / UNIT; `most` is the largest measured so far, -1 before any.
+    Movement is exact, in units of 1 / UNIT; `most` is the largest known so far, -1 before any.
     """
 
     def __init__(self, film, strips, windows, size, frames, limit):
@@ -51,8 +51,8 @@ class Motion:
             crops = zip(windows, places, strict=True)
             moving = [self.maps[window].flat[some] for window, some in crops]
             return np.reshape(moving, places.shape).astype(bool), np.zeros(places.shape, bool)
-        self.most = max(self.most, 0)
         least, most = self._bounds(windows[:, None], *np.divmod(places, self.shape[1]))
+        self.most = max([self.most, *least.max(axis=1).tolist()])
         moving = least > self.limit
         return moving, ~moving & (most > self.limit)
 

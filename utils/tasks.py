@@ -95,7 +95,7 @@ def find_blocks(videos, recipe, skip):
         raise UserError(
             f"no video has {recipe.frames} frames of at least "
             f"{recipe.size[0]}x{recipe.size[1]} pixels: give longer or larger videos, "
-            "or lower --history, --horizon or --size"
+            "or lower --history, --horizon, --size or --step"
         )
     return blocks
 
