@@ -8,10 +8,9 @@ import constants
 from utils.errors import memory_for, one_line
 from utils.recipe import Recipe, clips_per_shard
 from utils.signals import signals_later, sigterm_as_ctrl_c
-from utils.usage import Parser, number, place, whole
+from utils.usage import PIXELS, Parser, add_look, number, place, whole
 from utils.workers import cores, environment, workers
 
-AXES = ("THW", "NTHW", "THWC", "NTHWC")
 NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # none are needed, each process would start some
 DIRS = {  # by --split: videos, clips
     "train": (constants.TRAIN_DIR, constants.TRAIN_CLIPS_DIR),
@@ -19,30 +18,15 @@ DIRS = {  # by --split: videos, clips
 }
 
 
-def axes(text):
-    """An argument type: letters that name the axes of an array."""
-    if sorted(text.upper()) not in map(sorted, AXES):
-        raise ValueError
-    return text.upper()
-
-
-axes.__name__ = f"order of {', '.join(AXES[1:])}"
-
-
 def parse(argv=None):
     parser = Parser(__doc__)
     count, share = {"type": whole(1), "metavar": "N"}, {"type": number(0, 1), "metavar": "SHARE"}
-    pixels = {"type": whole(2, 2**14), "nargs": "+", "metavar": "PIXELS"}
     images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
 
     add = parser.add_argument_group("videos").add_argument
     several = {"type": place, "nargs": "+", "metavar": "PATH"}
     add("--images", **several, help=f"videos, or folders of them (default: {images})")
-    order = "what the axes of 4- and 5-dimensional arrays are, where that is not plain"
-    add("--axes", type=axes, metavar="TNHW", help=order)
-    add("--step", default=1, **count, help="take every N-th frame")
-    resize = "scale frames to this height and width, or their shorter side to one number"
-    add("--resize", **pixels, help=resize)
+    add_look(add)
     add("--gray", action="store_true", help="make clips of one channel")
 
     group = parser.add_argument_group("clips")
@@ -53,7 +37,7 @@ def parse(argv=None):
     add("--history", default=constants.HISTORY, **count, help="past frames of a clip")
     add("--horizon", default=constants.HORIZON, **count, help="future frames of a clip")
     size = "height and width of a clip, or one number for both"
-    add("--size", **pixels, default=[constants.PATCH], help=size)
+    add("--size", **PIXELS, default=[constants.PATCH], help=size)
     seed = "same seed, same clips"
     add("--seed", type=whole(0, 2**32 - 1), default=constants.SEED, help=seed)
     existing = group.add_mutually_exclusive_group()
@@ -79,16 +63,12 @@ def parse(argv=None):
     add("--workers", default=cores(), **count, help="processes")
     add("--scheduler", metavar="ADDRESS", help="Dask cluster that does the work instead")
     args = parser.parse_args(argv)
-    for name, sizes in (("size", args.size), ("resize", args.resize or [])):
-        if len(sizes) > 2:
-            parser.error(f"argument --{name}: {len(sizes)} numbers; give one, or height and width")
     images, clips = DIRS[args.split]
     args.images, args.out = args.images or [images], args.out or clips
     if args.scheduler:  # its workers are elsewhere
         args.images = [os.path.abspath(path) for path in args.images]
         args.out = args.out if "://" in args.out else os.path.abspath(args.out)
     args.size = args.size[0], args.size[-1]
-    args.resize = args.resize and tuple(args.resize)
     return args
 
 

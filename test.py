@@ -7,7 +7,7 @@ import constants
 from utils import rundir
 from utils.errors import UserError, memory_for, one_line
 from utils.signals import leaving_at_once
-from utils.usage import Parser, place, whole
+from utils.usage import Parser, add_look, place, whole
 
 
 def parse(argv):
@@ -19,6 +19,7 @@ def parse(argv):
     add("--load", **several, default=[constants.RESULT_DIR], metavar="DIR", help=runs)
     videos = "videos to predict, or folders of them"
     add("--images", **several, default=[constants.TEST_DIR], metavar="PATH", help=videos)
+    add_look(add)
     add("-f", "--frames", default=constants.FRAMES, **count, help="frames to predict")
     starts = "places in each video to predict from"
     add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
@@ -97,14 +98,15 @@ def forecast(runs, records, options):
 
 
 def open_videos(records, options):
-    """The videos to predict, grey if the networks of all records are for grey frames."""
+    """The videos to predict, seen as asked for; grey if the networks of all records are."""
     from utils.frames import Look
     from utils.videos import find_videos
 
     channels = {record["model"]["channels"] for record in records}
     if len(channels) > 1:
         raise UserError("--load has networks for grey frames, others for colour: test them apart")
-    return find_videos(options.images, look=Look(gray=channels == {1}))
+    look = Look(options.step, channels == {1}, options.resize)
+    return find_videos(options.images, look=look, axes=options.axes)
 
 
 @contextlib.contextmanager
@@ -163,6 +165,8 @@ def examine_run(run, name, record, device, videos, history, options, out):
     conditions = {
         "run": record,
         "images": options.images,
+        "step": options.step,
+        "resize": options.resize,
         "videos": len(animated),
         "windows": len(judged),
         "frames": options.frames,

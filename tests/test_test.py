@@ -1,9 +1,11 @@
-"""test.py on runs that need pasts of different lengths."""
+"""test.py on runs that need pasts of different lengths, on videos seen as their clips were."""
 
 import csv
 import json
 
 import numpy as np
+import pytest
+from PIL import Image
 
 import models
 import test as testing
@@ -13,17 +15,21 @@ from utils.weights import save_weights
 DATA = {"path": "clips", "fingerprint": "7"}
 
 
+def make_run(run, history):
+    """A run of a network that repeats the last frame."""
+    run.mkdir(parents=True)
+    form = {"history": history, "horizon": 1, "channels": 3, "size": [16, 16]}
+    model = {"arch": "last-frame", **form, "pyramid": None, "width": None}
+    save_weights(run / rundir.MODEL, models.create(**model))
+    rundir.write_options(run, {"options": {}, "model": model, "data": DATA})
+
+
 def test_all_runs_predict_the_same_frames_whatever_past_they_need(tmp_path, capsys):
     film = np.zeros((12, 16, 16), np.uint8)
     film[:, :, 9:] = np.random.default_rng(0).integers(0, 256, film[:, :, 9:].shape)
     np.save(tmp_path / "a.npy", film)
     for name, history in (("two", 2), ("four", 4)):
-        run = tmp_path / "runs" / name
-        run.mkdir(parents=True)
-        form = {"history": history, "horizon": 1, "channels": 3, "size": [16, 16]}
-        model = {"arch": "last-frame", **form, "pyramid": None, "width": None}
-        save_weights(run / rundir.MODEL, models.create(**model))
-        rundir.write_options(run, {"options": {}, "model": model, "data": DATA})
+        make_run(tmp_path / "runs" / name, history)
     few = ("-f", 3, "-w", 2, "--by", "mse", "--area", "whole", "-o", tmp_path / "out")
     command = ("--load", tmp_path / "runs", "--images", tmp_path / "a.npy", *few)
     testing.main(list(map(str, command)))
@@ -38,3 +44,26 @@ def test_all_runs_predict_the_same_frames_whatever_past_they_need(tmp_path, caps
     assert means["whole"]["mse"][0] < 0.8 * means["moving"]["mse"][0]
     told = capsys.readouterr().out.partition("mse, whole, of 3 predicted frames:")[2]
     assert told.count(f" {means['whole']['mse'][0]:#.4g} |") == 3
+
+
+def test_videos_can_be_seen_as_the_clips_were(tmp_path):
+    numbers = np.arange(2 * 7, dtype=np.uint8).reshape(2, 7)
+    films = np.ones((8, 10), np.uint8) * 16 * numbers[..., None, None]  # each frame plain
+    np.save(tmp_path / "a.npy", films.transpose(1, 0, 2, 3))
+    make_run(tmp_path / "run", 2)
+    command = ["--load", tmp_path / "run", "--images", tmp_path / "a.npy", "-f", 2]
+    with pytest.raises(SystemExit):
+        testing.main(list(map(str, command)))
+    command += ["--axes", "TNHW", "--step", 2, "--resize", 16, 20]
+    testing.main(list(map(str, command)))
+
+    found = tmp_path / "run" / "test"
+    rows = list(csv.DictReader((found / "metrics.csv").read_text().splitlines()))
+    assert {row["video"] for row in rows} == {"a.npy/0", "a.npy/1"}
+    errors = [float(row["mse"]) for row in rows[:2]]
+    assert errors == pytest.approx([(32 / 255) ** 2, (64 / 255) ** 2])
+    told = json.loads((found / "metrics.json").read_text())["conditions"]
+    assert (told["step"], told["resize"]) == (2, [16, 20])
+    testing.main([*map(str, command), "--forecast"])
+    last = Image.open(tmp_path / "run" / "forecast" / "a.npy_1-forecast" / "predicted_0002.png")
+    assert last.size == (20, 16) and last.getextrema() == ((16 * 13, 16 * 13),) * 3

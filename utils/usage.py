@@ -3,6 +3,8 @@
 import argparse
 import math
 
+AXES = ("THW", "NTHW", "THWC", "NTHWC")
+
 
 class Parser(argparse.ArgumentParser):
     """Its help shows defaults; a mistake on the command line is one line and exit status 2."""
@@ -23,6 +25,11 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         if isinstance(action.default, list):
             return f"{action.help} (default: {' '.join(map(str, action.default))})"
         return super()._get_help_string(action)
+
+
+def between(least, most):
+    """The bounds in words."""
+    return f"from {least} " + (f"to {most}" if most < math.inf else "up")
 
 
 def whole(least, most=math.inf):
@@ -56,6 +63,33 @@ def place(text):
     return text
 
 
-def between(least, most):
-    """The bounds in words."""
-    return f"from {least} " + (f"to {most}" if most < math.inf else "up")
+def axes(text):
+    """An argument type: letters that name the axes of an array."""
+    if sorted(text.upper()) not in map(sorted, AXES):
+        raise ValueError
+    return text.upper()
+
+
+axes.__name__ = f"order of {', '.join(AXES)}"
+
+
+class Sides(argparse.Action):
+    """Takes a height and a width, or one number, as a tuple."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if len(values) > 2:
+            reason = f"{len(values)} numbers; give one, or height and width"
+            parser.error(f"argument {option_string}: {reason}")
+        setattr(namespace, self.dest, tuple(values))
+
+
+PIXELS = {"action": Sides, "type": whole(2, 2**14), "nargs": "+", "metavar": "PIXELS"}
+
+
+def add_look(add):
+    """Add the options of how videos are seen, --axes, --step, --resize, by `add_argument`."""
+    order = "what the axes of arrays are, where that is not plain"
+    add("--axes", type=axes, metavar="TNHW", help=order)
+    add("--step", type=whole(1), default=1, metavar="N", help="take every N-th frame")
+    resize = "scale frames to this height and width, or their shorter side to one number"
+    add("--resize", **PIXELS, help=resize)
