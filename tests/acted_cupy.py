@@ -425,6 +425,7 @@ class ReductionKernel:
         self.outs = _kernel._get_param_info(out_params, False)
         self.mapped, self.reduced = map_expr, reduce_expr
         self.post, self.identity = post_map_expr, identity
+        self.reduce_type = options.get("reduce_type")
 
     def __call__(self, *args, axis=None, keepdims=False, out=None, stream=None):
         types = types_of(args), ()
@@ -454,12 +455,13 @@ class ReductionKernel:
             for k, (p, d) in enumerate(zip(self.params, dtypes, strict=False))
         )
         (out,), kind = self.outs, ctype(dtypes[-1])
+        total = self.reduce_type or kind
         source = (
             f'{CUDA}{kinds}extern "C" void run(void** p, ptrdiff_t outs, ptrdiff_t n) {{\n'
-            f"for (ptrdiff_t o = 0; o < outs; ++o) {{\n{kind} total = {self.identity};\n"
+            f"for (ptrdiff_t o = 0; o < outs; ++o) {{\n{total} total = {self.identity};\n"
             f"for (ptrdiff_t j = o * n / outs; j < (o + 1) * n / outs; ++j) {{\n{lines}"
-            f"{kind} a = total, b = {self.mapped}; total = {self.reduced}; }}\n"
-            f"{kind} a = total; {kind}& {out.name} = (({kind}*)p[{len(self.params)}])[o];\n"
+            f"{total} a = total, b = {self.mapped}; total = {self.reduced}; }}\n"
+            f"{total} a = total; {kind}& {out.name} = (({kind}*)p[{len(self.params)}])[o];\n"
             f"{self.post}; }} }}"
         )
         library = compiled(source)

@@ -20,7 +20,7 @@ from utils.device import open_device
 from utils.errors import Diverged, UserError, memory_for
 from utils.evaluation import predict
 from utils.preview import Preview
-from utils.stack import F, L, chainer, gpu_adam
+from utils.stack import L, chainer, gpu_adam
 from utils.stack.precision import using_dtype
 from utils.store import ClipStore
 from utils.trainer import Trainer
@@ -139,18 +139,16 @@ def test_a_loss_of_one_kernel_has_the_gradient_of_the_cpu(gpu, size, alpha, loss
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-@pytest.mark.parametrize("labels", [(0, 2), (-1, 2), (-1, 0)], ids=["all", "some", "none"])
-def test_cross_entropy_is_chainers_own_with_its_gradients(gpu, dtype, labels):
-    random = np.random.default_rng(0)
-    x = (20 * random.normal(size=(7, 3))).astype(dtype)
-    x[0], t = (0.0, 80.0, -80.0), random.integers(*labels, x.shape).astype("i4")
+@pytest.mark.parametrize("target", [0, 1])
+def test_cross_entropy_has_the_gradient_of_the_cpu(gpu, dtype, target):
+    x = (20 * np.random.default_rng(0).normal(size=(7, 3))).astype(dtype)
+    x[0] = 0.0, 80.0, -80.0
     found = []
     for device in gpu, CPU:
         logits = chainer.Variable(device.send(x))
-        loss = F.sigmoid_cross_entropy(logits, device.send(t))
-        (gradient,) = chainer.grad([loss], [logits], enable_double_backprop=True)
-        (second,) = chainer.grad([F.sum(gradient * gradient)], [logits])
-        arrays = [CPU.send(v.array) for v in (loss, gradient, second)]
+        loss = losses.bce(logits, target)
+        (gradient,) = chainer.grad([3 * loss], [logits])
+        arrays = [CPU.send(v.array) for v in (loss, gradient)]
         assert {a.dtype for a in arrays} == {np.dtype(dtype)}
         found.append(arrays)
     for ours, theirs in zip(*found, strict=True):

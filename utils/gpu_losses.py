@@ -1,6 +1,8 @@
-"""Losses of pixels on a GPU in a kernel each way, where Chainer's functions take seven to forty."""
+"""Losses on a GPU in a kernel each way, where Chainer's functions take seven to forty."""
 
 from utils.stack import chainer
+
+cuda = chainer.backends.cuda
 
 # cost: of a difference between neighbouring pixels that should be the true one; growth: its
 # derivative by that difference.  In the kernels below `i` is a pixel's number, x predicted, t true.
@@ -43,6 +45,8 @@ T step = x[i] - t[i];
 y = gy * ((step > 0) - (step < 0)) * alpha * power(abs(step), alpha - 1) / count;
 """
 OPERANDS = "raw T x, raw T t, T alpha"
+BCE = "(log1p(exp(-fabs((double)x))) - (double)x * (target - (x >= 0))) / count"
+BCE_GRADIENT = "gx = gy * (1 / (1 + exp(-(double)x)) - target) / count"
 
 
 def lp(predicted, true, p):
@@ -59,14 +63,19 @@ def gdl(predicted, true, alpha):
     return loss.apply((predicted, chainer.as_array(true)))[0]
 
 
-class Loss(chainer.FunctionNode):
-    """predicted, true -> the sum over pixels of what a kernel computes of each.
+def bce(logits, target):
+    """losses.bce of logits on a GPU."""
+    return CrossEntropy(target).apply((logits,))[0]
 
-    operands: types and names of the kernel's numbers after alpha; numbers: alpha and these.
+
+class Loss(chainer.FunctionNode):
+    """predicted, true -> the sum of what a kernel has to say of each pixel.
+
+    operands: names of the numbers after alpha that it takes.
     """
 
     def __init__(self, name, operation, gradient, operands, numbers):
-        self.name, self.operation, self.gradient = name, operation, gradient
+        self.name, self.operation, self.gradient_operation = name, operation, gradient
         self.operands, self.numbers = f"{OPERANDS}, {operands}", numbers
 
     def forward(self, inputs):
@@ -76,22 +85,47 @@ class Loss(chainer.FunctionNode):
     def backward(self, indexes, grad_outputs):
         return Gradient(self).apply((*self.get_retained_inputs(), *grad_outputs))[0], None
 
+    def gradient(self, predicted, true, gy):
+        how = f"{self.operands}, T gy", self.gradient_operation, f"{self.name}_gradient"
+        return launch(*how, predicted, true, *self.numbers, gy)
+
+
+class CrossEntropy(chainer.FunctionNode):
+    """logits -> their mean cross-entropy, summed in float64 as on the CPU.
+
+    They are few, one for each clip and scale: a single block adds them up.
+    """
+
+    def __init__(self, target):
+        self.target = target
+
+    def forward(self, inputs):
+        self.retain_inputs((0,))
+        (x,), how = inputs, ("T y", BCE, "a + b", "y = a", "0", "bce")
+        kernel = cuda.reduce("T x, T target, int64 count", *how, reduce_type="double")
+        return (kernel(x, self.target, x.size),)
+
+    def backward(self, indexes, grad_outputs):
+        return Gradient(self).apply((*self.get_retained_inputs(), *grad_outputs))
+
+    def gradient(self, x, gy):
+        operands = "T x, T target, int64 count, T gy"
+        kernel = cuda.elementwise(operands, "T gx", BCE_GRADIENT, "bce_gradient")
+        return kernel(x, self.target, x.size, gy)
+
 
 class Gradient(chainer.FunctionNode):
-    """predicted, true, the gradient of a Loss -> that of predicted, by the loss's second kernel."""
+    """inputs of a loss, the gradient of its output -> that of the first input."""
 
     def __init__(self, loss):
         self.loss = loss
 
     def forward(self, inputs):
-        (*frames, gy), loss = inputs, self.loss
-        how = f"{loss.operands}, T gy", loss.gradient, f"{loss.name}_gradient"
-        return (launch(*how, *frames, *loss.numbers, gy),)
+        return (self.loss.gradient(*inputs),)
 
 
 def launch(operands, operation, name, predicted, true, *others):
     """An array like predicted, of what the kernel makes of each pixel."""
-    cuda = chainer.backends.cuda
     predicted, true = map(cuda.cupy.ascontiguousarray, (predicted, true))
     kernel = cuda.elementwise(operands, "T y", operation, name, preamble=FUNCTIONS)
     return kernel(predicted, true, *others, cuda.cupy.empty_like(predicted))

@@ -42,8 +42,9 @@ def bce(logits, target):
 
     target is 1 (real) or 0 (fake).  The sigmoid is taken inside, so any logit gives finite numbers.
     """
-    targets = chainer.backend.get_array_module(logits).full(logits.shape, target, np.int32)
-    return F.sigmoid_cross_entropy(logits, targets)
+    if chainer.backend.get_array_module(logits) is not np:
+        return gpu_losses.bce(logits, target)
+    return F.sigmoid_cross_entropy(logits, np.full(logits.shape, target, np.int32))
 
 
 def pixel_bce(predicted, true):
