@@ -7,15 +7,17 @@ providers  puts a library into its convolutions and linear layers, which geometr
   cudnn    on a GPU: cudnn_plans is cuDNN's C interface, casts makes arrays with channels last
 layers     has it compute several in a row, whose arrays stay so in between
 precision  chooses the type in which both multiply
-Adam is quicker by adam and gpu_adam; gpu_join joins the arrays of a GPU in one launch.
+Adam is quicker by adam and gpu_adam; on a GPU gpu_join joins arrays in one launch, gpu_neutral
+adds 0 in none.
 """
 
-from utils.stack import adam, compat, cudnn, gpu_adam, gpu_join, onednn
+from utils.stack import adam, compat, cudnn, gpu_adam, gpu_join, gpu_neutral, onednn
 
 chainer = compat.mended_chainer()
 adam.install(chainer)
 gpu_adam.install(chainer)
 gpu_join.install(chainer)
+gpu_neutral.install(chainer)
 onednn.install(chainer)
 cudnn.install(chainer)
 F, L = chainer.functions, chainer.links
