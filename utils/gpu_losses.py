@@ -69,9 +69,9 @@ def bce(logits, target):
 
 
 class Loss(chainer.FunctionNode):
-    """predicted, true -> the sum of what a kernel has to say of each pixel.
+    """predicted, true -> the sum over pixels of what a kernel computes of each.
 
-    operands: names of the numbers after alpha that it takes.
+    operands: types and names of the kernel's numbers after alpha; numbers: alpha and these.
     """
 
     def __init__(self, name, operation, gradient, operands, numbers):
