@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 
 WIDTHS = ("paper", "small")  # an architecture's feature maps as published, or an eighth of them
+SWITCH = {"true": True, "false": False}
 
 
 def builders():
@@ -54,7 +55,7 @@ def read_options(arch, text):
             raise ValueError(f"--model-options {text}: {name} is there twice; give it once")
         kind = str if defaults[name] is None else type(defaults[name])
         try:
-            found[name] = {"true": True, "false": False}[value] if kind is bool else kind(value)
+            found[name] = SWITCH[value.lower()] if kind is bool else kind(value)
         except (KeyError, ValueError):
             raise ValueError(f"--model-options {text}: {name} is of type {kind.__name__}") from None
     return found

@@ -89,7 +89,8 @@ def test_options_have_defaults_that_a_command_line_can_give(arch):
         assert option.default is None or type(option.default) in (str, int, float, bool)
     for name, default in models.own_options(arch).items():
         value = "4-8" if default is None else default
-        text = f"{name}={str(value).lower()}"
+        text = f"{name}={value}"
+        assert models.read_options(arch, text) == models.read_options(arch, text.lower())
         assert models.read_options(arch, text) == {name: value}
         with pytest.raises(ValueError, match=f"{name} is there twice"):
             models.read_options(arch, f"{text},{text}")

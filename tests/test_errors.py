@@ -1,6 +1,7 @@
 """What a user sees when a script ends early."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,13 @@ def test_what_is_not_installed_is_told():
     done = run("import tqdm_of_another_planet", stdout=subprocess.DEVNULL)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "has no tqdm_of_another_planet" in done.stderr and "README" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_nobody_need_listen(closed):
+    code = "import sys; from utils.errors import one_line; one_line(lambda: sys.stderr.write(''))()"
+    command = f"{shlex.join([sys.executable, '-c', code])} {closed}"
+    assert subprocess.run(command, cwd=ROOT, shell=True).returncode == 0
 
 
 def test_names_that_are_no_text_can_be_told():

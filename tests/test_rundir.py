@@ -33,6 +33,12 @@ def test_a_directory_without_a_run_says_so(tmp_path):
         rundir.read_options(tmp_path / "nowhere")
 
 
+def test_a_file_is_not_a_run(tmp_path):
+    (tmp_path / rundir.MODEL).touch()
+    with pytest.raises(UserError, match="a file; give the directory of the run"):
+        rundir.read_options(tmp_path / rundir.MODEL)
+
+
 def test_snapshots_are_listed_newest_first(tmp_path):
     for name in ("90", "1000", "200", "x", "\u00b2", "90.partial"):
         (tmp_path / f"snapshot_iter_{name}").touch()

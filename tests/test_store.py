@@ -261,6 +261,12 @@ def test_clips_on_a_web_server_can_be_read(store, monkeypatch):
         ClipStore.open(f"{url}/clips")
 
 
+def test_a_name_that_is_not_utf8_is_told(tmp_path):
+    for find in (ClipStore.open, lambda path: ClipStore.prepare(path, None, 2, 1, (4, 6))):
+        with pytest.raises(UserError, match="its name is not UTF-8"):
+            find(tmp_path / "caf\udce9")
+
+
 def test_where_a_bucket_is(monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     assert locate("s3://bucket/my/clips/") == "s3://bucket/my/clips/"

@@ -31,6 +31,8 @@ def one_line(main):
     def run(*args, **kwargs):
         with contextlib.suppress(AttributeError):  # a notebook's has no encoding
             sys.stdout.reconfigure(errors="backslashreplace")  # for names beyond it
+        if sys.stderr is None:  # closed, as by 2>&-
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, open to the end
         try:
             result = main(*args, **kwargs)
             print(end="", flush=True)  # what cannot be written is an error here, not at exit

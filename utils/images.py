@@ -108,7 +108,7 @@ def to_rgb(image):
             raise ValueError("grey levels beyond 16 bits")
         return np.repeat((grey // 257).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":
-        raise ValueError("floating-point grey has no known range")
+        raise ValueError("floating-point grey of unknown range: data/microscopy.py finds it")
     if "transparency" in image.info and image.mode == "P":
         image = image.convert("RGBA")
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -79,6 +79,8 @@ def read_options(out):
         record["options"].items(), record["data"]["fingerprint"]
     except FileNotFoundError:
         raise UserError(f"{out}: no run there ({OPTIONS} is missing); train.py makes one") from None
+    except NotADirectoryError:
+        raise UserError(f"{out}: a file; give the directory of the run") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

@@ -36,10 +36,16 @@ def locate(path):
     """The tensorstore key-value store of a local folder or of a URL.
 
     s3://bucket/clips is Amazon's, or that of the server that AWS_ENDPOINT_URL names.
+    UserError for a folder whose name is not UTF-8.
     """
     scheme, mark, place = str(path).rstrip("/").partition("://")
     if not mark:
-        return {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
+        folder = f"{os.path.abspath(path)}{os.sep}"
+        try:
+            folder.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{path}: its name is not UTF-8; give another path") from None
+        return {"driver": "file", "path": folder}
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if scheme == "s3" and endpoint:
         bucket, _, name = place.partition("/")
