@@ -166,6 +166,29 @@ def test_animations_beside_stills(tmp_path):
             assert np.array_equal(video.read(2, 3)[0], list(video)[2])
 
 
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("ImageJ=1.53\nimages=6\nchannels=2\nframes=3\nhyperstack=true\n", "2x3 images"),
+        ("ImageJ=1.53\nimages=6\nslices=3\nframes=2\nhyperstack=true\n", "3x2 images"),
+        ('<OME><Pixels SizeX="16" SizeC="3" SizeZ="1" SizeT="2"></OME>', "3x2 images"),
+        ('<OME><Pixels SizeX="16" SizeC="3" SizeZ="1" SizeT="6"></OME>', None),  # of colours
+        ("ImageJ=1.53\nimages=6\nslices=6\nmax=255.0\n", None),  # as it calls films
+        ("taken on 2 channels=", None),
+    ],
+)
+def test_a_stack_of_several_channels_or_depths_is_no_video(tmp_path, text, told):
+    pages = [Image.fromarray(paint(tmp_path.parent / "a.png", value=40 * n)) for n in range(6)]
+    path, reasons = tmp_path / "a.tif", {}
+    pages[0].save(path, save_all=True, append_images=pages[1:], tiffinfo={270: text})
+    if told is None:
+        assert len(only(tmp_path)) == 6
+        return
+    with pytest.raises(UserError):
+        find_videos(tmp_path, reasons.__setitem__)
+    assert reasons[path].startswith(told)
+
+
 @shared
 def test_an_apng_that_puts_back_what_was_there():
     video = only(SHARED / "nasty" / "apng_dispose_op_previous.png")

@@ -1,6 +1,8 @@
 """Animated pictures as videos: GIF, APNG, WebP, TIFF stacks."""
 
 import dataclasses
+import math
+import re
 
 import numpy as np
 from PIL import Image
@@ -8,6 +10,9 @@ from PIL import Image
 from utils.errors import describe_error
 from utils.frames import BadFrame, Video
 from utils.images import count_hidden, open_image, probe, to_rgb
+
+DESCRIPTION = 0x010E  # the tag of a TIFF file where ImageJ and OME tell of its axes
+EXTENT = re.compile(r"\b(?:channels=|slices=|frames=|Size[CZT]=\")(\d{1,9})\b")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +52,19 @@ def compose(image):
     return to_rgb(image)
 
 
+def read_extents(path):
+    """How many channels, depths and times a TIFF stack has, those above one, as far as it tells."""
+    with open_image(path) as image:
+        text = str(getattr(image, "tag_v2", {}).get(DESCRIPTION, ""))
+    return [n for n in map(int, EXTENT.findall(text)) if n > 1]
+
+
 def open_animation(path, name, digest, look):
-    """An animated picture file as a list of one Video; BadFrame if it cannot be read."""
+    """An animated picture file as a list of one Video; BadFrame if it cannot be read as one."""
     count, size = probe(path)
+    extents = read_extents(path)
+    if len(extents) > 1 and math.prod(extents) == count:
+        found = "x".join(map(str, extents))
+        cure = "save each channel and depth apart"
+        raise BadFrame(path, f"{found} images, not of time alone; {cure}")
     return [Animation(path, name, count, size, digest, look=look)]
