@@ -101,6 +101,7 @@ def test_files_that_are_no_frames(tmp_path, capsys):
     assert len(lines) == 5
     for name in ("notes.txt", "stray.png", "dead.mp4", "loop", "pipe.mp4"):
         assert sum(f"{name}: " in line for line in lines) == 1
+    assert sum("give --images its target" in line for line in lines) == 3  # the links
 
 
 def test_the_odd_size_is_the_bad_one(tmp_path):

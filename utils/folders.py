@@ -76,7 +76,7 @@ def list_folder(path, root):
             if entry.name.startswith(".") or entry.is_dir():
                 continue
             if entry.is_symlink() and not leads_into(entry.path, root):
-                reason = "a link that leads nowhere or out of the folder"
+                reason = "a link that leads nowhere or out of the folder: give --images its target"
                 left_out.append((Path(entry.path), reason))
             elif not entry.is_file():
                 left_out.append((Path(entry.path), "not a file"))

@@ -87,7 +87,7 @@ def walk(root, skip):
         kept = [name for name in below if not name.startswith(".")]
         below[:] = [] if is_array else sorted(kept, key=natural)
         for link in (parent / name for name in below if os.path.islink(parent / name)):
-            skip(link, "a link to a folder")
+            skip(link, "a link to a folder: give --images its target")
 
 
 def open_files(folder, names, prefix, skip, look, axes):
