@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from models.blocks import in_a_row
-from utils.stack import F, L, chainer
+from utils.stack import F, L, branches, chainer
 
 
 class Layout(NamedTuple):
@@ -67,12 +67,12 @@ class Discriminators(chainer.ChainList):
     def forward(self, pasts, futures):
         """Judge each scale: lists of (B, history, C, h, w) and (B, horizon, C, h, w), coarse to
         fine, in [-1, 1] -> list of (B, 1), the logits of "this future is real"."""
-        logits = []
-        for judge, past, future in zip(self, pasts, futures, strict=True):
+        judged = []
+        for past, future in zip(pasts, futures, strict=True):
             frames = F.concat([past, future], axis=1) if self.conditional else future
             batch, _, _, height, width = frames.shape
-            logits.append(judge(F.reshape(frames, (batch, -1, height, width))))
-        return logits
+            judged.append(F.reshape(frames, (batch, -1, height, width)))
+        return branches.applied(self, judged)
 
 
 class Discriminator(chainer.Chain):

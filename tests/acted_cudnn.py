@@ -477,7 +477,7 @@ def cupy(library):
     cuda = types.SimpleNamespace(
         alloc=alloc,
         get_current_stream=lambda: types.SimpleNamespace(ptr=0),
-        runtime=types.SimpleNamespace(getDevice=lambda: 0),
+        runtime=types.SimpleNamespace(getDevice=lambda: 0, deviceSynchronize=lambda: None),
         Device=Device,
         Event=event,
         get_elapsed_time=lambda start, end: end.time - start.time,

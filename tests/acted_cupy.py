@@ -12,6 +12,7 @@ streams, memory that two arrays share by mistake, what cuBLAS and the driver ref
 import contextlib
 import ctypes
 import functools
+import heapq
 import inspect
 import math
 import os
@@ -212,7 +213,7 @@ def launch(function, *args, **kwargs):
             for to, of in zip(new, found, strict=True):
                 to[...] = of
 
-        stream.graph.work.append(again)
+        stream.capture(again)
         for a in new:
             poison(a)
     return made
@@ -228,7 +229,7 @@ def write(function, *args, **kwargs):
 
     stream = get_current_stream()
     if stream.is_capturing():
-        stream.graph.work.append(work)
+        stream.capture(work)
     else:
         work()
 
@@ -532,26 +533,40 @@ class Device:
 
 class Event:
     def __init__(self, block=False, disable_timing=False, interprocess=False):
-        pass
+        self.graph, self.after = None, set()
 
     def record(self, stream=None):
-        pass
+        stream = stream or get_current_stream()
+        self.graph, self.after = stream.graph, stream.after
 
     def synchronize(self):
         synchronise("Event.synchronize()")
 
 
 class Graph:
-    """The work that a stream was given while it captured."""
+    """The work that streams were given while they captured: pieces, each after some others."""
 
     def __init__(self):
-        self.work = []
+        self.work, self.after, self.streams = [], [], []
 
     def launch(self, stream=None):
+        """Do all in the order that is least like the one in which it was captured."""
         if get_current_stream().is_capturing():
             raise RuntimeError("a graph in a capture")
-        for work in self.work:
-            work()
+        left = [set(after) for after in self.after]
+        ready = [-k for k, after in enumerate(left) if not after]
+        followers = [[] for _ in left]
+        for k, after in enumerate(left):
+            for piece in after:
+                followers[piece].append(k)
+        heapq.heapify(ready)
+        while ready:
+            done = -heapq.heappop(ready)
+            self.work[done]()
+            for k in followers[done]:
+                left[k].remove(done)
+                if not left[k]:
+                    heapq.heappush(ready, -k)
 
     def upload(self, stream=None):
         pass
@@ -561,7 +576,7 @@ class Stream:
     stack = []
 
     def __init__(self, null=False, non_blocking=False, ptds=False, priority=None):
-        self.null, self.graph = null, None
+        self.null, self.graph, self.after = null, None, set()
         self.ptr = id(self)
 
     def __enter__(self):
@@ -574,20 +589,46 @@ class Stream:
     def begin_capture(self, mode=None):
         if self.null or self.graph:
             raise RuntimeError("cannot capture here")
-        self.graph = Graph()
+        self.join(Graph())
+
+    def join(self, graph):
+        self.graph, self.after = graph, set()
+        graph.streams.append(self)
+
+    def capture(self, work):
+        """Have the graph do some work, after all that this stream was given or waits for."""
+        self.graph.work.append(work)
+        self.graph.after.append(self.after)
+        self.after = {len(self.graph.work) - 1}
 
     def end_capture(self):
-        graph, self.graph = self.graph, None
+        graph, loose = self.graph, set(range(len(self.graph.work)))
+        for stream in graph.streams:
+            stream.graph = None
+        waiting = list(self.after)
+        while waiting:
+            k = waiting.pop()
+            if k in loose:
+                loose.remove(k)
+                waiting += graph.after[k]
+        if loose:
+            raise RuntimeError("cudaErrorStreamCaptureUnjoined")
         return graph
 
     def is_capturing(self):
         return self.graph is not None
 
     def record(self, event=None):
-        return event or Event()
+        event = event or Event()
+        event.record(self)
+        return event
 
     def wait_event(self, event):
-        pass
+        if event.graph and not self.graph:
+            self.join(event.graph)
+        if self.graph is not event.graph:
+            raise RuntimeError("cudaErrorStreamCaptureIsolation: an event from outside")
+        self.after = self.after | event.after
 
     def synchronize(self):
         synchronise("Stream.synchronize()")

@@ -39,7 +39,7 @@ class RawKernel(acted_cudnn.RawKernel):
 def launch(work):
     stream = acted_cupy.get_current_stream()
     if stream.is_capturing():
-        stream.graph.work.append(work)
+        stream.capture(work)
     else:
         work()
 

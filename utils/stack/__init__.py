@@ -6,6 +6,7 @@ providers  puts a library into its convolutions and linear layers, which geometr
            by minimal filtering, of tiles and products
   cudnn    on a GPU: cudnn_plans is cuDNN's C interface, casts makes arrays with channels last
 layers     has it compute several in a row, whose arrays stay so in between
+branches   has a GPU compute several networks at the same time
 precision  chooses the type in which both multiply
 Adam is quicker by adam and gpu_adam; on a GPU gpu_join joins arrays in one launch, gpu_neutral
 adds 0 in none.

@@ -380,6 +380,7 @@ def _fastest(working, handle, addresses):
     from cupy import cuda
 
     times = {}
+    cuda.runtime.deviceSynchronize()  # other streams may still be at work
     for plan in itertools.islice(working, TRIED):
         start, end = cuda.Event(), cuda.Event()
         idle(CYCLES)

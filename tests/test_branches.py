@@ -1,0 +1,149 @@
+"""Networks side by side on a GPU: as one after the other."""
+
+import numpy as np
+import pytest
+
+from models.discriminators import Discriminators
+from tests.test_cudnn import CUDA
+from utils.device import open_device
+from utils.stack import F, L, branches, chainer
+from utils.stack.branches import side_by_side
+
+CPU = chainer.get_device("@numpy")
+SIZES = [(4, 4), (8, 8), (16, 16)]
+
+
+@pytest.fixture
+def gpu():
+    if not CUDA.available:
+        pytest.skip("no CUDA device")
+    with chainer.using_config("cudnn_deterministic", True):
+        yield open_device(0)
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request):
+    return request.getfixturevalue("gpu") if request.param == "gpu" else open_device(-1)
+
+
+def frames(device, seed=0):
+    """Random ones of each size, (2, 3, h, w)."""
+    rng = np.random.default_rng(seed)
+    made = [rng.standard_normal((2, 3, *size)).astype(np.float32) for size in SIZES]
+    return [chainer.Variable(device.send(x)) for x in made]
+
+
+def judges(device):
+    np.random.seed(0)
+    dis = Discriminators(SIZES, 0, 1, 3, "small", conditional=False)
+    dis.to_device(device)
+    return dis
+
+
+def one_by_one(links, xs):
+    return [link(x) for link, x in zip(links, xs, strict=True)]
+
+
+def results(device, judged_by, leaves, gradient_of_gradients=False):
+    """What the judges say, gradients of it by what `leaves` chooses of the frames, parameters."""
+    xs, dis = frames(device), judges(device)
+    ys = judged_by(dis, xs)
+    wanted = leaves(xs, list(dis.params()))
+    loss = [F.sum(y * y) for y in ys]
+    gradients = chainer.grad(loss, wanted, enable_double_backprop=gradient_of_gradients)
+    if gradient_of_gradients:
+        gradients = chainer.grad([F.sum(g * g) for g in gradients], list(dis.params())[:4])
+    return [CPU.send(v.array) for v in (*ys, *gradients)]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+CHOICES = {
+    "all": lambda xs, params: [*xs, *params],
+    "frames": lambda xs, params: xs,
+    "parameters": lambda xs, params: params,
+    "of one": lambda xs, params: [xs[1]],
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_are_as_one_by_one(device, choice):
+    found = results(device, branches.applied, CHOICES[choice])
+    assert_same(found, results(device, one_by_one, CHOICES[choice]))
+
+
+def test_gradients_have_gradients(device):
+    found = results(device, branches.applied, CHOICES["frames"], gradient_of_gradients=True)
+    assert_same(found, results(device, one_by_one, CHOICES["frames"], gradient_of_gradients=True))
+
+
+def test_what_is_left_unused_has_no_gradient(device):
+    xs, dis = frames(device), judges(device)
+    used = branches.applied(dis, xs)[0]
+    gradients = chainer.grad([F.sum(used)], xs)
+    assert gradients[0] is not None and gradients[1:] == [None, None]
+
+
+@pytest.mark.gpu
+def test_each_has_a_stream_of_its_own(gpu):
+    seen = []
+
+    class Spy(chainer.Chain):
+        def __init__(self):
+            super().__init__()
+            with self.init_scope():
+                self.linear = L.Linear(3, 2)
+
+        def forward(self, x):
+            seen.append(gpu.xp.cuda.get_current_stream())
+            return self.linear(x)
+
+    here = gpu.xp.cuda.get_current_stream()
+    spies = chainer.ChainList(Spy(), Spy())
+    spies.to_device(gpu)
+    xs = [gpu.send(np.ones((1, 3), np.float32)) for _ in spies]
+    for _ in range(2):
+        branches.applied(spies, xs)
+    assert len({*seen, here}) == 3 and seen[:2] == seen[2:]
+    assert gpu.xp.cuda.get_current_stream() == here
+
+
+@pytest.mark.gpu
+def test_a_graph_holds_them(gpu):
+    """Side by side: none of the work there waits for that of the other."""
+    xp = gpu.xp
+    stream, numbers = xp.cuda.Stream(non_blocking=True), xp.ones(4, np.float32)
+    with xp.cuda.using_allocator(xp.cuda.MemoryPool().malloc), stream:
+        stream.begin_capture()
+        doubled = numbers * 2
+        with side_by_side(2) as both:
+            made = []
+            for k, one in enumerate(both, 1):
+                with one:
+                    made.append(doubled * k)
+        total = made[0] + made[1]
+        graph = stream.end_capture()
+    for number in (1, 5):
+        numbers.fill(number)
+        xp.cuda.runtime.deviceSynchronize()
+        graph.launch()
+        xp.cuda.runtime.deviceSynchronize()
+        assert total.get().tolist() == [6 * number] * 4
+
+
+def test_hooks_see_every_layer(device):
+    seen = []
+
+    class Hook(chainer.FunctionHook):
+        name = "Hook"
+
+        def forward_postprocess(self, function, inputs):
+            seen.append(function.label)
+
+    with Hook():
+        branches.applied(judges(device), frames(device))
+    assert seen.count("Convolution2DFunction") == 7

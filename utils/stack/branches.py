@@ -1,0 +1,93 @@
+"""Networks that do not need each other, side by side on a GPU: each on a CUDA stream of its own.
+
+The kernels of small layers leave most of a GPU idle, and wait for each other in a single stream.
+"""
+
+import contextlib
+import functools
+from itertools import accumulate, pairwise
+
+from utils.stack import chainer
+
+cuda = chainer.backends.cuda
+
+
+def applied(links, xs):
+    """What each link makes of its x: Variables, as [link(x) for link, x in zip(links, xs)].
+
+    On a GPU the links compute at the same time, forward and backward.
+    """
+    xs = list(map(chainer.as_variable, xs))
+    if not isinstance(xs[0].array, cuda.ndarray) or chainer.get_function_hooks():
+        return [link(x) for link, x in zip(links, xs, strict=True)]
+    inputs = [[x, *link.params()] for link, x in zip(links, xs, strict=True)]
+    return Branches(links).apply(sum(inputs, []))
+
+
+class Branches(chainer.FunctionNode):
+    """x, the first link's parameters, x, the second link's parameters, ... -> what each makes of x.
+
+    The links' own function nodes are inside of this one, which asks them for gradients.
+    """
+
+    def __init__(self, links):
+        self.links = links
+
+    def forward(self, inputs):
+        sizes = [1 + len(list(link.params())) for link in self.links]
+        self.places = list(pairwise(accumulate(sizes, initial=0)))  # of each link's inputs
+        self.retain_inputs([start for start, _ in self.places])
+        self.trees = []  # for each link its inputs, its output
+        with side_by_side(len(self.links)) as streams:
+            for link, stream, (start, _) in zip(self.links, streams, self.places, strict=True):
+                with stream:
+                    self.trees.append(self.grow(link, chainer.Variable(inputs[start])))
+        return tuple(y.array for _, y in self.trees)
+
+    def grow(self, link, x):
+        return [x, *link.params()], link(x)
+
+    def backward(self, indexes, grad_outputs):
+        if chainer.config.enable_backprop:  # gradients are to have gradients: on a single stream
+            xs = self.get_retained_inputs()
+            trees = list(map(self.grow, self.links, xs))
+            leaves = sum((leaves for leaves, _ in trees), [])
+            ys, wanted = [y for _, y in trees], [leaves[i] for i in indexes]
+            return tuple(chainer.grad(ys, wanted, grad_outputs, enable_double_backprop=True))
+        found = {}
+        with side_by_side(len(self.links)) as streams:
+            parts = zip(self.trees, grad_outputs, streams, self.places, strict=True)
+            for (leaves, y), gy, stream, (start, end) in parts:
+                some = [i for i in indexes if start <= i < end]
+                if some and gy is not None:
+                    with stream:
+                        wanted = [leaves[i - start] for i in some]
+                        found |= zip(some, chainer.grad([y], wanted, [gy]), strict=True)
+        return tuple(found.get(i) for i in indexes)
+
+
+@contextlib.contextmanager
+def side_by_side(count):
+    """So many streams to work on, after all that the current one was given before; what it is given
+    later comes after all of theirs.
+
+    CuPy gives memory that is free again to its own stream alone.  So no array is overwritten too
+    early, as long as nothing is put on the current stream meanwhile and no array is passed from one
+    of these streams to another.
+    """
+    here = cuda.cupy.cuda.get_current_stream()
+    streams = side_streams(cuda.cupy.cuda.Device().id, count)
+    start = here.record()
+    for stream in streams:
+        stream.wait_event(start)
+    try:
+        yield streams
+    finally:
+        for stream in streams:
+            here.wait_event(stream.record())
+
+
+@functools.cache
+def side_streams(device, count):
+    """Streams of a device; always the same, since each keeps memory."""
+    return [cuda.cupy.cuda.Stream(non_blocking=True) for _ in range(count)]
