@@ -139,9 +139,9 @@ def test_few_clips_from_much_video_where_little_moves(tmp_path):
 
 def test_nothing_moves(tmp_path):
     film(tmp_path / "in" / "a", 30, range(1))
-    with pytest.raises(UserError, match=r"only 5 of 100 .* most seen is 0\); lower --min-movement"):
+    with pytest.raises(UserError, match=r"only 5 of 100 .* by 0\); lower --clips or --min-"):
         Made(tmp_path / "in", tmp_path / "out", 100, recipe(exempt=0.05))
-    with pytest.raises(UserError, match=r"than 0 \(the most seen is 0\); lower --clips, or"):
+    with pytest.raises(UserError, match=r"than 0 \(the most by 0\); lower --clips, or"):
         Made(tmp_path / "in", tmp_path / "out", 100, recipe(exempt=0.05, min_movement=0))
     assert vacant(tmp_path / "out")
 

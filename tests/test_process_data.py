@@ -91,7 +91,7 @@ def test_options(images, tmp_path):
         (["--images", "nowhere"], ["no folder nowhere", "record_ms_pacman"]),
         (["--images", "empty"], ["no frames below empty"]),
         (["--images", "single"], ["no video has 5 frames of at least 32x32"]),
-        (["--images", "still"], ["only 50 of 1000 clips", "lower --min-movement"]),
+        (["--images", "still"], ["only 50 of 1000 clips", "lower --clips or --min-movement"]),
         (["--images", "still", "-o", "thesis"], ["thesis is not a store", "another path"]),
         (["-n", "0"], ["-n", "0"]),
         (["-n", "many"], ["-n", "many"]),

@@ -102,9 +102,9 @@ def explain(found, count, recipe, most):
             f"nowhere are {recipe.frames} successive frames left: mend the files named above, "
             "raise --scene-cut or leave out --drop-copies"
         )
-    cure = "--min-movement or --clips" if recipe.min_movement else "--clips"
+    cure = "--clips or --min-movement" if recipe.min_movement else "--clips"
     return (
-        f"only {found} of {count} clips can be cut: no other crop moves by more "
-        f"than {recipe.min_movement:g} (the most seen is {most:.4g}); "
+        f"only {found} of {count} clips can be cut: no more crops move by more "
+        f"than {recipe.min_movement:g} (the most by {most:.6g}); "
         f"lower {cure}, or give more video"
     )
