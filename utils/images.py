@@ -27,8 +27,9 @@ FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
 PLAIN_PNG = bytes([8, 2, 0, 0, 0])  # 8 bits, RGB, not interlaced, in its header
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on it swaps height and width
 TURNING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow looks for it
-# Transparent, animated, turned: these are left to Pillow.
-SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"tiff:Orientation")
+# Transparent, animated, turned: these are left to Pillow. So are colour profiles, for libpng prints
+# a line for each that it dislikes.
+SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"tiff:Orientation", b"iCCP")
 
 
 def read_image(path):
