@@ -1,6 +1,7 @@
 """Picture files as uint8 frames."""
 
 import contextlib
+import logging
 import struct
 import warnings
 
@@ -27,9 +28,10 @@ FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
 PLAIN_PNG = bytes([8, 2, 0, 0, 0])  # 8 bits, RGB, not interlaced, in its header
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on it swaps height and width
 TURNING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow looks for it
-# Transparent, animated, turned: these are left to Pillow. So are colour profiles, for libpng prints
-# a line for each that it dislikes.
-SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"tiff:Orientation", b"iCCP")
+# Transparent, animated, turned: these are left to Pillow.
+SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"tiff:Orientation")
+# It would tell of every frame that has a colour profile libpng dislikes.
+logging.getLogger("imagecodecs").setLevel(logging.ERROR)
 
 
 def read_image(path):
