@@ -22,7 +22,7 @@ def find_test_clips(path, clips):
     """
     test_clips = ClipStore.find(path)
     if not test_clips:
-        cure = "`python process_data.py --split test` makes some"
+        cure = "`python process_data.py --split test -n 500` makes some"
         print(f"warning: no validation, no test clips at {path}: {cure}", file=sys.stderr)
         return None
     if (test_clips.history, test_clips.shape[1]) != (clips.history, clips.shape[1]):
