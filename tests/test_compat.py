@@ -1,5 +1,6 @@
 """Each mend of Chainer: what it is for fails without it, works with it."""
 
+import os
 import pickle
 import re
 import subprocess
@@ -243,3 +244,10 @@ def test_training_with_resuming_is_silent(tmp_path, capfd):
     entries = trainer.get_extension("LogReport").log
     assert [entry["iteration"] for entry in entries] == [2, 4]
     assert capfd.readouterr() == ("", "")
+
+
+def test_weights_are_float32_whatever_chainer_is_told():
+    code = "from utils.stack import L; print(L.Linear(2, 2).W.dtype)"
+    told = {**os.environ, "CHAINER_DTYPE": "mixed16"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=told, capture_output=True)
+    assert done.stdout == b"float32\n"

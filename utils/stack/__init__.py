@@ -15,6 +15,7 @@ adds 0 in none.
 from utils.stack import adam, compat, cudnn, gpu_adam, gpu_join, gpu_neutral, onednn
 
 chainer = compat.mended_chainer()
+chainer.global_config.dtype = chainer.get_dtype("float32")  # whatever CHAINER_DTYPE asks for
 adam.install(chainer)
 gpu_adam.install(chainer)
 gpu_join.install(chainer)
