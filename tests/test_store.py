@@ -120,6 +120,12 @@ def test_altered_metadata_are_refused(store, shape, sealed, told):
         ClipStore.open(store.path)
 
 
+def test_clips_too_large_to_be_read_are_not_begun(tmp_path):
+    with pytest.raises(UserError, match="clips of 5 frames of 9000x9000 take more .* lower --size"):
+        ClipStore.prepare(tmp_path / "clips", None, 4, 1, (9000, 9000))
+    assert not (tmp_path / "clips").exists()
+
+
 @pytest.mark.parametrize("damage", ["lost", "flipped", "cut"])
 def test_damage_is_never_silent(store, damage):
     shard = store.path / "c.1.0.0.0.0"

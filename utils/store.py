@@ -114,8 +114,13 @@ class ClipStore:
 
     @classmethod
     def create(cls, path, history, horizon, size, channels=3):
-        """An empty store for clips of `size` (height, width)."""
+        """An empty store for clips of `size` (height, width); UserError for too large ones."""
         clip = [history + horizon, channels, *size]
+        if np.prod(clip, dtype=float) > CLIP_BYTES:
+            raise UserError(
+                f"clips of {clip[0]} frames of {size[0]}x{size[1]} take more than {CLIP_BYTES} "
+                "bytes each: lower --size, --history or --horizon"
+            )
         shard = {"chunk_shape": [1, *clip], "codecs": CODECS, "index_codecs": INDEX_CODECS}
         grid = {"chunk_shape": [clips_per_shard(clip), *clip]}
         metadata = {
