@@ -34,8 +34,9 @@ def parse(argv=None):
     add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to make")
     add("--split", choices=list(DIRS), default="train", help="what they are for")
     add("-o", "--out", type=place, metavar="PATH", help=f"where they go (default: {clips})")
-    add("--history", default=constants.HISTORY, **count, help="past frames of a clip")
-    add("--horizon", default=constants.HORIZON, **count, help="future frames of a clip")
+    frames = {"type": whole(1, 1000), "metavar": "N"}  # rundir.py takes no more for those of a run
+    add("--history", default=constants.HISTORY, **frames, help="past frames of a clip")
+    add("--horizon", default=constants.HORIZON, **frames, help="future frames of a clip")
     size = "height and width of a clip, or one number for both"
     add("--size", **PIXELS, default=[constants.PATCH], help=size)
     seed = "same seed, same clips"

@@ -101,6 +101,7 @@ def test_options(images, tmp_path):
         (["-n", "1" + 20 * "0"], ["-n", "1000000000"]),
         (["--seed", "9" * 20], ["--seed", "4294967295"]),
         (["--resize", "100000"], ["--resize", "16384"]),
+        (["--history", "1001"], ["--history", "to 1000"]),
         (["--images", "still", "still/.."], ["still is in still/.."]),
         (["-o", ""], ["--out"]),
         (["--size", "1", "2", "3"], ["--size", "3"]),
