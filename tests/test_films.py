@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from utils import films
+from utils.errors import UserError
 from utils.frames import BadFrame
 from utils.videos import find_videos
 
@@ -146,3 +147,15 @@ def test_a_film_without_key_frames_goes_on_where_it_was_left(
     for frame, later in zip(expected[20:50], expected[40:70], strict=True):
         assert np.array_equal(next(one), later) and np.array_equal(next(other), frame)
     assert np.array_equal(list(video), expected)
+
+
+def test_a_decoder_that_does_not_open_is_told(tmp_path):
+    film(tmp_path / "a.mp4", "libx265", 5, **{"x265-params": "log-level=none"})
+    broken = bytearray((tmp_path / "a.mp4").read_bytes())
+    length = broken.index(b"hvcC") + 4 + 23 + 3  # of the first of the decoder's parameter sets
+    broken[length : length + 2] = b"\xff\xff"
+    (tmp_path / "a.mp4").write_bytes(broken)
+    reasons = []
+    with pytest.raises(UserError):
+        find_videos(tmp_path / "a.mp4", lambda path, reason: reasons.append(reason))
+    assert len(reasons) == 1 and "cannot be decoded in full" in reasons[0]

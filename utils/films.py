@@ -176,8 +176,9 @@ def decode_from(path, index, begin):
             next(decode_all(container, stream), None)
             container.seek(index.times[begin], stream=stream)
         for frame in decode_all(container, stream):
-            if isinstance(frame, av.FFmpegError):
-                damage = BadFrame(path, f"cannot be decoded in full ({frame.strerror})")
+            if isinstance(frame, Exception):
+                reason = getattr(frame, "strerror", None) or describe_error(frame)
+                damage = BadFrame(path, f"cannot be decoded in full ({reason})")
                 yield (None if index.times else count), damage
                 count += 1
                 continue
@@ -198,7 +199,7 @@ def decode_all(container, stream):
         for packet in container.demux(stream):
             try:
                 yield from packet.decode()
-            except av.FFmpegError as error:
+            except (av.FFmpegError, ValueError) as error:  # the latter once a decoder did not open
                 yield error
     except av.FFmpegError as error:
         yield error
