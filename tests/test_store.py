@@ -1,8 +1,10 @@
 """The store of clips on disk: what comes back, what damage is found."""
 
+import errno
 import functools
 import http.server
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -124,6 +126,15 @@ def test_clips_too_large_to_be_read_are_not_begun(tmp_path):
     with pytest.raises(UserError, match="clips of 5 frames of 9000x9000 take more .* lower --size"):
         ClipStore.prepare(tmp_path / "clips", None, 4, 1, (9000, 9000))
     assert not (tmp_path / "clips").exists()
+
+
+def test_clips_that_may_not_be_read_are_not_called_damaged(store, monkeypatch):
+    def refuse(path, *how):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0\.0: Permission denied: cannot be read$"):
+        store.read([0])
 
 
 @pytest.mark.parametrize("damage", ["lost", "flipped", "cut"])

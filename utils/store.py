@@ -9,6 +9,7 @@ import numpy as np
 import tensorstore
 
 from utils.errors import UserError, describe_error
+from utils.files import reason
 from utils.recipe import clips_per_shard
 from utils.shards import Shards
 
@@ -189,9 +190,8 @@ class ClipStore:
             check(metadata)
             return cls(path, metadata)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            reason = describe_error(error)
             raise UserError(
-                f"{path} is not a store of clips ({reason}): give another path"
+                f"{path} is not a store of clips ({describe_error(error)}): give another path"
             ) from None
 
     def __len__(self):
@@ -220,8 +220,10 @@ class ClipStore:
             else:
                 for place, clip in enumerate(self._shards.read(indices.tolist())):
                     stored[place] = clip
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:
             raise UserError(f"{self.path} is damaged: {error}; make it anew") from None
+        except OSError as error:  # not the clips' fault: permissions, open files, the network
+            raise UserError(f"{reason(error)}: cannot be read") from None
         return clips
 
     def write(self, start, clips, length):
