@@ -40,4 +40,5 @@ DTYPES = "float32", "tf32", "bfloat16", "float16"
 # Testing.
 FRAMES = 8  # predicted recursively
 WINDOWS = 4  # places in each video to predict from
+GIFS = 100  # videos of which one is written
 LEADERBOARD_DIR = "leaderboard"

@@ -23,6 +23,8 @@ def parse(argv):
     add("-f", "--frames", default=constants.FRAMES, **count, help="frames to predict")
     starts = "places in each video to predict from"
     add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
+    animations = "of how many videos, the first ones, to write a GIF"
+    add("--gifs", type=whole(0), default=constants.GIFS, metavar="N", help=animations)
     add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     usual = "type in which convolutions multiply (default: tf32 on a GPU, float32 on a CPU)"
     add("--dtype", choices=constants.DTYPES, help=usual)
@@ -146,16 +148,19 @@ def examine_run(run, name, record, device, videos, history, options, out):
     model = load_model(run, record, options.best)
     model.to_device(device)
     out.mkdir(parents=True, exist_ok=True)
-    judged, seconds, shown, animated = {}, [], [], []
+    judged, seconds, shown, animated, tested = {}, [], [], [], 0
     length = history, options.frames, options.windows
     for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
         found, example, took = examine(model, device, video, *length)
         judged |= found
         seconds += took
-        if example:
+        if not example:
+            continue
+        tested += 1
+        shown = [*shown, example][: gallery.VIDEOS]
+        if tested <= options.gifs:
             animated.append(gallery.place(out, example[0], animated))
             gallery.animate(animated[-1], *example[1:])
-            shown = [*shown, example][: gallery.VIDEOS]
     if not judged:
         raise UserError(
             f"no test video has the {history + options.frames} frames that --frames "
@@ -167,7 +172,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
         "images": options.images,
         "step": options.step,
         "resize": options.resize,
-        "videos": len(animated),
+        "videos": tested,
         "windows": len(judged),
         "frames": options.frames,
         "versions": rundir.versions(),
@@ -175,7 +180,9 @@ def examine_run(run, name, record, device, videos, history, options, out):
     gallery.contact_sheet(out / "contact_sheet.png", shown)
     report.save_csv(out / "metrics.csv", judged)
     report.save_json(out / "metrics.json", conditions, means)
-    print(f"{run}: means over {len(judged)} windows of {len(animated)} videos; more in {out}")
+    print(f"{run}: means over {len(judged)} windows of {tested} videos; more in {out}")
+    if tested > len(animated) > 0:
+        print(f"GIFs of the first {len(animated)} videos; --gifs asks for more")
     print(report.table(means))
     return Entry(
         name,

@@ -67,3 +67,18 @@ def test_videos_can_be_seen_as_the_clips_were(tmp_path):
     testing.main([*map(str, command), "--forecast"])
     last = Image.open(tmp_path / "run" / "forecast" / "a.npy_1-forecast" / "predicted_0002.png")
     assert last.size == (20, 16) and last.getextrema() == ((16 * 13, 16 * 13),) * 3
+
+
+@pytest.mark.parametrize("gifs", [0, 1, 5])
+def test_gifs_are_of_the_first_videos(tmp_path, capsys, gifs):
+    films = np.random.default_rng(0).integers(0, 256, (3, 5, 8, 8), dtype=np.uint8)
+    for name, film in zip("abc", films, strict=True):
+        np.save(tmp_path / f"{name}.npy", film)
+    make_run(tmp_path / "run", 2)
+    command = ["--load", tmp_path / "run", "--images", *tmp_path.glob("*.npy"), "-f", 2]
+    testing.main(list(map(str, [*command, "--gifs", gifs])))
+
+    found = tmp_path / "run" / "test"
+    assert len(list(found.glob("*.gif"))) == min(gifs, 3)
+    assert json.loads((found / "metrics.json").read_text())["conditions"]["videos"] == 3
+    assert ("GIFs of the first 1 videos" in capsys.readouterr().out) == (gifs == 1)
