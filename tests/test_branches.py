@@ -81,10 +81,11 @@ def test_gradients_have_gradients(device):
     assert_same(found, results(device, one_by_one, CHOICES["frames"], gradient_of_gradients=True))
 
 
-def test_what_is_left_unused_has_no_gradient(device):
+@pytest.mark.parametrize("twice", [False, True])
+def test_what_is_left_unused_has_no_gradient(device, twice):
     xs, dis = frames(device), judges(device)
     used = branches.applied(dis, xs)[0]
-    gradients = chainer.grad([F.sum(used)], xs)
+    gradients = chainer.grad([F.sum(used)], xs, enable_double_backprop=twice)
     assert gradients[0] is not None and gradients[1:] == [None, None]
 
 

@@ -45,15 +45,17 @@ class Branches(chainer.FunctionNode):
         return tuple(y.array for _, y in self.trees)
 
     def grow(self, link, x):
+        """The inputs of a link, what it makes of them."""
         return [x, *link.params()], link(x)
 
     def backward(self, indexes, grad_outputs):
         if chainer.config.enable_backprop:  # gradients are to have gradients: on a single stream
-            xs = self.get_retained_inputs()
-            trees = list(map(self.grow, self.links, xs))
+            trees = list(map(self.grow, self.links, self.get_retained_inputs()))
             leaves = sum((leaves for leaves, _ in trees), [])
-            ys, wanted = [y for _, y in trees], [leaves[i] for i in indexes]
-            return tuple(chainer.grad(ys, wanted, grad_outputs, enable_double_backprop=True))
+            parts = zip(trees, grad_outputs, strict=True)
+            ys, gys = zip(*((y, gy) for (_, y), gy in parts if gy is not None), strict=True)
+            wanted = [leaves[i] for i in indexes]
+            return tuple(chainer.grad(ys, wanted, gys, enable_double_backprop=True))
         found = {}
         with side_by_side(len(self.links)) as streams:
             parts = zip(self.trees, grad_outputs, streams, self.places, strict=True)

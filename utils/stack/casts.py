@@ -229,9 +229,9 @@ def unpacked(arrays, dtype, factors=(), limit=0, bias=None):
     """
     import cupy
 
-    alike = [bias is None and same(array, dtype) for array in arrays]
-    pairs = zip(arrays, alike, strict=True)
-    made = [array if is_same else cupy.empty(array.shape, "float32") for array, is_same in pairs]
+    made = [
+        a if bias is None and same(a, dtype) else cupy.empty(a.shape, "float32") for a in arrays
+    ]
     largest = [factor.largest for factor in factors] or (0, 0)
     _transpose("unpack", arrays, made, dtype, *largest, limit, 0 if bias is None else bias)
     return made
