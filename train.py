@@ -91,7 +91,7 @@ def main(argv=None):
         except Diverged as error:
             if options.rolled_back == options.rollbacks:
                 raise
-            print(f"{error}; trying again with half the learning rates", file=sys.stderr)
+            print(f"{error}; trying again", file=sys.stderr)
             options.rolled_back += 1
             options.resume = True
         gc.collect()  # the run that failed refers to itself; its memory is for the next
@@ -126,6 +126,9 @@ def train(options, deadline):
         if test_clips:
             as_frames = to_past_and_future(clips.history)
             trainer.validate(test_clips, as_frames, device, options.validate_every)
+        if options.rolled_back:
+            told = f"learning rates: those given, times 1/{2**options.rolled_back} after rollbacks"
+            print(told, file=sys.stderr)
         if options.resume:
             rundir.warn_of_other_clips(options.out, data)
             resume(trainer)

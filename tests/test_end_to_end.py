@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,7 @@ def test_resuming_goes_on_from_the_newest_good_snapshot_with_the_options_of_the_
     assert "resumed from" in said and "snapshot_iter_4" in said
     entries = json.loads((run_dir / "log").read_text())
     assert [entry["iteration"] for entry in entries] == [2, 4, 6, 8]
+    assert re.search(r"^iteration 8, \d+ s: .*gen/l2 \d.*val/psnr \d", said, re.MULTILINE)
 
 
 def test_resuming_where_nothing_is_starts_afresh_and_says_so(work):

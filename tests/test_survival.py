@@ -294,6 +294,8 @@ def test_a_run_that_diverged_goes_back_with_half_the_rates(work, poison, capsys)
     options = rundir.read_options(out)["options"]
     assert (options["rolled_back"], options["lr_gen"]) == (1, 0.5)
     assert [entry["iteration"] for entry in json.loads((out / "log").read_text())] == [6]
+    train_here(work, out, "-r", "-n", 7, "--lr-gen", 0.25)
+    assert "learning rates: those given, times 1/2 " in capsys.readouterr().err
 
 
 def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):
@@ -302,7 +304,7 @@ def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):
         train_here(work, work / "hopeless", "--rollbacks", 2)
     assert caught.value.code == 3
     told = capsys.readouterr().err
-    assert told.count("half the learning rates") == 2 and "last good snapshot: none yet" in told
+    assert told.count("trying again") == 2 and "times 1/4" in told and "last good snapshot: none yet" in told
 
 
 def test_the_memory_of_the_run_that_failed_is_there_for_the_next(work, monkeypatch):

@@ -1,26 +1,28 @@
-"""The one live line of a training run."""
+"""How far a training run has come: one live line, off a terminal a line for each report."""
 
 import math
+import sys
 import time
 
 from tqdm import tqdm
 
 from utils.stack import chainer
 
-REFRESH = 0.5  # seconds between looks at the losses, which on a GPU wait for the device
+REFRESH = 0.5  # seconds between looks at the losses
 
 
 class ProgressBar(chainer.training.Extension):
-    """A bar with iterations per second, time left and the losses; silent off a terminal.
+    """A bar with iterations per second, time left and the losses.
 
+    Off a terminal it is instead a line of the log's newest entry each time that `due` fires.
     deadline: when, by time.monotonic(), the run ends in any case; infinity for never.
     """
 
     trigger = (1, "iteration")
     name = "progress"
 
-    def __init__(self, iterations, deadline=math.inf):
-        self.iterations, self.deadline = iterations, deadline
+    def __init__(self, due, iterations, deadline=math.inf):
+        self.due, self.iterations, self.deadline = due, iterations, deadline
         self.shown = {}
         self.looked = 0.0
 
@@ -31,8 +33,15 @@ class ProgressBar(chainer.training.Extension):
         )
 
     def __call__(self, trainer):
+        if not self.bar.disable:
+            self.refresh(trainer)
+        elif self.due(trainer):
+            print(line(trainer.get_extension("log").entries[-1]), file=sys.stderr, flush=True)
+
+    def refresh(self, trainer):
+        """Move the bar on; show the losses, which on a GPU wait for the device, now and then."""
         now, iteration = time.monotonic(), trainer.updater.iteration
-        if not self.bar.disable and now - self.looked > REFRESH:
+        if now - self.looked > REFRESH:
             self.looked = now
             for name, value in trainer.observation.items():
                 self.shown[name] = f"{float(getattr(value, 'array', value)):.4g}"
@@ -47,3 +56,10 @@ class ProgressBar(chainer.training.Extension):
 
     def finalize(self):
         self.bar.close()
+
+
+def line(entry):
+    """An entry of the log as text, its numbers to four digits."""
+    counts = {"iteration", "epoch", "elapsed_time"}
+    means = ", ".join(f"{k} {v:.4g}" for k, v in entry.items() if k not in counts)
+    return f"iteration {entry['iteration']}, {entry['elapsed_time']:.0f} s: {means}"

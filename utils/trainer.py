@@ -54,7 +54,7 @@ class Trainer(chainer.training.Trainer):
         self.snapshot = Snapshot(kept)
         self.extend(self.snapshot, trigger=self.every(snapshot_every))
         self.extend(Randomness())
-        self.extend(ProgressBar(self.iterations, self.deadline))
+        self.extend(ProgressBar(report, self.iterations, self.deadline))
 
     def validate(self, clips, converter, device, every):
         """Validate the generator on test clips, draw a preview, keep the best generator."""
