@@ -304,7 +304,8 @@ def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):
         train_here(work, work / "hopeless", "--rollbacks", 2)
     assert caught.value.code == 3
     told = capsys.readouterr().err
-    assert told.count("trying again") == 2 and "times 1/4" in told and "last good snapshot: none yet" in told
+    assert told.count("trying again") == 2 and "times 1/4" in told
+    assert "last good snapshot: none yet" in told
 
 
 def test_the_memory_of_the_run_that_failed_is_there_for_the_next(work, monkeypatch):
