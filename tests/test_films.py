@@ -1,5 +1,6 @@
 """Films that FFmpeg reads to their end are read to their end, in order, the right way up."""
 
+import contextlib
 import struct
 
 import av
@@ -159,3 +160,33 @@ def test_a_decoder_that_does_not_open_is_told(tmp_path):
     with pytest.raises(UserError):
         find_videos(tmp_path / "a.mp4", lambda path, reason: reasons.append(reason))
     assert len(reasons) == 1 and "cannot be decoded in full" in reasons[0]
+
+
+def test_sound_that_begins_late_ends_no_film(tmp_path, monkeypatch):
+    """PyAV raises IndexError behind the last packet, sometimes, where a stream has turned up late.
+
+    Whether it does depends on memory that nobody has set, so here it always does.
+    """
+    film(tmp_path / "a.mpg", "mpeg2video")
+    frames, opened = list(only(tmp_path / "a.mpg")), films.open_stream
+
+    class Late:
+        def __init__(self, container):
+            self.container = container
+
+        def demux(self, stream):
+            yield from self.container.demux(stream)
+            raise IndexError("list index out of range")
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+    @contextlib.contextmanager
+    def open_late(path):
+        with opened(path) as (container, stream):
+            yield Late(container), stream
+
+    films.scan.cache_clear()
+    monkeypatch.setattr(films, "open_stream", open_late)
+    again = list(only(tmp_path / "a.mpg"))
+    assert len(again) == len(frames) == 40 and np.array_equal(again, frames)

@@ -1,9 +1,11 @@
 """Picture files of all kinds, whole and damaged."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, PngImagePlugin
 
 from utils.frames import BadFrame
@@ -127,3 +129,62 @@ def test_nasty_files():
     assert "truncated" in reasons["truncated_image.png"]
     assert "3 images" in reasons["apng_dispose_op_previous.png"]
     assert {"broken.png", "broken_data_stream.png"} <= reasons.keys()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+def test_a_flipped_bit_of_a_png_is_never_other_pixels(tmp_path, mode):
+    rng, path = np.random.default_rng(0), tmp_path / "a.png"
+    pixels = rng.integers(0, 4, (40, 40, 3), dtype=np.uint8) * 80
+    Image.fromarray(pixels).convert(mode).save(path)
+    content, whole = path.read_bytes(), read_image(path)
+    refused = 0
+    for place in rng.integers(8, len(content) - 12, 200):  # not the end, which holds no pixels
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            assert np.array_equal(read_image(path), whole)
+        except BadFrame:
+            refused += 1
+    assert refused > 180
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_whose_zero_is_white(tmp_path, dtype):
+    most = np.iinfo(dtype).max
+    grey = np.arange(48, dtype=dtype).reshape(6, 8) * dtype(most // 255)
+    tifffile.imwrite(tmp_path / "a.tif", most - grey, photometric="miniswhite")
+    assert np.array_equal(read_image(tmp_path / "a.tif")[..., 0], np.arange(48).reshape(6, 8))
+
+
+def test_a_tiff_of_planes_apart_is_right_or_refused(tmp_path):
+    pixels = np.arange(144, dtype=np.uint8).reshape(3, 6, 8)
+    path, layout = tmp_path / "a.tif", {"photometric": "rgb", "planarconfig": "separate"}
+    tifffile.imwrite(path, pixels, **layout)
+    assert np.array_equal(read_image(path), np.moveaxis(pixels, 0, 2))
+    tifffile.imwrite(path, pixels.astype(np.uint16) * 257, **layout)
+    with pytest.raises(BadFrame, match="planes apart"):
+        read_image(path)
+
+
+def test_a_tiff_of_huge_tiles_is_refused_unread(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), tile=(64, 64))
+    content = path.read_bytes()
+    length = struct.pack("<HHI", 323, 4, 1)  # TileLength, a LONG, one of it
+    at = content.find(length)
+    if at < 0:
+        length = struct.pack("<HHI", 323, 3, 1)
+        at = content.index(length)
+    entry = struct.pack("<HHII", 323, 4, 1, 2**24)
+    path.write_bytes(content[:at] + entry + content[at + len(entry) :])
+    with pytest.raises(BadFrame, match="decompression bombs"):
+        read_image(path)
+
+
+def test_an_orientation_that_is_none_turns_nothing(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    pixels = paint(tmp_path / "a.png", exif=exif)
+    assert probe(tmp_path / "a.png") == (1, (12, 16))
+    assert np.array_equal(read_image(tmp_path / "a.png"), pixels)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from utils import metrics
+from utils.conventions import edge_contrast
 
 
 @pytest.fixture
@@ -111,3 +112,9 @@ def test_mean_counts_equal_frames_as_60_db_and_leaves_out_what_has_no_value():
 
 def test_to_unit_clips_to_the_range_of_the_metrics():
     assert metrics.to_unit([-2, -1, 0, 1, 3]).tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_frames_too_small_for_a_gradient_have_none():
+    frame = np.zeros((2, 3, 1, 1))
+    for metric in (metrics.sharpness, metrics.gradient_difference, edge_contrast):
+        assert np.isnan(metric(frame, frame)).all()

@@ -1,7 +1,10 @@
 """What is found below folders, frame by frame."""
 
+import json
 import os
 import pickle
+import struct
+import zipfile
 from pathlib import Path
 
 import av
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils import videos
+from utils import animations, videos
+from utils.animations import compose
 from utils.errors import UserError
 from utils.frames import BadFrame, Look, natural
 from utils.images import read_image
@@ -463,3 +467,113 @@ def test_files_that_the_system_does_not_open_are_left_out(tmp_path, monkeypatch)
     assert [video.name for video in found] == ["open.npy"]
     reason = "Permission denied"
     assert left_out == [(tmp_path / f"locked.{end}", reason) for end in ("mp4", "npy")]
+
+
+@pytest.mark.parametrize("ending, lost", [(".gif", [2, 3, 4, 5]), (".tif", [2])])
+def test_images_on_top_of_a_lost_one_are_lost(tmp_path, monkeypatch, ending, lost):
+    images = [Image.new("L", (40, 40), n) for n in range(6)]
+    images[0].save(tmp_path / f"a{ending}", save_all=True, append_images=images[1:])
+    video = only(tmp_path / f"a{ending}")
+
+    def break_third(image):
+        if image.tell() == 2:
+            raise OSError("broken data stream")
+        return compose(image)
+
+    monkeypatch.setattr(animations, "compose", break_third)
+    for first in (0, 4):
+        bad = [isinstance(frame, BadFrame) for frame in video.frames(first)]
+        assert bad == [n in lost for n in range(first, 6)]
+
+
+def test_a_gif_image_without_a_disposal_stays_where_it_is(tmp_path):
+    palette = [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255]
+    content = b""
+    for colour, disposal, side, corner in (
+        (0, 1, 40, 0),
+        (1, 3, 10, 0),
+        (2, 0, 10, 15),
+        (3, 1, 5, 30),
+    ):
+        image = Image.new("P", (side, side), colour)
+        image.putpalette(palette)
+        image.save(tmp_path / "still.gif", interlace=0, optimize=False)
+        still = (tmp_path / "still.gif").read_bytes()
+        begin = 13 + 3 * (2 << (still[10] & 7))  # behind the palette
+        content = content or still[:begin]
+        content += b"\x21\xf9\x04" + struct.pack("<BHBB", disposal << 2, 10, 0, 0)
+        content += b"\x2c" + struct.pack("<HHHHB", corner, corner, side, side, 0)
+        content += still[still.index(b"\x2c", begin) + 10 : -1]
+    (tmp_path / "still.gif").unlink()
+    (tmp_path / "a.gif").write_bytes(content + b"\x3b")
+    frames = list(only(tmp_path / "a.gif"))
+    green, red = [frame[20, 20].tolist() for frame in frames], frames[1][5, 5].tolist()
+    assert green == [[0, 0, 0], [0, 0, 0], [0, 255, 0], [0, 255, 0]] and red == [255, 0, 0]
+
+
+def test_an_apng_with_a_flipped_bit_is_left_out(tmp_path):
+    images = [Image.new("RGB", (40, 40), (n * 40, 0, n)) for n in range(5)]
+    images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:])
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[content.index(b"fdAT") + 20] ^= 1
+    (tmp_path / "a.png").write_bytes(content)
+    frames = list(only(tmp_path / "a.png").frames(0))
+    assert all("checksum of fdAT" in str(frame) for frame in frames) and len(frames) == 5
+
+
+def test_an_array_that_is_none_is_left_out(tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("notes.npy", b"hello")
+    with pytest.raises(UserError, match="no frames below"):
+        find_videos([tmp_path / "a.npz"])
+    assert "notes is no array" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4"])
+def test_arrays_of_the_other_byte_order(tmp_path, dtype):
+    values = np.linspace(0, 1, 4 * 30).reshape(4, 5, 6) * (65535 if dtype == ">u2" else 1)
+    np.save(tmp_path / "big.npy", values.astype(dtype))
+    np.save(tmp_path / "little.npy", values.astype(dtype.replace(">", "<")))
+    big, little = (list(only(tmp_path / f"{name}.npy")) for name in ("big", "little"))
+    assert np.array_equal(big, little)
+
+
+def test_a_header_that_claims_more_than_there_can_be(tmp_path, capsys):
+    header = {"zarr_format": 2, "shape": [10**12, 64, 64], "chunks": [1, 64, 64], "dtype": "|u1"}
+    rest = {"compressor": None, "fill_value": 0, "order": "C", "filters": None}
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / ".zarray").write_text(json.dumps(header | rest))
+    with pytest.raises(UserError, match="no frames below"):
+        find_videos([tmp_path / "z"])
+    assert "too many frames to be true" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("odd", ["deep", "pipe", "loop", "chunk"])
+def test_odd_entries_leave_the_others_as_they_are(tmp_path, odd, capsys):
+    for n in range(3):
+        paint(tmp_path / "good" / f"{n}.png")
+    if odd == "deep":
+        (tmp_path / "good" / "zarr.json").write_text("[" * 200_000)
+        with pytest.raises(UserError):
+            find_videos([tmp_path])
+        return
+    if odd == "pipe":
+        os.mkfifo(tmp_path / "good" / "zarr.json")
+    elif odd == "loop":
+        (tmp_path / "good" / "self").symlink_to("self")
+    else:
+        (tmp_path / "z" / "0").mkdir(parents=True)
+        (tmp_path / "z" / "zarr.json").write_text("{}")
+        os.mkfifo(tmp_path / "z" / "0" / "0")
+    (video,) = find_videos([tmp_path])
+    assert len(list(video)) == 3
+    told = {"pipe": "not a file", "loop": "symbolic links", "chunk": "0/0 in it is not a file"}
+    assert told[odd] in capsys.readouterr().err
+
+
+def test_a_warning_is_one_line_whatever_a_file_is_called(tmp_path, capsys):
+    paint(tmp_path / "v" / "1.png")
+    (tmp_path / "v" / "x\n\x1b[31my.mp4").write_text("no film")
+    find_videos([tmp_path])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"x\n\x1b[31my.mp4" in line

@@ -9,7 +9,7 @@ from PIL import Image
 
 from utils.errors import describe_error
 from utils.frames import BadFrame, Video
-from utils.images import count_hidden, open_image, probe, to_rgb
+from utils.images import check_pixels, count_hidden, open_image, probe, to_rgb
 
 DESCRIPTION = 0x010E  # the tag of a TIFF file where ImageJ and OME tell of its axes
 EXTENT = re.compile(r"\b(?:channels=|slices=|frames=|Size[CZT]=\")(\d{1,9})\b")
@@ -17,20 +17,28 @@ EXTENT = re.compile(r"\b(?:channels=|slices=|frames=|Size[CZT]=\")(\d{1,9})\b")
 
 @dataclasses.dataclass(frozen=True)
 class Animation(Video):
-    """The images of one file; transparent pixels become black."""
+    """The images of one file; transparent pixels become black.
+
+    Those after one that is damaged are bad, too, where they are drawn on top of it.
+    """
 
     def decode(self, numbers):
         with open_image(self.path) as image:
-            hidden = count_hidden(image)
-            for number in range(numbers.start, self.count) if numbers else ():
-                if number >= numbers.stop:
-                    return
-                frame = self._seek(image, number, hidden)
+            check_pixels(image, self.path)
+            hidden, damage = count_hidden(image), None
+            apart = image.format == "TIFF"
+            first = numbers.start if apart else 0
+            for number in range(first, numbers.stop) if numbers else ():
+                frame = damage or self._seek(image, number, hidden)
+                if isinstance(frame, BadFrame) and not apart:
+                    damage = frame
                 if number in numbers:
                     yield frame
 
     def _seek(self, image, number, hidden):
         try:
+            if image.format == "GIF":
+                image.disposal_method = 0  # Pillow takes an earlier image's where none is asked for
             image.seek(number + hidden)
             # What Pillow puts back after an image of an APNG is what it drew that image on.
             before = getattr(image, "_prev_im", None) if image.format == "PNG" else None

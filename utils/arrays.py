@@ -17,7 +17,9 @@ MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
 PIXELS = ("bool", "uint8", "uint16", "float16", "float32", "float64")
 RANKS = (3, 4, 5)  # numbers of axes
 COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
+HEADER_BYTES = 2**24  # of a zarr.json
 MEMBER_BYTES = 2**28  # of an array in an .npz file, which is read as a whole
+LONGEST, MOST = 10**8, 10**6  # frames of an array, sequences: no file has more, headers may
 CHUNK_CACHE_BYTES = 2**26  # neighbouring frames may lie in one chunk
 MOVING_MNIST = 20, 64, 64  # T, H, W of the published file, whose axes are TNHW
 
@@ -58,11 +60,13 @@ def open_sequences(path, name, digest, look, axes=None):
         if order is None:
             raise BadFrame(path, f"axes of {array.shape} are unclear; say --axes TNHW or the like")
         dtype = getattr(array.dtype, "numpy_dtype", array.dtype)
-        if dtype not in PIXELS:
+        if np.dtype(dtype).newbyteorder("=") not in PIXELS:
             raise BadFrame(path, f"holds {dtype}, not pixels; make them uint8")
         extent = dict(zip(order, array.shape, strict=True))
         if extent.get("C", 1) not in COLOURS or 0 in array.shape:
             raise BadFrame(path, f"no frames with 1, 3 or 4 channels in an array of {array.shape}")
+        if extent.get("N", 1) > MOST or extent.get("N", 1) * extent["T"] > LONGEST:
+            raise BadFrame(path, f"claims to be {array.shape}, too many frames to be true")
         for item in range(extent.get("N", 1)):
             parts = [name, member, str(item) if "N" in extent else ""]
             full = "/".join(part for part in parts if part)
@@ -91,9 +95,12 @@ def guess_axes(shape):
 
 
 def is_array(folder):
-    """Whether a folder with one of MARKERS in it is a Zarr array, not a group of some."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        return json.loads((folder / "zarr.json").read_bytes()).get("node_type") != "group"
+    """Whether a folder holds one of MARKERS, so is a Zarr array, not a group of some."""
+    if not any((folder / marker).is_file() for marker in MARKERS):
+        return False
+    unreadable = contextlib.suppress(OSError, ValueError, AttributeError, RecursionError)
+    with unreadable, open(folder / "zarr.json", "rb") as file:
+        return json.loads(file.read(HEADER_BYTES)).get("node_type") != "group"
     return True
 
 
@@ -124,14 +131,18 @@ def open_array(path, member):
             return open_member(path, member)
         return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except Exception as error:  # damaged files raise anything at all
-        raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
+        told = describe_error(error).partition(" [tensorstore_spec")[0]
+        raise BadFrame(path, f"cannot be read ({told})") from None
 
 
 @functools.lru_cache(maxsize=1)
 def open_member(path, member):
     """An array of an .npz file, read as a whole and kept until the next one is."""
     with np.load(path, allow_pickle=False) as file:
-        return file[member]
+        array = file[member]
+    if not isinstance(array, np.ndarray):  # the bytes of something else
+        raise ValueError(f"{member} is no array")
+    return array
 
 
 @functools.lru_cache(maxsize=1)
@@ -150,6 +161,7 @@ def to_frame(values, axes):
     left = [axis for axis in axes if axis not in "NT"]
     values = np.moveaxis(values, left.index("C"), 2) if "C" in left else values[..., None]
     values = values[..., :3]  # without alpha
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
     if values.dtype == bool:

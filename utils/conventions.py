@@ -9,7 +9,17 @@ before they come here; OpenSTL clips after its sums, which differs only for pred
 import numpy as np
 from scipy import ndimage
 
-from utils.metrics import SSIM_RADIUS, above, blur, decibels, edges, left, mse, similarity
+from utils.metrics import (
+    SSIM_RADIUS,
+    above,
+    blur,
+    decibels,
+    edges,
+    left,
+    mse,
+    pixel_mean,
+    similarity,
+)
 
 LUMA = np.array([0.299, 0.587, 0.114])[:, None, None]
 
@@ -21,7 +31,7 @@ def mae(predicted, true):
 
 def edge_contrast(predicted, true):
     """Mean |dx| + |dy| of the prediction over that of the truth: below 1 is blurred."""
-    steep, wanted = (edges(frames).mean(axis=(-3, -2, -1)) for frames in (predicted, true))
+    steep, wanted = (pixel_mean(edges(frames), None) for frames in (predicted, true))
     return np.divide(steep, wanted, out=np.full(wanted.shape, np.nan), where=wanted > 0)
 
 

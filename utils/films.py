@@ -23,6 +23,8 @@ CONTAINER = {
 }
 # A decoder that meets damage says so, instead of painting over it.
 DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+# PyAV's IndexError at the end of a film is of streams that began late: sound, often.
+AT_THE_END = av.FFmpegError, IndexError
 OVERLAP = 16  # frames kept before the point where a film is left: clips that follow share some
 PLANAR = "yuv444p", "yuvj444p"  # of which FFmpeg makes planes of RGB in half the time, same values
 RGB = 2, 0, 1  # the places of their planes in its "gbrp"
@@ -82,7 +84,7 @@ class Index:
 def scan(path):
     """The Index of a film, read without decoding anything; BadFrame for what is no film."""
     times, keys = [], []
-    with open_stream(path) as (container, stream), contextlib.suppress(av.FFmpegError):
+    with open_stream(path) as (container, stream), contextlib.suppress(*AT_THE_END):
         kind, reorders = container.format.name, stream.codec_context.has_b_frames
         for packet in container.demux(stream):
             if packet.size and not packet.is_discard:  # an edit list leaves out what it discards
@@ -197,10 +199,14 @@ def decode_all(container, stream):
     """Yield the frames that a decoder gives, the exceptions it raises among them."""
     try:
         for packet in container.demux(stream):
+            if not packet.size and packet.dts is not None:  # Theora's "as before"; not counted
+                continue
             try:
                 yield from packet.decode()
             except (av.FFmpegError, ValueError) as error:  # the latter once a decoder did not open
                 yield error
+    except IndexError:
+        return
     except av.FFmpegError as error:
         yield error
 

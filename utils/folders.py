@@ -13,6 +13,7 @@ from utils.frames import BadFrame, Video, natural
 from utils.images import FORMATS, probe, read_image
 
 HEADERS = 9  # looked at, evenly spaced, to learn what the pictures of a folder are
+ASTRAY = "a link that leads nowhere or out of the folder: give --images its target"
 AHEAD = 128  # pictures that the system is told to read before their turn
 
 
@@ -73,17 +74,19 @@ def list_folder(path, root):
     sizes, others, left_out = {}, [], []
     with os.scandir(path) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.is_dir():
-                continue
-            if entry.is_symlink() and not leads_into(entry.path, root):
-                reason = "a link that leads nowhere or out of the folder: give --images its target"
-                left_out.append((Path(entry.path), reason))
-            elif not entry.is_file():
-                left_out.append((Path(entry.path), "not a file"))
-            elif os.path.splitext(entry.name)[1].lower() in FORMATS:
-                sizes[entry.name] = entry.stat().st_size
-            else:
-                others.append(entry.name)
+            try:
+                if entry.name.startswith(".") or entry.is_dir():
+                    continue
+                if entry.is_symlink() and not leads_into(entry.path, root):
+                    left_out.append((Path(entry.path), ASTRAY))
+                elif not entry.is_file():
+                    left_out.append((Path(entry.path), "not a file"))
+                elif os.path.splitext(entry.name)[1].lower() in FORMATS:
+                    sizes[entry.name] = entry.stat().st_size
+                else:
+                    others.append(entry.name)
+            except (OSError, RuntimeError) as error:  # the latter of links in a circle
+                left_out.append((Path(entry.path), getattr(error, "strerror", str(error))))
     pictures = sorted(sizes, key=natural)
     for name in spread(pictures, HEADERS):
         fetch(os.path.join(path, name))

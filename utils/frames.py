@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import UserError
+from utils.names import printable
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # of a frame: larger ones are taken for decompression bombs
 DIGITS = re.compile(r"(\d+)")
@@ -22,7 +23,7 @@ class BadFrame(UserError):
         self.path, self.reason = Path(path), reason
 
     def __str__(self):
-        return f"{self.path}: {self.reason}; mend or remove it"
+        return f"{printable(self.path)}: {self.reason}; mend or remove it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,7 @@ def natural(name):
 
 def warn(path, reason):
     """Say in one line on stderr that a file is left out."""
-    print(f"warning: {path}: {reason}; left out", file=sys.stderr)
+    print(f"warning: {printable(path)}: {reason}; left out", file=sys.stderr)
 
 
 def describe_size(size):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import struct
 import warnings
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -29,7 +30,9 @@ PLAIN_PNG = bytes([8, 2, 0, 0, 0])  # 8 bits, RGB, not interlaced, in its header
 ORIENTATION = 0x0112  # the EXIF tag; from 5 on it swaps height and width
 TURNING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow looks for it
 # Transparent, animated, turned: these are left to Pillow.
-SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"tiff:Orientation")
+SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"XML:com.adobe.xmp")
+PIXEL_CHUNKS = b"IDAT", b"fdAT"  # of a PNG; Pillow checks the others
+PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # tags of TIFF
 # It would tell of every frame that has a colour profile libpng dislikes.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
 
@@ -45,6 +48,7 @@ def read_image(path):
     with open_image(path) as image:
         if count_pages(image) > 1:
             raise BadFrame(path, f"{count_pages(image)} images in one file, not a frame")
+        check_pixels(image, path)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
@@ -67,12 +71,29 @@ def read_plain_png(path):
     return None
 
 
+def check_pixels(image, path):
+    """Raise ValueError for an opened PNG whose pixels are not those that their checksums are of.
+
+    Pillow passes over these, and would show whatever the damaged data come to.
+    """
+    content = path.read_bytes() if image.format == "PNG" else b""
+    start = 8
+    while start + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, start)
+        end = start + 12 + length
+        if kind in PIXEL_CHUNKS and end <= len(content):  # one cut short is found by Pillow
+            (told,) = struct.unpack_from(">I", content, end - 4)
+            if zlib.crc32(memoryview(content)[start + 4 : end - 4]) != told:
+                raise ValueError(f"the checksum of {kind.decode()} at {start} does not match")
+        start = end
+
+
 def probe(path):
     """(number of images, (height, width)) of a picture file, by its header; may raise BadFrame."""
     with open_image(path) as image:
         pages = count_pages(image)
         told = pages == 1 and TURNING & image.info.keys()  # to look anyway would load a PNG
-        turned = told and image.getexif().get(ORIENTATION, 1) >= 5
+        turned = told and image.getexif().get(ORIENTATION) in {5, 6, 7, 8}
         return pages, image.size if turned else image.size[::-1]
 
 
@@ -94,6 +115,9 @@ def open_image(path):
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=[FORMATS[path.suffix.lower()]]) as image:
+                tags = getattr(image, "tag_v2", {})
+                if tags.get(TILE_WIDTH, 1) * tags.get(TILE_LENGTH, 1) > MAX_PIXELS:
+                    raise ValueError("its tiles are taken for decompression bombs")
                 yield image
     except BadFrame:
         raise
@@ -105,13 +129,18 @@ def open_image(path):
 
 def to_rgb(image):
     """A loaded Pillow image -> uint8 (H, W, 3)."""
+    tags = getattr(image, "tag_v2", {})
     if image.mode.startswith("I"):
         grey = np.asarray(image)
         if grey.min() < 0 or grey.max() > 65535:
             raise ValueError("grey levels beyond 16 bits")
+        if tags.get(PHOTOMETRIC) == 0:  # 0 is white, which Pillow knows of 8 bits only
+            grey = 65535 - grey.astype(np.int32)
         return np.repeat((grey // 257).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":
         raise ValueError("floating-point grey of unknown range: data/microscopy.py finds it")
+    if tags.get(PLANES) == 2 and 16 in np.atleast_1d(tags.get(BITS, 1)):  # Pillow mixes them up
+        raise ValueError("16-bit colours in planes apart: save them pixel by pixel")
     if "transparency" in image.info and image.mode == "P":
         image = image.convert("RGBA")
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -95,6 +95,7 @@ METRICS = {
 def pixel_mean(values, mask):
     """Mean of values (..., C, H, W) over channels and over the pixels of mask (..., H, W)."""
     if mask is None:
+        values = values if values.size else np.full((*values.shape[:-3], 1, 1, 1), np.nan)
         return values.mean(axis=(-3, -2, -1))
     counted = mask.sum(axis=(-2, -1)) * values.shape[-3]
     total = (values * mask[..., None, :, :]).sum(axis=(-3, -2, -1))

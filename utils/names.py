@@ -2,7 +2,10 @@
 
 import itertools
 import os
+import re
 from pathlib import Path
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def name_apart(paths):
@@ -18,8 +21,12 @@ def name_apart(paths):
 
 
 def printable(name):
-    """The name of a file for people and for files in UTF-8: bytes that are none become \\xe9."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    """The name of a file for people and for files in UTF-8, on one line.
+
+    Bytes that are no UTF-8 become \\xe9, control characters \\n or \\x1b.
+    """
+    text = os.fsencode(name).decode(errors="backslashreplace")
+    return CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 def absolute(path):

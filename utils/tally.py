@@ -6,6 +6,7 @@ from collections import Counter
 from tqdm import tqdm
 
 from utils.errors import UserError
+from utils.names import printable
 from utils.survey import add_motion, shares
 
 
@@ -22,7 +23,7 @@ class Tally:
             raise UserError(f"{path}: {reason}; mend or remove it, or leave out --strict")
         if str(path) not in self.skipped:
             self.skipped[str(path)] = reason
-            tqdm.write(f"warning: {path}: {reason}; left out", file=sys.stderr)
+            tqdm.write(f"warning: {printable(path)}: {reason}; left out", file=sys.stderr)
 
     def add(self, outcome):
         """Count the Outcome of a task."""

@@ -80,9 +80,9 @@ def search(root, name, prefix, skip, look, axes):
 
 def walk(root, skip):
     """Every folder at or below one as (path, whether it is an array), in natural order."""
-    for parent, below, names in os.walk(root, onerror=lambda e: skip(e.filename, e.strerror)):
+    for parent, below, _ in os.walk(root, onerror=lambda e: skip(e.filename, e.strerror)):
         parent = Path(parent)
-        is_array = not set(arrays.MARKERS).isdisjoint(names) and arrays.is_array(parent)
+        is_array = arrays.is_array(parent)
         yield parent, is_array
         kept = [name for name in below if not name.startswith(".")]
         below[:] = [] if is_array else sorted(kept, key=natural)
@@ -123,8 +123,10 @@ def digest(path):
     """An identity of a file by its size, its begin, its end, or of a folder by names and sizes."""
     state = hashlib.blake2b(digest_size=8)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
+        files = sorted(file for file in path.rglob("*") if not file.is_dir())
         for file in files:
+            if not file.is_file():  # a pipe would be waited for
+                raise BadFrame(path, f"{file.relative_to(path)} in it is not a file")
             line = f"{file.relative_to(path)}\t{file.stat().st_size}\n"
             state.update(line.encode(errors="surrogateescape"))
         return state.hexdigest()
