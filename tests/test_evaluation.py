@@ -11,8 +11,10 @@ from PIL import Image
 
 import models
 from utils import metrics, pictures, report
+from utils.conventions import CONVENTIONS
 from utils.evaluation import examine, judge, windows
 from utils.gallery import animate, contact_sheet, place
+from utils.metrics import METRICS
 from utils.pixels import normalise
 from utils.stack import chainer
 from utils.videos import find_videos
@@ -49,6 +51,21 @@ def test_the_moving_area_is_judged_by_its_own_pixels(clip):
     inside = found["model", "moving"]
     assert inside["mse_openstl"] == pytest.approx(inside["mse"] * share * 3 * 1600)
     assert (inside["mse_openstl"] < 0.5 * found["model", "whole"]["mse_openstl"]).all()
+
+
+def test_edge_contrast_of_a_blank_prediction_is_none_in_the_moving_area_either(clip):
+    found = judge(normalise(clip[4:]) * 0, clip)
+    assert found["model", "moving"]["edge_contrast"] == pytest.approx([0] * 8)
+    assert found["copy", "moving"]["mae"][0] > found["copy", "whole"]["mae"][0]
+
+
+def test_frames_in_which_nothing_moves_have_no_number_by_any_convention(clip):
+    clip[8:] = clip[8]
+    found = judge(normalise(clip[4:]), clip)["model", "moving"]
+    for name in (*METRICS, *CONVENTIONS):
+        assert np.isnan(found[name][5:]).all(), name
+    assert np.isnan(found["psnr_mathieu"]).all()  # theirs leaves out what is that close
+    assert not np.isnan(found["psnr_dyelax"][:4]).any()
 
 
 class Film:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from utils import metrics
-from utils.conventions import edge_contrast
 
 
 @pytest.fixture
@@ -116,5 +115,12 @@ def test_to_unit_clips_to_the_range_of_the_metrics():
 
 def test_frames_too_small_for_a_gradient_have_none():
     frame = np.zeros((2, 3, 1, 1))
-    for metric in (metrics.sharpness, metrics.gradient_difference, edge_contrast):
+    for metric in (metrics.sharpness, metrics.gradient_difference, metrics.edge_contrast):
         assert np.isnan(metric(frame, frame)).all()
+
+
+def test_a_change_of_ten_levels_is_still_and_of_eleven_moves():
+    start = np.arange(244)[None, None] / 255
+    for change, moves in ((10, False), (11, True)):
+        frames = np.stack([start, start + change / 255])
+        assert (metrics.moving(frames) == moves).all()

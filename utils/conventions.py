@@ -14,25 +14,12 @@ from utils.metrics import (
     above,
     blur,
     decibels,
-    edges,
     left,
     mse,
-    pixel_mean,
     similarity,
 )
 
 LUMA = np.array([0.299, 0.587, 0.114])[:, None, None]
-
-
-def mae(predicted, true):
-    """Mean absolute error over channels and pixels."""
-    return np.abs(predicted - true).mean(axis=(-3, -2, -1))
-
-
-def edge_contrast(predicted, true):
-    """Mean |dx| + |dy| of the prediction over that of the truth: below 1 is blurred."""
-    steep, wanted = (pixel_mean(edges(frames), None) for frames in (predicted, true))
-    return np.divide(steep, wanted, out=np.full(wanted.shape, np.nan), where=wanted > 0)
 
 
 def psnr_mathieu(predicted, true):
@@ -67,7 +54,7 @@ def psnr_dyelax(predicted, true):
 
 def sharpness_dyelax(predicted, true):
     """dyelax/Adversarial_Video_Generation: the paper's formula in [-1, 1], grey below and right."""
-    return decibels(mae(sum(slopes(predicted)), sum(slopes(true))))
+    return decibels(np.abs(sum(slopes(predicted)) - sum(slopes(true))).mean(axis=(-3, -2, -1)))
 
 
 def l2_chaos(predicted, true):
@@ -125,8 +112,6 @@ def perceptual(predicted, true):
 CONVENTIONS = {
     function.__name__: function
     for function in (
-        mae,
-        edge_contrast,
         psnr_mathieu,
         ssim_mathieu,
         sharpness_mathieu,

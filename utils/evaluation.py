@@ -14,6 +14,7 @@ from utils.rollout import rollout
 from utils.stack import chainer
 
 PREDICTORS = ("model", "copy")  # copy: every future frame is guessed to be the last past one
+MATHIEU_CLOSE = 50  # dB; their image_error_measures.lua averages only frames below
 AREAS = ("whole", "moving")
 
 
@@ -68,7 +69,8 @@ def judge(predicted, clip):
 
     clip: uint8 (T, C, H, W).  Returns {(predictor, area): {metric: values of each frame, (F,)}}.
     Over the moving area our own metrics are means of its pixels.  Those of other code bases are
-    computed as Mathieu et al. do it: still pixels are made black in both frames, all pixels count.
+    computed as Mathieu et al. do it: still pixels are made black in both frames, all pixels count,
+    frames in which nothing moves, or whose psnr_mathieu then is 50 or more, are left out (NaN).
     "moving" is the area's share of the frame.
     """
     frames = len(predicted)
@@ -83,10 +85,22 @@ def judge(predicted, clip):
     found = {}
     for predictor, guess in guesses.items():
         for area, counted in zip(AREAS, (None, mask), strict=True):
-            seen = 1 if counted is None else mask[:, None]
             found[predictor, area] = {
                 **{name: metric(guess, true, counted) for name, metric in METRICS.items()},
-                **{name: metric(guess * seen, true * seen) for name, metric in CONVENTIONS.items()},
+                **by_convention(guess, true, counted),
                 "moving": share,
             }
     return found
+
+
+def by_convention(guess, true, mask):
+    """{metric of another code base: values of each frame, (F,)}, over the mask or all of it."""
+    if mask is None:
+        return {name: metric(guess, true) for name, metric in CONVENTIONS.items()}
+    guess, true = guess * mask[:, None], true * mask[:, None]
+    found = {name: metric(guess, true) for name, metric in CONVENTIONS.items()}
+    still, close = ~mask.any(axis=(-2, -1)), found["psnr_mathieu"] >= MATHIEU_CLOSE
+    return {
+        name: np.where(still | (close & name.endswith("_mathieu")), np.nan, values)
+        for name, values in found.items()
+    }

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5  # the 11 x 11 Gaussian of Wang et al. 2004
 BEST_DECIBELS = 60.0  # what equal frames count as in a mean; rounding to 8 bits alone leaves 58.9
-MOVING_LEVEL = 10 / 255  # a change that the eye sees; video noise and compression stay below
+MOVING_LEVEL = 10.5 / 255  # more than 10 levels, a change that the eye sees and noise stays below
 MOVING_REACH = 4  # pixels around a change that count as its area
 
 
@@ -60,6 +60,18 @@ def gradient_difference(predicted, true, mask=None):
     return pixel_mean(gap, None if mask is None else mask[..., 1:, 1:])
 
 
+def mae(predicted, true, mask=None):
+    """Mean absolute error over channels and pixels."""
+    return pixel_mean(np.abs(predicted - true), mask)
+
+
+def edge_contrast(predicted, true, mask=None):
+    """Mean |dx| + |dy| of the prediction over that of the truth: below 1 is blurred."""
+    counted = None if mask is None else mask[..., 1:, 1:]
+    steep, wanted = (pixel_mean(edges(frames), counted) for frames in (predicted, true))
+    return np.divide(steep, wanted, out=np.full(wanted.shape, np.nan), where=wanted > 0)
+
+
 def moving(frames):
     """Which pixels lie where something moved: frames (..., T, C, H, W) -> bool (..., T-1, H, W).
 
@@ -89,6 +101,8 @@ METRICS = {
     "sharpness": sharpness,
     "mse": mse,
     "gdl": gradient_difference,
+    "mae": mae,
+    "edge_contrast": edge_contrast,
 }
 
 
