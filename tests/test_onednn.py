@@ -144,7 +144,7 @@ def test_channels_of_the_paper(channels):
     with only_onednn():
         ours = every_result(x, w, b, (16, 16), **how)
     for a, truth in zip(ours, every_result(x, w, b, (16, 16), "f8", **how), strict=True):
-        np.testing.assert_allclose(a, truth, rtol=0, atol=2e-6 * np.abs(truth).max())
+        np.testing.assert_allclose(a, truth, rtol=0, atol=4e-6 * np.abs(truth).max())
 
 
 @needs_library

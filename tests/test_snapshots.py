@@ -128,6 +128,7 @@ def test_damaged_newer_ones_push_none_out(tmp_path, capsys):
     for k in (21, 22, 23):
         (tmp_path / f"snapshot_iter_{k}").write_bytes(b"damaged")
     trainer = training(tmp_path)
+    capsys.readouterr()
     resume(trainer)
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 4 and all("passed over" in line for line in told[:3])
