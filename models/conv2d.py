@@ -1,4 +1,4 @@
-"""One 3x3 convolution over the stacked frames, the first model of wandb/catz."""
+"""One 3x3 convolution over the stacked frames, linear; lukas/ml-class has a ReLU."""
 
 from models.predictor import Predictor, stacked, unstacked
 from utils.stack import L

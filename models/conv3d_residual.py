@@ -1,4 +1,4 @@
-"""The last frame with a 3D convolution's corrections, the first hybrid of wandb/catz."""
+"""The last frame with a 3D convolution's corrections, the first hybrid of lukas/ml-class."""
 
 from models.blocks import NEARLY_ZERO
 from models.chance import GaussianNoise

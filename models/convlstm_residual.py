@@ -1,4 +1,4 @@
-"""The last frame with a ConvLSTM's corrections, the second hybrid of wandb/catz."""
+"""The last frame with a ConvLSTM's corrections, the second hybrid of lukas/ml-class."""
 
 from models.blocks import NEARLY_ZERO
 from models.chance import GaussianNoise

@@ -1,4 +1,4 @@
-"""A chain of ConvLSTMs that narrows, then widens, the last model of wandb/catz."""
+"""A chain of ConvLSTMs that narrows, then widens, the last model of lukas/ml-class."""
 
 import numpy as np
 

@@ -5,7 +5,7 @@ from utils.stack import F
 
 
 def build(history, horizon, channels, size):
-    """The baseline that beats a plain convolution in the lecture on wandb/catz."""
+    """The baseline that beats a plain convolution in the lecture of lukas/ml-class."""
     return LastFrame(history, horizon, channels)
 
 

@@ -88,7 +88,7 @@ def test_options(images, tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--images", "nowhere"], ["no folder nowhere", "record_ms_pacman"]),
+        (["--images", "nowhere"], ["no such file or folder nowhere", "record_ms_pacman"]),
         (["--images", "empty"], ["no frames below empty"]),
         (["--images", "single"], ["no video has 5 frames of at least 32x32"]),
         (["--images", "still"], ["only 50 of 1000 clips", "lower --clips or --min-movement"]),

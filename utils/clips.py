@@ -27,7 +27,10 @@ def make_clips(blocks, store, record, recipe, run, report):
     try:
         cut_clips(blocks, record["clips"], recipe, store, run, report)
     except Shortage:
-        store.drop_unfinished() if len(store) else store.clear()
+        if len(store):
+            store.drop_unfinished()
+        else:
+            store.clear()
         raise
     store.commit(len(store) + record["clips"], record)
     Journal(store).discard()

@@ -7,7 +7,8 @@ def rollout(model, past, frames):
     """Predict `frames` frames after past, whatever the model's horizon.
 
     past: (B, T, C, H, W) float32 in [-1, 1] on the model's device, T not below model.history; any
-    H and W.  Returns an array (B, frames, C, H, W) in [-1, 1] on the same device.
+    H and W.  Returns an array (B, frames, C, H, W) on the same device, in [-1, 1] if the model
+    keeps to that: not all end in a tanh.
     """
     xp = model.xp
     seen = past[:, -model.history :]

@@ -48,7 +48,7 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
             prefix = name.removesuffix(root.name)
             videos += open_files(root.parent, [root.name], prefix, skip, look, axes)
         else:
-            raise UserError(f"no folder {root}: {ADVICE}")
+            raise UserError(f"no such file or folder {root}: {ADVICE}")
     if not videos:
         raise UserError(f"no frames below {', '.join(map(str, roots))}: {ADVICE}")
     return videos
