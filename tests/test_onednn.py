@@ -144,6 +144,7 @@ def test_channels_of_the_paper(channels):
     with only_onednn():
         ours = every_result(x, w, b, (16, 16), **how)
     for a, truth in zip(ours, every_result(x, w, b, (16, 16), "f8", **how), strict=True):
+        # 2.3e-6 measured where AVX2 is all there is: sums of 128 * 49 products.
         np.testing.assert_allclose(a, truth, rtol=0, atol=4e-6 * np.abs(truth).max())
 
 

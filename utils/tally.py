@@ -19,11 +19,12 @@ class Tally:
 
     def skip(self, path, reason):
         """Leave out a file, with a warning the first time; if strict, a UserError."""
+        name = printable(path)
         if self.strict:
-            raise UserError(f"{path}: {reason}; mend or remove it, or leave out --strict")
-        if str(path) not in self.skipped:
-            self.skipped[str(path)] = reason
-            tqdm.write(f"warning: {printable(path)}: {reason}; left out", file=sys.stderr)
+            raise UserError(f"{name}: {reason}; mend or remove it, or leave out --strict")
+        if name not in self.skipped:
+            self.skipped[name] = reason
+            tqdm.write(f"warning: {name}: {reason}; left out", file=sys.stderr)
 
     def add(self, outcome):
         """Count the Outcome of a task."""
