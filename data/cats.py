@@ -1,10 +1,10 @@
-"""Convert pictures of cats kept by place in the clip: folders cat_0 to cat_4, cat_result.
+"""Arrange moving pictures of cats: the catz data set, animated GIFs.
 
-    python data/cats.py --images cats
+    python data/cats.py --images catz
 
-takes the pictures of one name in cats/cat_0, ..., cats/cat_4, cats/cat_result for successive
-frames of one video, data/images/train/NAME/frame_00001.png to frame_00006.png. Animated GIFs found
-beside those folders are cut into their frames. One video in --test goes to data/images/test.
+takes catz/{train,test}/NAME/cat_0.jpg to cat_4.jpg and cat_result.jpg, the sixth frame, into
+data/images/{train,test}/NAME as second names of the same files. Of animated GIFs that lie in the
+folder itself one in --test is for testing.
 """
 
 import sys
@@ -13,59 +13,47 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import add_frames, folder_of
+from utils.collection import SPLITS, add_file, folder_of
 from utils.errors import UserError, one_line
-from utils.frames import BadFrame, natural, warn
-from utils.images import FORMATS, read_image
+from utils.frames import natural, warn
+from utils.images import FORMATS
 from utils.usage import Parser, whole
-from utils.videos import find_videos
 
 PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
 
-def find_clips(root):
-    """{name: its pictures in order} of the names in all folders, with warnings for the others."""
-    named = {place: {} for place in PLACES}
-    for place in PLACES:
-        for path in sorted((root / place).glob("*")):
-            if path.suffix.lower() in FORMATS:
-                named[place][path.stem] = path
-    everywhere = set.intersection(*(set(paths) for paths in named.values()))
-    for paths in named.values():
-        for name in paths.keys() - everywhere:
-            warn(paths[name], f"not in all of {', '.join(PLACES)}")
-    return {
-        name: [named[place][name] for place in PLACES] for name in sorted(everywhere, key=natural)
-    }
-
-
-def find_animations(root):
-    """{name: Video} of the animated GIFs in a folder."""
-    paths = sorted(root.glob("*.gif"), key=lambda path: natural(path.name))
-    return {video.path.stem: video for video in (find_videos(paths) if paths else [])}
+def find_cats(root):
+    """{folder below root: its pictures in order}, with warnings for incomplete ones."""
+    cats = {}
+    for folder in sorted(root.glob("*/"), key=lambda path: natural(path.name)):
+        pictures = {p.stem: p for p in folder.iterdir() if p.suffix.lower() in FORMATS}
+        if missing := [place for place in PLACES if place not in pictures]:
+            warn(folder, f"no picture {', '.join(missing)}")
+        else:
+            cats[folder] = [pictures[place] for place in PLACES]
+    return cats
 
 
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
-    parser.add_argument("--images", type=folder_of, required=True, help="folder with cat_0, ...")
+    parser.add_argument("--images", type=folder_of, required=True, help="folder of train and test")
     parser.add_argument(
-        "--test", type=whole(1), default=10, help="one video in so many is for testing"
+        "--test", type=whole(1), default=10, help="one GIF in so many is for testing"
     )
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
-    clips = {name: map(read_image, paths) for name, paths in find_clips(options.images).items()}
-    clips |= find_animations(options.images)
-    if not clips:
-        raise UserError(f"no {', '.join(PLACES)}, no GIFs in {options.images}")
-    count = 0
-    for number, (name, frames) in enumerate(tqdm(clips.items(), disable=None), 1):
-        split = "train" if number % options.test else "test"
-        try:
-            add_frames(options.out / split / name, frames)
-            count += 1
-        except BadFrame as bad:
-            warn(bad.path, bad.reason)
+    cats = {split: find_cats(options.images / split) for split in SPLITS}
+    gifs = sorted(options.images.glob("*.gif"), key=lambda path: natural(path.name))
+    count = sum(map(len, cats.values())) + len(gifs)
+    if not count:
+        raise UserError(f"no train/NAME/cat_0.jpg to cat_result.jpg, no GIFs in {options.images}")
+    for split, found in cats.items():
+        for folder, pictures in tqdm(found.items(), split, disable=None):
+            for picture in pictures:
+                add_file(picture, options.out / split / folder.name / picture.name)
+    for number, gif in enumerate(gifs, 1):
+        add_file(gif, options.out / ("train" if number % options.test else "test") / gif.name)
     print(f"{options.out}: {count} videos")
 
 

@@ -1,10 +1,12 @@
 """Make Moving MNIST: two digits that bounce in a frame of 64x64.
 
-    python data/moving_mnist.py --digits train-images-idx3-ubyte.gz --train 10000 --test 1000
+    python data/moving_mnist.py --digits train-images-idx3-ubyte.gz \\
+        --test-digits t10k-images-idx3-ubyte.gz --train 10000 --test 1000
 
 writes data/images/{train,test}/moving_mnist.npy, uint8 (N, T, 64, 64, 1), by the rules of the
 published generator (Srivastava, Mansimov, Salakhutdinov, ICML 2015). Without --digits they are
-drawn with a font. --published mnist_test_seq.npy puts the published test set beside them.
+drawn with a font; without --test-digits the test sequences show the digits that are trained on.
+--published mnist_test_seq.npy puts the published test set beside them.
 """
 
 import gzip
@@ -88,7 +90,8 @@ def write_films(films, shape, file):
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
-    parser.add_argument("--digits", type=Path, help="MNIST's images, idx or idx.gz")
+    parser.add_argument("--digits", type=Path, help="MNIST's training images, idx or idx.gz")
+    parser.add_argument("--test-digits", type=Path, help="its test images, to test on")
     parser.add_argument("--train", type=whole(0), default=10_000, help="sequences to train on")
     parser.add_argument("--test", type=whole(0), default=1_000, help="sequences to test on")
     parser.add_argument("--frames", type=whole(1), default=20, help="of a sequence")
@@ -97,13 +100,14 @@ def main():
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
     digits = read_digits(options.digits) if options.digits else draw_digits()
-    for number, split in enumerate(SPLITS):
+    unseen = read_digits(options.test_digits) if options.test_digits else digits
+    for number, (split, shown) in enumerate(zip(SPLITS, (digits, unseen), strict=True)):
         if not (count := getattr(options, split)):
             continue
         path = options.out / split / "moving_mnist.npy"
         make_room(path)
         rng = np.random.default_rng((options.seed, number))
-        films = (make_sequence(digits, options.frames, rng) for _ in range(count))
+        films = (make_sequence(shown, options.frames, rng) for _ in range(count))
         shape = count, options.frames, SIDE, SIDE, 1
         write_whole(path, partial(write_films, tqdm(films, split, count, disable=None), shape))
         print(f"{path}: {count} sequences of {options.frames} frames")

@@ -93,6 +93,15 @@ def test_moving_mnist_of_real_digits(run):
     arguments = ("--train", 3, "--test", 1, "--published", "mnist_test_seq.npy", "--digits", path)
     assert run(moving_mnist, *arguments)[0] == 0
     assert len(found("data/images/test")) == 1 + 5
+    assert (
+        run(moving_mnist, "--test-digits", path, "--train", 1, "--test", 2, "--out", "new")[0] == 0
+    )
+    (drawn, real) = (np.load(f"new/{split}/moving_mnist.npy") for split in ("train", "test"))
+    rng = np.random.default_rng((0, 1))
+    assert np.array_equal(real[0, ..., 0], moving_mnist.make_sequence(digits, 20, rng))
+    rng = np.random.default_rng((0, 0))
+    letters = moving_mnist.draw_digits()
+    assert np.array_equal(drawn[0, ..., 0], moving_mnist.make_sequence(letters, 20, rng))
     plain = Path("digits-idx3-ubyte")
     plain.write_bytes(gzip.decompress(path.read_bytes())[:-5])
     status, _, said = run(moving_mnist, "--digits", plain)
@@ -103,12 +112,12 @@ def test_moving_mnist_of_real_digits(run):
 def test_kth(run):
     Path("00sequences.txt").write_text(
         "Some words before.\n\n"
-        "person01_boxing_d1\t\tframes\t1-95, 96-185, 186-245, 246-360\n"
-        "person02_boxing_d1\t\tframes\t1-30, 31-999\n"
+        "person16_boxing_d1\t\tframes\t1-95, 96-185, 186-245, 246-360\n"
+        "person17_boxing_d1\t\tframes\t1-30, 31-999\n"
     )
     Path("kth/boxing").mkdir(parents=True)
     film = SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi"
-    for name in ("person01_boxing_d1", "person02_boxing_d1", "person03_boxing_d1"):
+    for name in ("person16_boxing_d1", "person17_boxing_d1", "person03_boxing_d1"):
         shutil.copy(film, f"kth/boxing/{name}_uncomp.avi")
     status, said, warned = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
     assert status == 0 and said == "data/images: 5 sequences\n"
@@ -116,13 +125,13 @@ def test_kth(run):
     assert "360 frames, sequence 31-999 is not among them" in warned
     videos = found("data/images/train")
     lengths = {name: len(video) for name, video in videos.items()}
-    names = [f"boxing/person01_boxing_d1_{number}" for number in range(1, 5)]
+    names = [f"boxing/person16_boxing_d1_{number}" for number in range(1, 5)]
     assert lengths == dict(zip(names, (95, 90, 60, 115), strict=True))
     assert [(n, len(v)) for n, v in found("data/images/test").items()] == [
-        ("boxing/person02_boxing_d1_1", 30)
+        ("boxing/person17_boxing_d1_1", 30)
     ]
     (whole,) = find_videos(film)
-    second = videos["boxing/person01_boxing_d1_2"].read(0, 1)[0]
+    second = videos["boxing/person16_boxing_d1_2"].read(0, 1)[0]
     assert np.abs(second.astype(int) - whole.read(95, 96)[0]).max() <= 2  # grey of grey
     Path("00sequences.txt").write_text("person09_boxing_d1 frames 1-30\n")
     status, _, said = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
@@ -227,25 +236,28 @@ def test_microscopy_leaves_alpha_out(run):
 
 
 def test_cats(run):
-    for number, folder in enumerate(cats.PLACES):
-        Path("cats", folder).mkdir(parents=True)
-        for name in (1, 2, 10):
-            colour = (10 * number, name, 0)
-            Image.new("RGB", (8, 6), colour).save(Path("cats", folder, f"{name}.png"))
-    Path("cats/cat_3/2.png").unlink()
-    status, said, warned = run(cats, "--images", "cats", "--test", 2)
-    assert status == 0 and said == "data/images: 2 videos\n"
-    assert warned.count("not in all of") == 5
-    assert list(found("data/images/train")) == ["1"]
+    """As catz.tar.gz unpacks: a folder for each cat, six pictures in it."""
+    for split, name in (("train", "b"), ("train", "a"), ("test", "c"), ("train", "short")):
+        Path("catz", split, name).mkdir(parents=True)
+        for number, place in enumerate(cats.PLACES):
+            colour = (40 * number, 0, 0)
+            Image.new("RGB", (96, 96), colour).save(f"catz/{split}/{name}/{place}.jpg")
+    Path("catz/train/short/cat_3.jpg").unlink()
+    status, said, warned = run(cats, "--images", "catz")
+    assert status == 0 and said == "data/images: 3 videos\n"
+    assert warned.splitlines()[0] == "warning: catz/train/short: no picture cat_3; left out"
+    assert list(found("data/images/train")) == ["a", "b"]
     (video,) = find_videos("data/images/test")
-    assert [tuple(frame[0, 0]) for frame in video] == [(10 * n, 10, 0) for n in range(6)]
+    reds = np.array([frame[0, 0, 0] for frame in video])
+    assert np.abs(reds - 40.0 * np.arange(6)).max() < 3
+    assert run(cats, "--images", "data")[0] == 2
 
 
 @shared
 def test_real_cats(run):
     assert run(cats, "--images", SHARED / "cats", "--test", 2)[0] == 0
-    assert [(n, len(v)) for n, v in found("data/images/train").items()] == [("cat-moshpit", 34)]
-    assert [(n, len(v)) for n, v in found("data/images/test").items()] == [("catgoalkeeper", 80)]
+    assert [(n, len(v)) for n, v in found("data/images/train").items()] == [("cat-moshpit.gif", 34)]
+    assert [(n, len(v)) for n, v in found("data/images/test").items()] == [("catgoalkeeper.gif", 80)]
 
 
 def test_kitti_and_caltech(run):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from utils import metrics
+from utils.conventions import CONVENTIONS
 
 
 @pytest.fixture
@@ -102,11 +103,20 @@ def test_moving_marks_what_changed_and_its_neighbourhood():
     assert (moving == expected).all()
 
 
-def test_mean_counts_equal_frames_as_60_db_and_leaves_out_what_has_no_value():
-    assert metrics.mean([np.inf, 20.0, np.nan]) == 40
-    assert metrics.mean([5000.0, 20.0]) == 2510
-    assert np.isnan(metrics.mean([np.nan]))
-    assert metrics.mean(np.array([[1.0, np.nan], [3.0, np.nan]]), axis=0)[0] == 2
+@pytest.mark.parametrize("name", ["psnr", "sharpness", "psnr_dyelax", "sharpness_dyelax"])
+def test_mean_counts_no_frame_as_more_than_60_db(name):
+    assert metrics.mean(name, [np.inf, 20.0, np.nan]) == 40
+    true = np.random.default_rng(0).uniform(0, 1, (3, 9, 9))
+    (close,) = {**metrics.METRICS, **CONVENTIONS}[name](
+        true[None] + 1e-9 * (true > 0.5), true[None]
+    )
+    assert close > 60 and metrics.mean(name, [close, np.inf]) == 60
+
+
+def test_mean_of_other_metrics_has_no_bound_and_leaves_out_what_has_no_value():
+    assert metrics.mean("mae_openstl", [5000.0, 20.0, np.nan]) == 2510
+    assert np.isnan(metrics.mean("mse", [np.nan]))
+    assert metrics.mean("mse", np.array([[1.0, np.nan], [3.0, np.nan]]), axis=0)[0] == 2
 
 
 def test_to_unit_clips_to_the_range_of_the_metrics():

@@ -43,7 +43,7 @@ def ranked(entries, metric, area):
     """The entries, the best mean over the predicted frames first, those without any last."""
 
     def badness(entry):
-        mean = metrics.mean(entry.curve(metric, area))
+        mean = metrics.mean(metric, entry.curve(metric, area))
         if metric == "edge_contrast":
             mean = abs(mean - 1)
         return np.isnan(mean), -mean if metric.startswith(HIGHER) else mean
@@ -64,7 +64,7 @@ def table(entries, metric, area):
                 f"{1000 * entry.seconds:.0f}",
                 f"{entry.iterations} it, {entry.training:.0f} s",
             ]
-        numbers = [f"{x:#.4g}" for x in (curve[0], metrics.mean(curve), curve[-1])]
+        numbers = [f"{x:#.4g}" for x in (curve[0], metrics.mean(metric, curve), curve[-1])]
         rows.append((entry.name, *numbers, *cost))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * (w - 1) + ":" if i else "-" * w for i, w in enumerate(widths)])

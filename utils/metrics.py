@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5  # the 11 x 11 Gaussian of Wang et al. 2004
-BEST_DECIBELS = 60.0  # what equal frames count as in a mean; rounding to 8 bits alone leaves 58.9
+BEST_DECIBELS = 60.0  # the most a frame counts in a mean; rounding to 8 bits alone leaves 58.9
 MOVING_LEVEL = 10.5 / 255  # more than 10 levels, a change that the eye sees and noise stays below
 MOVING_REACH = 4  # pixels around a change that count as its area
 
@@ -83,18 +83,22 @@ def moving(frames):
     return ndimage.maximum_filter(changed, window, mode="constant", cval=False)
 
 
-def mean(values, axis=None):
-    """Mean over frames: equal frames count as 60 dB, frames without a value do not count.
+def mean(name, values, axis=None):
+    """Mean over frames of a metric's values; frames without one (NaN) do not count.
 
+    In decibels none counts more than 60, else one frame that is equal would outweigh all others.
     NaN where no frame has a value.
     """
     values = np.asarray(values)
+    if name in DECIBELS:
+        values = np.minimum(values, BEST_DECIBELS)
     known = ~np.isnan(values)
-    total = np.where(known, np.where(np.isposinf(values), BEST_DECIBELS, values), 0).sum(axis)
+    total = np.where(known, values, 0).sum(axis)
     count = known.sum(axis)
     return np.divide(total, count, out=np.full(np.shape(count), np.nan), where=count > 0)[()]
 
 
+DECIBELS = ("psnr", "sharpness", "psnr_dyelax", "sharpness_dyelax")  # that know no bound
 METRICS = {
     "psnr": psnr,
     "ssim": ssim,

@@ -18,7 +18,7 @@ def average(judged):
     """Mean over windows of what `evaluation.judge` found in each, every metric still (F,)."""
     return {
         key: {
-            name: metrics.mean(np.stack([one[key][name] for one in judged]), axis=0)
+            name: metrics.mean(name, np.stack([one[key][name] for one in judged]), axis=0)
             for name in values
         }
         for key, values in judged[0].items()

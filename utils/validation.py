@@ -55,5 +55,5 @@ class Validation(chainer.training.Extension):
         predicted, copied, true = (np.concatenate(kept) for kept in (predicted, copied, true))
         for name in SHOWN:
             metric = metrics.METRICS[name]
-            chainer.report({f"val/{name}": metrics.mean(metric(predicted, true))})
-            chainer.report({f"copy/{name}": metrics.mean(metric(copied, true))})
+            chainer.report({f"val/{name}": metrics.mean(name, metric(predicted, true))})
+            chainer.report({f"copy/{name}": metrics.mean(name, metric(copied, true))})
