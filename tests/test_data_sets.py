@@ -257,7 +257,9 @@ def test_cats(run):
 def test_real_cats(run):
     assert run(cats, "--images", SHARED / "cats", "--test", 2)[0] == 0
     assert [(n, len(v)) for n, v in found("data/images/train").items()] == [("cat-moshpit.gif", 34)]
-    assert [(n, len(v)) for n, v in found("data/images/test").items()] == [("catgoalkeeper.gif", 80)]
+    assert [(n, len(v)) for n, v in found("data/images/test").items()] == [
+        ("catgoalkeeper.gif", 80)
+    ]
 
 
 def test_kitti_and_caltech(run):

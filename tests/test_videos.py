@@ -204,6 +204,25 @@ def test_an_apng_that_puts_back_what_was_there():
             assert np.array_equal(frame, shot[..., :3] * (shot[..., 3:] == 255))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_an_apng_is_put_together_as_ffmpeg_does_it(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (6, 20, 24, 4), dtype=np.uint8)
+    pixels[..., 3] = rng.choice([0, 128, 255], pixels.shape[:3])
+    images, path = [Image.fromarray(shot) for shot in pixels], tmp_path / "a.png"
+    disposal, blend = rng.integers(0, 3, 6), rng.integers(0, 2, 6)
+    blend[disposal == 1] = 0  # FFmpeg forgets what is below a whole image that is cleared later
+    ways = {"disposal": disposal.tolist(), "blend": blend.tolist()}
+    images[0].save(path, save_all=True, append_images=images[1:], default_image=seed % 2, **ways)
+    with av.open(str(path), format="apng") as container:
+        shots = np.stack([f.to_ndarray(format="rgba") for f in container.decode(video=0)])
+    expected = np.rint(shots[..., :3] * (shots[..., 3:] / 255.0))
+    for first in (0, 3):
+        frames = np.stack(list(only(path).frames(first)))
+        assert len(frames) == len(expected) - first
+        assert np.abs(frames - expected[first:]).max() <= 2
+
+
 def test_the_still_of_an_apng_is_no_frame(tmp_path):
     shots = [Image.new("RGB", (16, 12), (50 * n, 0, 0)) for n in range(4)]
     still = Image.new("RGB", (16, 12), "blue")
