@@ -3,8 +3,8 @@
     python data/cats.py --images catz
 
 takes catz/{train,test}/NAME/cat_0.jpg to cat_4.jpg and cat_result.jpg, the sixth frame, into
-data/images/{train,test}/NAME as second names of the same files. Of animated GIFs that lie in the
-folder itself one in --test is for testing.
+data/images/{train,test}/NAME as second names of the same files; animated GIFs, too. Of those that
+are in neither train nor test one in --test is for testing.
 """
 
 import sys
@@ -23,15 +23,16 @@ PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
 
 def find_cats(root):
-    """{folder below root: its pictures in order}, with warnings for incomplete ones."""
-    cats = {}
-    for folder in sorted(root.glob("*/"), key=lambda path: natural(path.name)):
+    """The files of each cat in a folder: six pictures or a GIF; incomplete ones with a warning."""
+    cats = [[path] for path in root.glob("*.gif")]
+    for folder in root.glob("*/"):
         pictures = {p.stem: p for p in folder.iterdir() if p.suffix.lower() in FORMATS}
-        if missing := [place for place in PLACES if place not in pictures]:
+        missing = [place for place in PLACES if place not in pictures]
+        if not missing:
+            cats.append([pictures[place] for place in PLACES])
+        elif folder.name not in SPLITS:
             warn(folder, f"no picture {', '.join(missing)}")
-        else:
-            cats[folder] = [pictures[place] for place in PLACES]
-    return cats
+    return sorted(cats, key=lambda files: natural(files[0].relative_to(root).as_posix()))
 
 
 @one_line
@@ -39,22 +40,20 @@ def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of train and test")
     parser.add_argument(
-        "--test", type=whole(1), default=10, help="one GIF in so many is for testing"
+        "--test", type=whole(1), default=10, help="one cat in so many is for testing"
     )
     parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
     options = parser.parse_args()
-    cats = {split: find_cats(options.images / split) for split in SPLITS}
-    gifs = sorted(options.images.glob("*.gif"), key=lambda path: natural(path.name))
-    count = sum(map(len, cats.values())) + len(gifs)
-    if not count:
-        raise UserError(f"no train/NAME/cat_0.jpg to cat_result.jpg, no GIFs in {options.images}")
-    for split, found in cats.items():
-        for folder, pictures in tqdm(found.items(), split, disable=None):
-            for picture in pictures:
-                add_file(picture, options.out / split / folder.name / picture.name)
-    for number, gif in enumerate(gifs, 1):
-        add_file(gif, options.out / ("train" if number % options.test else "test") / gif.name)
-    print(f"{options.out}: {count} videos")
+    root = options.images
+    cats = [(options.out, files) for split in SPLITS for files in find_cats(root / split)]
+    for number, files in enumerate(find_cats(root), 1):
+        cats.append((options.out / ("train" if number % options.test else "test"), files))
+    if not cats:
+        raise UserError(f"no folder with cat_0 to cat_result, no GIF in {root}")
+    for folder, files in tqdm(cats, disable=None):
+        for file in files:
+            add_file(file, folder / file.relative_to(root))
+    print(f"{options.out}: {len(cats)} videos")
 
 
 if __name__ == "__main__":

@@ -250,7 +250,9 @@ def test_cats(run):
     (video,) = find_videos("data/images/test")
     reds = np.array([frame[0, 0, 0] for frame in video])
     assert np.abs(reds - 40.0 * np.arange(6)).max() < 3
-    assert run(cats, "--images", "data")[0] == 2
+    assert run(cats, "--images", "catz/test/c")[0] == 2
+    assert run(cats, "--images", "catz/train", "--out", "own", "--test", 2)[0] == 0
+    assert list(found("own/train")) == ["a"] and list(found("own/test")) == ["b"]
 
 
 @shared
