@@ -14,12 +14,13 @@ from utils.stack import F, L, chainer
 class ConvLSTM(chainer.Chain):
     """An LSTM whose matrix products are convolutions (equation 3 of the paper).
 
-    `look` convolves the frame (the paper's W_x), `recall` the hidden state (its W_h).
+    `input_conv` convolves the frame (the paper's W_x), `hidden_conv` the hidden state (its W_h).
 
     peepholes: the gates see the cell as well.  The paper weighs it by a number for each pixel,
     which ties the layer to one frame size; here it is one for each map.
     normalised: the gates' inputs are normalised over maps and pixels of a clip (Ba, Kiros and
-    Hinton, 2016), with a gain and a bias for each map.
+    Hinton, 2016), all four together and without the peepholes, with a gain and a bias for each map.
+    Others normalise each gate by itself, and the cell before its tanh.
     bias: whether the gates have biases of their own; `normalised` gates have none.
     """
 
@@ -31,30 +32,30 @@ class ConvLSTM(chainer.Chain):
         # An open forget gate lets gradients through from the start.
         start = np.tile(np.float32([0, 0, 1, 0]), outputs)
         with self.init_scope():
-            self.look = L.Convolution2D(
+            self.input_conv = L.Convolution2D(
                 inputs, 4 * outputs, kernel, 1, pad, normalised or not bias, initial_bias=start
             )
-            self.recall = L.Convolution2D(outputs, 4 * outputs, kernel, 1, pad, nobias=True)
+            self.hidden_conv = L.Convolution2D(outputs, 4 * outputs, kernel, 1, pad, nobias=True)
             norm = L.GroupNormalization(1, 4 * outputs, initial_beta=start)
             self.norm = norm if normalised else None
             self.peepholes = chainer.Parameter(0, (3, 1, outputs, 1, 1)) if peepholes else None
 
     def forward(self, frames, memory=None):
         """memory is (h, c), each (B, outputs, H, W)."""
-        looks = per_frame(self.look, frames)
+        from_frames = per_frame(self.input_conv, frames)
         if memory is None:
-            batch, _, _, height, width = looks.shape
-            blank = self.xp.zeros((batch, self.outputs, height, width), looks.dtype)
+            batch, _, _, height, width = from_frames.shape
+            blank = self.xp.zeros((batch, self.outputs, height, width), from_frames.dtype)
             memory = blank, blank
         made = []
-        for look in F.separate(looks, axis=1):
-            memory = self.step(look, *memory)
+        for from_frame in F.separate(from_frames, axis=1):
+            memory = self.step(from_frame, *memory)
             made.append(memory[0])
         return F.stack(made, axis=1), memory
 
-    def step(self, look, h, c):
-        """The memory after one more frame; look is (B, 4 * outputs, H, W)."""
-        gates = look + self.recall(h)
+    def step(self, from_frame, h, c):
+        """The memory after one more frame; from_frame is (B, 4 * outputs, H, W)."""
+        gates = from_frame + self.hidden_conv(h)
         if self.norm is not None:
             gates = self.norm(gates)
         if self.peepholes is None:

@@ -20,16 +20,17 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels.
     sampling_decay: the forecaster is shown true frames in training (scheduled sampling), with a
-    probability that falls from 1 by this much at each iteration.
+    probability that falls from 1 by this much at each iteration; of no effect where the horizon
+    is 1.
     """
     *_, last = maps = MAPS[width]
     inputs = channels * patch**2, *maps
-    draw = chainer.Sequential(
+    readout = chainer.Sequential(
         L.Convolution2D(last, inputs[0], 1), partial(F.depth2space, r=patch), F.tanh
     )
     encoder, forecaster = (
         Stack(*(ConvLSTM(a, b, 5) for a, b in pairwise(inputs))) for _ in range(2)
     )
     shape, teacher = (history, horizon, channels), Teacher(1, sampling_decay)
-    look = partial(F.space2depth, r=patch)
-    return EncoderDecoder(shape, patch, look, encoder, draw, forecaster, teacher)
+    embed = partial(F.space2depth, r=patch)
+    return EncoderDecoder(shape, patch, embed, encoder, readout, forecaster, teacher)

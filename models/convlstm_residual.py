@@ -24,11 +24,11 @@ class ConvLSTMResidual(Predictor):
         super().__init__(history, horizon, channels)
         with self.init_scope():
             self.noise = GaussianNoise(noise)
-            self.watch = ConvLSTM(channels, maps)
+            self.convlstm = ConvLSTM(channels, maps)
             self.change = L.Convolution2D(maps, horizon * channels, 3, pad=1, initialW=NEARLY_ZERO)
 
     def pyramid(self, past):
         """past (B, history, C, H, W) -> [(B, horizon, C, H, W)]."""
         past = self.noise(past)
-        _, (h, _) = self.watch(past)
+        _, (h, _) = self.convlstm(past)
         return [past[:, -1:] + unstacked(self.change(h), self.channels)]

@@ -16,20 +16,20 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
 
     OpenSTL counts 15.08 million weights for Moving MNIST; 3.41 million of them, two convolutions in
     each cell that its forward pass never calls, are left out here.  Its loss counts how well the
-    past frames are predicted too; ours is that of the future alone.  The output is linear and may
-    leave [-1, 1] slightly.
+    past frames are predicted too; ours is that of the future alone.  Its frames are in [0, 1],
+    ours in [-1, 1].  The output is linear and may leave that slightly.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels; 2 for KTH.
     sampling_decay: true frames are shown in training (scheduled sampling), with a probability that
-    falls from 1 by this much at each iteration.
+    falls from 1 by this much at each iteration; of no effect where the horizon is 1.
     """
     *_, last = maps = MAPS[width]
     inputs = channels * patch**2, *maps
     cells = Stack(*(ConvLSTM(a, b, 5, bias=False) for a, b in pairwise(inputs)))
-    draw = chainer.Sequential(
+    readout = chainer.Sequential(
         L.Convolution2D(last, inputs[0], 1, nobias=True), partial(F.depth2space, r=patch)
     )
-    look = partial(F.space2depth, r=patch)
+    embed = partial(F.space2depth, r=patch)
     shape, teacher = (history, horizon, channels), Teacher(1, sampling_decay)
-    return EncoderDecoder(shape, patch, look, cells, draw, teacher=teacher)
+    return EncoderDecoder(shape, patch, embed, cells, readout, teacher=teacher)

@@ -7,18 +7,18 @@ from utils.stack import F
 class EncoderDecoder(Predictor):
     """Reads all past frames but the last, then makes each next frame from the one before.
 
-    look: images (N, C, H, W) -> features (N, K, h, w).
+    embed: images (N, C, H, W) -> features (N, K, h, w).
     encoder, decoder: recurrent layers as in models/convlstm.py, the decoder going on from the
     encoder's memory; without a decoder the encoder itself goes on.
-    draw: the decoder's output (N, M, h, w) -> images (N, C, H, W).
+    readout: the decoder's output (N, M, h, w) -> images (N, C, H, W).
     teacher: a Teacher, where training shows true frames.
     """
 
-    def __init__(self, shape, multiple, look, encoder, draw, decoder=None, teacher=None):
+    def __init__(self, shape, multiple, embed, encoder, readout, decoder=None, teacher=None):
         super().__init__(*shape)  # history, horizon, channels
         self.multiple = multiple
         with self.init_scope():
-            self.look, self.draw = look, draw
+            self.embed, self.readout = embed, readout
             self.encoder, self.decoder, self.teacher = encoder, decoder, teacher
 
     def pyramid(self, past):
@@ -35,11 +35,11 @@ class EncoderDecoder(Predictor):
         """past -> (B, horizon, C, H, W); what follows frame t is made from show(t, frame t)."""
         memory = None
         if self.history > 1:
-            _, memory = self.encoder(per_frame(self.look, past[:, :-1]))
+            _, memory = self.encoder(per_frame(self.embed, past[:, :-1]))
         decoder = self.decoder or self.encoder
         frame, future = past[:, -1:], []
         for t in range(self.horizon):
-            made, memory = decoder(per_frame(self.look, frame), memory)
-            future.append(per_frame(self.draw, made))
+            made, memory = decoder(per_frame(self.embed, frame), memory)
+            future.append(per_frame(self.readout, made))
             frame = show(t, future[-1])
         return F.concat(future, axis=1)

@@ -1,4 +1,4 @@
-"""The sequence-to-sequence ConvLSTM of team-pragmatic-chaos (2017), with its two later changes."""
+"""The sequence-to-sequence ConvLSTM of team-pragmatic-chaos (2017)."""
 
 from models.blocks import convolution, deconvolution, enlarging
 from models.chance import Teacher
@@ -13,17 +13,18 @@ def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, 
     """Convolutions, a ConvLSTM that encodes, another that decodes, transposed convolutions, tanh.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
-    teacher_forcing: how often the decoder is shown the true frame in training, 0 for never.
+    teacher_forcing: how often the decoder is shown the true frame in training, 0 for never; of no
+    effect where the horizon is 1.
     batch_norm: after each convolution but the last; the team added it later.
     """
     a, b, c, d = MAPS[width]
-    look = chainer.Sequential(
+    embed = chainer.Sequential(
         convolution(channels, a, normalised=batch_norm),
         convolution(a, b, normalised=batch_norm),
         convolution(b, c, stride=2, normalised=batch_norm),
         convolution(c, d, stride=2, normalised=batch_norm),
     )
-    draw = chainer.Sequential(
+    readout = chainer.Sequential(
         deconvolution(d, d, normalised=batch_norm),
         deconvolution(d, c, stride=2, normalised=batch_norm),
         deconvolution(c, b, stride=2, normalised=batch_norm),
@@ -33,4 +34,4 @@ def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, 
     )
     encoder, decoder = (ConvLSTM(d, d, peepholes=True, normalised=True) for _ in range(2))
     shape = history, horizon, channels
-    return EncoderDecoder(shape, 4, look, encoder, draw, decoder, Teacher(teacher_forcing))
+    return EncoderDecoder(shape, 4, embed, encoder, readout, decoder, Teacher(teacher_forcing))

@@ -23,5 +23,5 @@ def build(history, horizon, channels, size, width="paper"):
     *_, last = maps = MAPS[width]
     inputs = channels, *maps
     cells = Stack(*(NormalisedConvLSTM(a, b) for a, b in pairwise(inputs)))
-    draw = chainer.Sequential(enlarging(last, channels, stride=1), to_frames)
-    return EncoderDecoder((history, horizon, channels), 1, F.identity, cells, draw)
+    readout = chainer.Sequential(enlarging(last, channels, stride=1), to_frames)
+    return EncoderDecoder((history, horizon, channels), 1, F.identity, cells, readout)

@@ -21,13 +21,13 @@ def build(history, horizon, channels, size, width="paper"):
     """
     a, b, c, d = MAPS[width]
     units = UNITS[width]
-    look = chainer.Sequential(
+    embed = chainer.Sequential(
         convolution(channels, a, kernel=4, stride=2),
         convolution(a, b, kernel=4, stride=2),
         convolution(b, c, kernel=4, stride=2),
         convolution(c, d, kernel=4, stride=2),
     )
-    draw = chainer.Sequential(
+    readout = chainer.Sequential(
         deconvolution(units, c, stride=2),
         deconvolution(c, b, stride=2),
         deconvolution(b, a, stride=2),
@@ -35,4 +35,4 @@ def build(history, horizon, channels, size, width="paper"):
         to_frames,
     )
     encoder, decoder = ConvLSTM(d, units, kernel=1), ConvLSTM(d, units, kernel=1)
-    return EncoderDecoder((history, horizon, channels), 16, look, encoder, draw, decoder)
+    return EncoderDecoder((history, horizon, channels), 16, embed, encoder, readout, decoder)

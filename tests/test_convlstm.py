@@ -56,9 +56,11 @@ def by_hand(weights, frames):
     peep = weights.get("/peepholes", np.zeros((3, 1, OUTPUTS, 1, 1)))
     made = []
     for t in range(time):
-        gates = convolved(frames[:, t], weights["/look/W"]) + convolved(h, weights["/recall/W"])
-        if "/look/b" in weights:
-            gates += weights["/look/b"][:, None, None]
+        gates = convolved(frames[:, t], weights["/input_conv/W"]) + convolved(
+            h, weights["/hidden_conv/W"]
+        )
+        if "/input_conv/b" in weights:
+            gates += weights["/input_conv/b"][:, None, None]
         if "/norm/gamma" in weights:
             mean, variance = (f(gates, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.var))
             gates = (gates - mean) / np.sqrt(variance + 1e-5)
@@ -119,7 +121,7 @@ def test_any_frame_size(layer):
 
 
 def test_the_forget_gate_starts_open():
-    bias = ConvLSTM(INPUTS, OUTPUTS).look.b.array
+    bias = ConvLSTM(INPUTS, OUTPUTS).input_conv.b.array
     assert bias.tolist() == [0, 0, 1, 0] * OUTPUTS
     assert ConvLSTM(INPUTS, OUTPUTS, normalised=True).norm.beta.array.tolist() == bias.tolist()
 
