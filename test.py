@@ -187,7 +187,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
     return Entry(
         name,
         means,
-        parameters=cost.parameters(model),
+        parameters=model.count_params(),
         flops=cost.flops(model, videos[0].size) // model.horizon,
         seconds=float(np.median(seconds)),
         **rundir.training_cost(run),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from utils.cost import Count, flops, parameters
+from utils.cost import Count, flops
 from utils.stack import F, L, chainer
 
 
@@ -40,5 +40,5 @@ def test_the_papers_generator_costs_what_its_layers_do():
     assert flops(gen, (32, 32)) == expected
     assert expected == pytest.approx(18.65e9, rel=0.01)
     assert flops(gen, (64, 64)) == 4 * expected
-    assert parameters(gen) == 12_569_740
+    assert gen.count_params() == 12_569_740
     assert chainer.config.train

@@ -2,7 +2,8 @@
 
 import pytest
 
-from utils.files import PARTIAL, reason, write_whole
+from utils.errors import reason
+from utils.files import PARTIAL, write_whole
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):

@@ -1,15 +1,10 @@
-"""What a network costs: its parameters and the arithmetic of a prediction."""
+"""The arithmetic that a prediction costs."""
 
 import math
 
 from utils.stack import chainer
 
 get_conv_outsize = chainer.utils.conv.get_conv_outsize
-
-
-def parameters(model):
-    """How many numbers the network learns."""
-    return sum(param.size for param in model.params())
 
 
 def flops(model, size):

@@ -5,8 +5,6 @@ import functools
 import os
 import sys
 
-from utils.files import reason
-
 
 class UserError(Exception):
     """Something the user gave is wrong; the message is one line: what, its value, the cure."""
@@ -64,6 +62,12 @@ def memory_for(cure):
         yield
     except MemoryError as error:  # CuPy's exception is one, too
         raise UserError(f"out of memory ({first_line(error)}); {cure}") from None
+
+
+def reason(error):
+    """An OSError in words: the file it names, the system's message."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 def first_line(error):

@@ -37,9 +37,3 @@ def sync_directory(path):
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-def reason(error):
-    """An OSError in words: the file it names, the system's message."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"

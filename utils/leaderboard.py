@@ -12,7 +12,6 @@ from utils import metrics
 from utils.evaluation import AREAS
 from utils.report import as_json
 
-HIGHER = ("psnr", "ssim", "sharpness")  # metrics with these prefixes are better when higher
 COPY = "copy last"  # the row that every table has
 HEAD = ("run", "frame 1", "mean", "last", "weights", "GFLOP", "ms/frame", "trained")
 
@@ -46,7 +45,7 @@ def ranked(entries, metric, area):
         mean = metrics.mean(metric, entry.curve(metric, area))
         if metric == "edge_contrast":
             mean = abs(mean - 1)
-        return np.isnan(mean), -mean if metric.startswith(HIGHER) else mean
+        return np.isnan(mean), -mean if metric.startswith(metrics.HIGHER) else mean
 
     return sorted(entries, key=badness)
 

@@ -98,7 +98,6 @@ def mean(name, values, axis=None):
     return np.divide(total, count, out=np.full(np.shape(count), np.nan), where=count > 0)[()]
 
 
-DECIBELS = ("psnr", "sharpness", "psnr_dyelax", "sharpness_dyelax")  # that know no bound
 METRICS = {
     "psnr": psnr,
     "ssim": ssim,
@@ -108,6 +107,9 @@ METRICS = {
     "mae": mae,
     "edge_contrast": edge_contrast,
 }
+HIGHER = ("psnr", "ssim", "sharpness")  # begin the names of metrics that are better when higher
+DECIMALS = {"psnr": 2, "ssim": 4, "sharpness": 2, "mse": 5, "gdl": 4}  # in the table of a test
+DECIBELS = ("psnr", "sharpness", "psnr_dyelax", "sharpness_dyelax")  # that know no bound
 
 
 def pixel_mean(values, mask):

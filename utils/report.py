@@ -8,8 +8,8 @@ import numpy as np
 
 from utils import metrics
 from utils.evaluation import AREAS, PREDICTORS
+from utils.metrics import DECIMALS
 
-DECIMALS = {"psnr": 2, "ssim": 4, "sharpness": 2, "mse": 5, "gdl": 4}
 WIDTH = 10  # of a column of the table
 SHOWN = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)  # frames in the table, with the last
 

@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 from utils import lock
-from utils.errors import UserError
-from utils.files import PARTIAL, reason, write_whole
+from utils.errors import UserError, reason
+from utils.files import PARTIAL, write_whole
 from utils.names import name_apart, printable
 
 OPTIONS = "options.json"

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorstore
 
-from utils.errors import UserError, describe_error
-from utils.files import reason
+from utils.errors import UserError, describe_error, reason
 from utils.recipe import clips_per_shard
 from utils.shards import Shards
 

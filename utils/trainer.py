@@ -8,8 +8,7 @@ import numpy as np
 
 from utils.best import Best
 from utils.divergence import FiniteCheck
-from utils.errors import Diverged, UserError
-from utils.files import reason
+from utils.errors import Diverged, UserError, reason
 from utils.log import Log
 from utils.plots import Plots
 from utils.preview import Preview
