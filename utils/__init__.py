@@ -10,7 +10,7 @@ Training       updater takes the steps, trainer runs them; losses and gpu_losses
   extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness
 Testing        rollout predicts, forecast what follows a video's end; evaluation applies metrics and
                conventions; report, gallery, pictures and leaderboard show the results, cost counts
-               parameters and operations
+               operations
 Runs, files    rundir, weights, archive, files, lock
 Commands       usage, errors, signals, device; collection for the scripts of data/
 """
