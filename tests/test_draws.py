@@ -29,7 +29,8 @@ def motion(side=12, windows=(0, 1, 2, 5)):
 
 
 def draw(taken=(), before=0, more=10, seed=SEED, of=motion):
-    return draw_moving(of(), list(taken), before, more, seed, [0, 0.0])
+    drawn, left, _ = draw_moving(of(), list(taken), before, more, seed)
+    return drawn, left
 
 
 def everything(of=motion):
@@ -101,8 +102,7 @@ def test_both_looks_draw_the_same(monkeypatch):
     found = []
     for few in (1, ALL):
         monkeypatch.setattr("utils.movement.FEW_CROPS", few)
-        sample = [0, 0.0]
-        found.append((*draw_moving(motion(), [], 0, 33, SEED, sample), sample))
+        found.append(draw_moving(motion(), [], 0, 33, SEED))
     assert found[0] == found[1]
     windows, shares = found[0][2]
     assert windows == 4 and 0 < shares < 3

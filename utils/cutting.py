@@ -105,9 +105,8 @@ def draw_crops(task, recipe, start, outcome):
         seed = recipe.seed, start, 1, block.number
         free_crops = draw_exempt(motion, visit.exempt + free, seed)
         if task.places:
-            sample = outcome.motion.setdefault(category(block.video), [0, 0.0])
-            limits = visit.moving, wanted, seed, sample
-            after, left = draw_moving(motion, free_crops, *limits)
+            after, left, sample = draw_moving(motion, free_crops, visit.moving, wanted, seed)
+            add_motion(outcome.motion, {category(block.video): sample})
         else:
             after, left = [], count_moving(motion, free_crops) - visit.moving
         outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), left
@@ -137,6 +136,12 @@ def watch(film, usable, recipe, outcome):
             windows.append(first)
     limit = math.floor(recipe.min_movement * UNIT)
     return Motion(film, changes.strips, windows, recipe.size, recipe.frames, limit)
+
+
+def add_motion(motion, more):
+    """Add {category: (windows, sum of their shares that move)} to an Outcome's `motion`."""
+    for name, counts in more.items():
+        motion[name] = [a + b for a, b in zip(motion.get(name, (0, 0)), counts, strict=True)]
 
 
 def category(video):

@@ -20,30 +20,29 @@ def draw_exempt(motion, count, seed):
     return drawn
 
 
-def draw_moving(motion, taken, before, more, seed, sample):
+def draw_moving(motion, taken, before, more, seed):
     """Draw `more` distinct moving crops beyond the `before` drawn first, evenly over windows.
 
-    Returns them as a list of (window, y, x), none of them `taken`, with the number of those still
-    left, None where they have not been counted. Crops are drawn from all, those that do not move
-    are passed over: each that moves has the same chance. Only where TRIES of each window are not
-    enough, all are looked at. `sample` sums up [windows, shares of their crops that move].
+    Returns them as a list of (window, y, x), none of them `taken`; the number of those still left,
+    None where they have not been counted; a sample, (windows, sum of the shares of their crops that
+    move). Crops are drawn from all, those that do not move are passed over: each that moves has the
+    same chance. Only where TRIES of each window are not enough, all are looked at.
     """
     rng = np.random.default_rng((*seed, 2))
     order = rng.permutation(len(motion.windows))
     windows = np.array(motion.windows, int)[order]
     picks = rng.integers(math.prod(motion.shape), size=(len(order), TRIES))[order]
     moving = motion.test(windows[: SAMPLE[0]], picks[: SAMPLE[0], : SAMPLE[1]])
-    sample[0] += len(moving)
-    sample[1] += float(moving.mean(axis=1).sum())
+    sample = len(moving), float(moving.mean(axis=1).sum())
     drawn = by_turns(motion, windows, picks, taken, before + more)
     if len(drawn) == before + more:
-        return drawn[before:], None
+        return drawn[before:], None, sample
     others = find_others(motion, taken)
     for window, tried in zip(windows.tolist(), picks, strict=True):
         others[window].flat[tried] = False
     first = max(before, len(drawn))
     rest, left = draw_others(others, first - len(drawn), before + more - first, seed)
-    return drawn[before:] + rest, left
+    return drawn[before:] + rest, left, sample
 
 
 def by_turns(motion, windows, picks, taken, count):

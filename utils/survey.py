@@ -3,7 +3,7 @@
 import collections
 import functools
 
-from utils.cutting import Outcome, category, watch
+from utils.cutting import Outcome, add_motion, category, watch
 from utils.errors import UserError
 from utils.reel import Reel
 
@@ -49,12 +49,6 @@ def sample(block, recipe):
     moving = [float(crops.mean()) for crops in watch(film, usable, recipe, seen).maps.values()]
     motion = {category(block.video): [len(moving), sum(moving)]}
     return Outcome(decoded=seen.decoded, skipped=seen.skipped, motion=motion)
-
-
-def add_motion(motion, more):
-    """Add one Outcome's {category: [windows, sum of their shares that move]} to `motion`."""
-    for name, counts in more.items():
-        motion[name] = [a + b for a, b in zip(motion.get(name, (0, 0)), counts, strict=True)]
 
 
 def shares(motion):

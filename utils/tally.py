@@ -5,9 +5,10 @@ from collections import Counter
 
 from tqdm import tqdm
 
+from utils.cutting import add_motion
 from utils.errors import UserError
 from utils.names import printable
-from utils.survey import add_motion, shares
+from utils.survey import shares
 
 
 class Tally:
