@@ -192,11 +192,11 @@ def test_a_killed_run_leaves_only_whole_episodes(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--train many", "argument --train: invalid whole number from 0"),
-        ("--test -1", "argument --test: invalid whole number from 0"),
-        ("--frames 1", "argument --frames: invalid whole number from 2"),
-        ("--frame-skip 1", "argument --frame-skip: invalid whole number from 2"),
-        ("--sticky nan", "argument --sticky: invalid number from 0 to 1"),
+        ("--train many", "argument --train: 'many' will not do; give a whole number from 0"),
+        ("--test -1", "argument --test: '-1' will not do; give a whole number from 0"),
+        ("--frames 1", "argument --frames: '1' will not do; give a whole number from 2"),
+        ("--frame-skip 1", "argument --frame-skip: '1' will not do; give a whole number from 2"),
+        ("--sticky nan", "argument --sticky: 'nan' will not do; give a number from 0 to 1"),
         ("--train 0 --test 0", "--train and --test are both 0"),
         ("--out pyproject.toml/x", "cannot write to pyproject.toml/x"),
     ],
