@@ -157,7 +157,7 @@ def make_generator(options, clips):
     }
     np.random.seed(options.seed)  # Chainer draws first weights from NumPy's own generator
     try:
-        if options.model_options:
+        if options.model_options is not None:
             model |= models.read_options(options.arch, options.model_options)
         gen = models.create(**model)
     except ValueError as error:
