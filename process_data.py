@@ -8,7 +8,7 @@ import constants
 from utils.errors import memory_for, one_line
 from utils.recipe import Recipe, clips_per_shard
 from utils.signals import signals_later, sigterm_as_ctrl_c
-from utils.usage import PIXELS, Parser, add_look, number, place, whole
+from utils.usage import PIXELS, Parser, add_look, local_place, number, place, whole
 from utils.workers import cores, environment, workers
 
 NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # none are needed, each process would start some
@@ -24,7 +24,7 @@ def parse(argv=None):
     images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
 
     add = parser.add_argument_group("videos").add_argument
-    several = {"type": place, "nargs": "+", "metavar": "PATH"}
+    several = {"type": local_place, "nargs": "+", "metavar": "PATH"}
     add("--images", **several, help=f"videos, or folders of them (default: {images})")
     add_look(add)
     add("--gray", action="store_true", help="make clips of one channel")

@@ -7,12 +7,12 @@ import constants
 from utils import rundir
 from utils.errors import UserError, memory_for, one_line
 from utils.signals import leaving_at_once
-from utils.usage import Parser, add_look, place, whole
+from utils.usage import Parser, add_look, local_place, whole
 
 
 def parse(argv):
     parser = Parser(__doc__)
-    several = {"type": place, "nargs": "+"}
+    several = {"type": local_place, "nargs": "+"}
     count = {"type": whole(1), "metavar": "N"}
     add = parser.add_argument
     runs = "directories of training runs, or folders of them; several make a leaderboard"
@@ -31,16 +31,13 @@ def parse(argv):
     add("--by", default="psnr", metavar="METRIC", help="metric that sorts a leaderboard")
     add("--area", choices=("whole", "moving"), default="moving", help="where that is measured")
     beyond = "only predict what follows the last frame of each video, as PNG files and a GIF"
-    add("--forecast", action="store_true", help=beyond)
+    only = parser.add_mutually_exclusive_group().add_argument
+    only("--forecast", action="store_true", help=beyond)
     where = "where results go (default: test/ or forecast/ in the run, leaderboard/ for several)"
-    add("-o", "--out", type=place, metavar="DIR", help=where)
+    add("-o", "--out", type=local_place, metavar="DIR", help=where)
     add("--best", action="store_true", help="test BEST.model, not the last weights")
-    add(
-        "--export",
-        type=place,
-        metavar="FILE",
-        help="only write the network to this .safetensors file",
-    )
+    file = "only write the network to this .safetensors file"
+    only("--export", type=local_place, metavar="FILE", help=file)
     return parser.parse_args(argv)
 
 

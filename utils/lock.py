@@ -23,7 +23,8 @@ def claim(path):
         os.makedirs(path, exist_ok=True)
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise UserError(f"cannot write to {path}: {error.strerror}") from None
+        cure = "give another --out"
+        raise UserError(f"cannot write to {path}: {error.strerror}; {cure}") from None
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

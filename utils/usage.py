@@ -76,6 +76,13 @@ def given(text):
     return text
 
 
+def local(text):
+    """The text, which is neither empty nor a URL."""
+    if "://" in given(text):
+        raise ValueError
+    return text
+
+
 def known_axes(text):
     """Letters that name the axes of an array, in capitals."""
     if sorted(text.upper()) not in map(sorted, AXES):
@@ -84,6 +91,7 @@ def known_axes(text):
 
 
 place = checked("a path or a URL", given)  # an empty one would be the current directory
+local_place = checked("a path on this machine, no URL", local)
 axes = checked(f"an order of {', '.join(AXES)}", known_axes)
 
 
