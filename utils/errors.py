@@ -66,6 +66,19 @@ def memory_for(cure):
         raise UserError(f"out of memory ({first_line(error)}); {cure}") from None
 
 
+@contextlib.contextmanager
+def writing_to(place):
+    """In this context an OSError is a UserError that says what cannot be written, with the cure."""
+    try:
+        yield
+    except BrokenPipeError:  # of what is printed meanwhile
+        raise
+    except OSError as error:
+        where, why = error.filename or place, error.strerror or error
+        cure = "make room or give another place"
+        raise UserError(f"cannot write to {where}: {why}; {cure}") from None
+
+
 def first_line(error):
     """The first line of an exception's message, or its type."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
