@@ -70,6 +70,9 @@ def parse(argv):
 
     parser.set_defaults(rolled_back=0)  # so far, in this run
     options = parser.parse_args(argv)
+    if options.resume and not rundir.exists(options.out) and rundir.snapshots(options.out):
+        cure = "the options given now hold, else the usual ones"
+        print(f"warning: {options.out}: {rundir.OPTIONS} is missing; {cure}", file=sys.stderr)
     if options.resume and rundir.exists(options.out):
         # The options of the run hold, unless this command line says otherwise.
         saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
