@@ -126,7 +126,7 @@ def train(options, deadline):
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(updater, options.out, *limits)
         trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
-        if test_clips:
+        if test_clips is not None:
             as_frames = to_past_and_future(clips.history)
             trainer.validate(test_clips, as_frames, device, options.validate_every)
         if options.rolled_back:
