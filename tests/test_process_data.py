@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -145,17 +146,20 @@ def test_what_is_left_out_is_named_and_counted(tmp_path):
 
 
 def interrupt(command, ready, end):
-    """Run process_data.py until `ready()`, then end it; returns its stderr."""
+    """Run process_data.py until `ready()`, then end it -> (its stderr, its status)."""
     command = [sys.executable, ROOT / "process_data.py", *map(str, command)]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    listen = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)  # tests under nohup ignore it
+    running = subprocess.Popen(command, preexec_fn=listen, **pipes)
     while not ready():
         assert running.poll() is None
         time.sleep(0.01)
-    if end == signal.SIGINT:
+    if end in (signal.SIGINT, signal.SIGHUP):
         os.killpg(running.pid, end)  # as a terminal does
     else:
         running.send_signal(end)
-    return running.communicate(timeout=20)[1]  # when the workers have left, too
+    said = running.communicate(timeout=20)[1]  # when the workers have left, too
+    return said, running.returncode
 
 
 def same_files(one, other):
@@ -165,15 +169,22 @@ def same_files(one, other):
 
 
 @pytest.mark.parametrize(
-    "end, workers", [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)]
+    "end, workers, status",
+    [
+        (signal.SIGINT, 1, 130),
+        (signal.SIGINT, 2, 130),
+        (signal.SIGTERM, 2, 143),
+        (signal.SIGHUP, 2, 129),
+    ],
 )
-def test_interrupted(images, tmp_path, end, workers):
+def test_interrupted(images, tmp_path, end, workers, status):
     out = tmp_path / "clips"
     arguments = ("--images", images, "-o", out, "--workers", workers)
     assert process_data("-n", 100, *arguments).returncode == 0
     before = ClipStore.open(out)
     command = ("-n", 500000, "--append", *arguments)
-    said = interrupt(command, (out / "c.1.0.0.0.0").exists, end)
+    said, found = interrupt(command, (out / "c.1.0.0.0.0").exists, end)
+    assert found == status
     assert said == f"stopped: the same command with --resume goes on, at {out}\n"
     after = ClipStore.open(out)
     assert after.fingerprint == before.fingerprint
