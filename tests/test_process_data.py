@@ -335,6 +335,26 @@ def test_strict(tmp_path):
     assert process_data(*command).returncode == 0
 
 
+def test_once_the_file_that_stopped_it_is_mended_the_same_strict_command_works(tmp_path):
+    images, out = tmp_path / "images", tmp_path / "clips"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        frame = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(frame).save(images / f"{number:02}.png")
+    whole = (images / "17.png").read_bytes()
+    command = ("-n", 2000, "--workers", 1, "--images", images, "-o", out, "--strict")
+    for go_on in ((), ("--resume",)):
+        (images / "17.png").write_bytes(whole[:999])
+        done = process_data(*command)
+        assert done.returncode == 2 and "17.png: cannot be read" in done.stderr
+        (images / "17.png").write_bytes(whole)
+        done = process_data(*command, *go_on)
+        assert done.returncode == 0, done.stderr
+        assert len(ClipStore.open(out)) == 2000
+        shutil.rmtree(out)
+
+
 def test_a_store_at_a_url(images, made, tmp_path):
     url = f"file://{tmp_path}/clips"
     arguments = ("--images", images, "-o", url, "--workers", 2)
