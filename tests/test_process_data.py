@@ -259,10 +259,17 @@ def test_full_disk(images, tmp_path):
 
     done = process_data("-n", 4000, "--append", *arguments, preexec_fn=fill)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert f"error: cannot write to {out}: " in done.stderr.splitlines()[-1]
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(f"error: cannot write to {out}: ")
+    assert told.endswith("; make room, then the same command with --resume goes on")
     assert np.array_equal(ClipStore.open(out).read(np.arange(10)), before)
     assert process_data("-n", 4000, "--append", *arguments).returncode == 0
     assert len(ClipStore.open(out)) == 4010
+    fresh = ("-n", 4000, *arguments[:3], tmp_path / "fresh", *arguments[4:])
+    done = process_data(*fresh, preexec_fn=fill)
+    told = f"error: cannot write to {tmp_path}/fresh/c.0.0.0.0.0: File too large; make room"
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(told)
+    assert process_data(*fresh, "--resume").returncode == 0
 
 
 def films(folder, colours):
