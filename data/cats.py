@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import add_frames, folder_of
+from utils.collection import add_frames, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, read_image
@@ -52,7 +52,7 @@ def main():
     parser.add_argument(
         "--test", type=whole(1), default=10, help="one video in so many is for testing"
     )
-    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    add_out(parser)
     options = parser.parse_args()
     clips = {name: map(read_image, paths) for name, paths in find_clips(options.images).items()}
     clips |= find_animations(options.images)

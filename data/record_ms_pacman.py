@@ -22,10 +22,10 @@ from PIL import Image
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS
+from utils.collection import SPLITS, add_out
 from utils.errors import UserError, one_line, writing_to
 from utils.signals import all_as_ctrl_c, leave_to_parent, status_of
-from utils.usage import Parser, local_place, number, whole
+from utils.usage import Parser, number, whole
 
 NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
 OPENING = 264  # emulator frames of tune in which nothing leaves its place
@@ -136,8 +136,7 @@ def parse():
         parser.add_argument(f"--{flag}", type=kind, default=default, metavar="N", help=meaning)
     player = "who plays: keep-moving turns where it is stopped, seldom elsewhere"
     parser.add_argument("--player", choices=PLAYERS, default="keep-moving", help=player)
-    out = {"type": local_place, "default": "data/images"}
-    parser.add_argument("--out", **out, help="folder of train and test")
+    add_out(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing episodes")
     return parser.parse_args()
 

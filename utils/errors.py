@@ -23,8 +23,8 @@ class Diverged(UserError):
 def one_line(main):
     """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status.
 
-    So does an OSError or a missing package, with status 2.  Ctrl-C exits with 130, a closed pipe
-    silently with 141.
+    So does an OSError, a MemoryError or a missing package, with status 2.  Ctrl-C exits with 130, a
+    closed pipe silently with 141.
     """
 
     @functools.wraps(main)
@@ -48,6 +48,9 @@ def one_line(main):
             sys.exit(141)
         except OSError as error:
             print(f"error: {reason(error)}", file=sys.stderr)
+            sys.exit(2)
+        except MemoryError as error:
+            print(f"error: out of memory ({first_line(error)}); ask for less", file=sys.stderr)
             sys.exit(2)
         except ModuleNotFoundError as error:
             cure = "is this the Python of .venv? README.md tells how to install"
