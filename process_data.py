@@ -7,8 +7,8 @@ import sys
 import constants
 from utils.errors import memory_for, one_line
 from utils.recipe import Recipe, clips_per_shard
-from utils.signals import signals_later, sigterm_as_ctrl_c
-from utils.usage import PIXELS, Parser, add_look, number, place, whole
+from utils.signals import all_as_ctrl_c, signals_later, status_of
+from utils.usage import PIXELS, Parser, add_look, local_place, number, place, whole
 from utils.workers import cores, environment, workers
 
 NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # none are needed, each process would start some
@@ -24,7 +24,7 @@ def parse(argv=None):
     images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
 
     add = parser.add_argument_group("videos").add_argument
-    several = {"type": place, "nargs": "+", "metavar": "PATH"}
+    several = {"type": local_place, "nargs": "+", "metavar": "PATH"}
     add("--images", **several, help=f"videos, or folders of them (default: {images})")
     add_look(add)
     add("--gray", action="store_true", help="make clips of one channel")
@@ -161,15 +161,15 @@ def main(argv=None):
     recipe = describe_clips(args)
     try:
         with (
-            sigterm_as_ctrl_c(),
+            all_as_ctrl_c(),
             memory_for("lower --size, --resize or --workers"),
             environment(NO_BLAS_THREADS),
             spread_over(args, recipe) as spread,
         ):
             run(args, recipe, spread)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print(f"stopped: the same command with --resume goes on, at {args.out}", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(status_of(interrupt))
 
 
 if __name__ == "__main__":

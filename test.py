@@ -5,22 +5,23 @@ from pathlib import Path
 
 import constants
 from utils import rundir
-from utils.errors import UserError, memory_for, one_line
+from utils.errors import UserError, memory_for, one_line, writing_to
 from utils.signals import leaving_at_once
-from utils.usage import Parser, add_look, place, whole
+from utils.usage import Parser, add_look, local_place, whole
 
 
 def parse(argv):
     parser = Parser(__doc__)
-    several = {"type": place, "nargs": "+"}
+    several = {"type": local_place, "nargs": "+"}
     count = {"type": whole(1), "metavar": "N"}
+    ahead = {"type": whole(1, 9999), "metavar": "N"}  # names of predicted frames have four digits
     add = parser.add_argument
     runs = "directories of training runs, or folders of them; several make a leaderboard"
     add("--load", **several, default=[constants.RESULT_DIR], metavar="DIR", help=runs)
     videos = "videos to predict, or folders of them"
     add("--images", **several, default=[constants.TEST_DIR], metavar="PATH", help=videos)
     add_look(add)
-    add("-f", "--frames", default=constants.FRAMES, **count, help="frames to predict")
+    add("-f", "--frames", default=constants.FRAMES, **ahead, help="frames to predict")
     starts = "places in each video to predict from"
     add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
     animations = "of how many videos, the first ones, to write a GIF"
@@ -31,16 +32,13 @@ def parse(argv):
     add("--by", default="psnr", metavar="METRIC", help="metric that sorts a leaderboard")
     add("--area", choices=("whole", "moving"), default="moving", help="where that is measured")
     beyond = "only predict what follows the last frame of each video, as PNG files and a GIF"
-    add("--forecast", action="store_true", help=beyond)
+    only = parser.add_mutually_exclusive_group().add_argument
+    only("--forecast", action="store_true", help=beyond)
     where = "where results go (default: test/ or forecast/ in the run, leaderboard/ for several)"
-    add("-o", "--out", type=place, metavar="DIR", help=where)
+    add("-o", "--out", type=local_place, metavar="DIR", help=where)
     add("--best", action="store_true", help="test BEST.model, not the last weights")
-    add(
-        "--export",
-        type=place,
-        metavar="FILE",
-        help="only write the network to this .safetensors file",
-    )
+    file = "only write the network to this .safetensors file"
+    only("--export", type=local_place, metavar="FILE", help=file)
     return parser.parse_args(argv)
 
 
@@ -95,7 +93,8 @@ def forecast(runs, records, options):
             out = out / name if options.out and len(runs) > 1 else out
             model = load_model(run, record, options.best)
             model.to_device(device)
-            count = forecast_ends(model, device, videos, options.frames, out)
+            with writing_to(out):
+                count = forecast_ends(model, device, videos, options.frames, out)
             print(f"{run}: {options.frames} frames after the end of {count} videos; in {out}")
 
 
@@ -117,7 +116,7 @@ def computing(device, options):
     from utils.stack import chainer
     from utils.stack.precision import using_dtype
 
-    enough = memory_for("give smaller frames or leave -g out")
+    enough = memory_for("give smaller frames, fewer --frames or leave -g out")
     with using_dtype(options.dtype, device), chainer.using_config("autotune", True), enough:
         yield
 
@@ -127,71 +126,47 @@ def compare(entries, out, options):
     from utils import leaderboard
 
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
-    leaderboard.save_csv(out / "leaderboard.csv", entries)
-    leaderboard.save_json(out / "leaderboard.json", vars(options), entries)
-    leaderboard.save_plot(out / "leaderboard.png", entries, options.by)
     text = leaderboard.table(entries, options.by, options.area)
-    (out / "leaderboard.md").write_text(text + "\n", encoding="utf-8")
+    with writing_to(out):
+        leaderboard.save_csv(out / "leaderboard.csv", entries)
+        leaderboard.save_json(out / "leaderboard.json", vars(options), entries)
+        leaderboard.save_plot(out / "leaderboard.png", entries, options.by)
+        (out / "leaderboard.md").write_text(text + "\n", encoding="utf-8")
     print(f"{options.by}, {options.area}, of {options.frames} predicted frames:\n\n{text}\n")
     print(f"more in {out}")
 
 
 def examine_run(run, name, record, device, videos, history, options, out):
     """Test one run, leave its numbers and pictures in `out` -> its leaderboard.Entry."""
-    import numpy as np
-    from tqdm import tqdm
-
-    from utils import cost, gallery, report
-    from utils.evaluation import examine
-    from utils.leaderboard import Entry
+    from utils import report
+    from utils.trial import examine_videos
 
     model = load_model(run, record, options.best)
     model.to_device(device)
-    out.mkdir(parents=True, exist_ok=True)
-    judged, seconds, shown, animated, tested = {}, [], [], [], 0
     length = history, options.frames, options.windows
-    for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
-        found, example, took = examine(model, device, video, *length)
-        judged |= found
-        seconds += took
-        if not example:
-            continue
-        tested += 1
-        shown = [*shown, example][: gallery.VIDEOS]
-        if tested <= options.gifs:
-            animated.append(gallery.place(out, example[0], animated))
-            gallery.animate(animated[-1], *example[1:])
-    if not judged:
-        raise UserError(
-            f"no test video has the {history + options.frames} frames that --frames "
-            f"{options.frames} needs; ask for fewer or give longer videos"
-        )
-    means = report.average(list(judged.values()))
     conditions = {
         "run": record,
         "images": options.images,
         "step": options.step,
         "resize": options.resize,
-        "videos": tested,
-        "windows": len(judged),
         "frames": options.frames,
         "versions": rundir.versions(),
     }
-    gallery.contact_sheet(out / "contact_sheet.png", shown)
-    report.save_csv(out / "metrics.csv", judged)
-    report.save_json(out / "metrics.json", conditions, means)
-    print(f"{run}: means over {len(judged)} windows of {tested} videos; more in {out}")
-    if tested > len(animated) > 0:
-        print(f"GIFs of the first {len(animated)} videos; --gifs asks for more")
-    print(report.table(means))
-    return Entry(
-        name,
-        means,
-        parameters=model.count_params(),
-        flops=cost.flops(model, videos[0].size) // model.horizon,
-        seconds=float(np.median(seconds)),
-        **rundir.training_cost(run),
-    )
+    with writing_to(out):
+        out.mkdir(parents=True, exist_ok=True)
+        trial = examine_videos(model, device, videos, length, out, options.gifs, name)
+        if not trial.judged:
+            raise UserError(
+                f"no test video has the {history + options.frames} frames that --frames "
+                f"{options.frames} needs; ask for fewer or give longer videos"
+            )
+        trial.save(out, conditions)
+    windows = len(trial.judged)
+    print(f"{run}: means over {windows} windows of {trial.videos} videos; more in {out}")
+    if trial.videos > len(trial.gifs) > 0:
+        print(f"GIFs of the first {len(trial.gifs)} videos; --gifs asks for more")
+    print(report.table(trial.means))
+    return trial.entry(name, model, videos[0].size, rundir.training_cost(run))
 
 
 def load_model(run, record, best):
@@ -205,6 +180,9 @@ def load_model(run, record, best):
         raise UserError(f"{run}: of another version of this program ({error})") from None
     if best and not (run / rundir.BEST).exists():
         raise UserError(f"--best: {run} has no {rundir.BEST}, it was never validated; leave it out")
+    if not best and not (run / rundir.MODEL).exists():
+        cure = "it comes with the run's first snapshot"
+        raise UserError(f"{run}: no network to test yet ({rundir.MODEL} is missing): {cure}")
     load_weights(run / (rundir.BEST if best else rundir.MODEL), model)
     return model
 
@@ -215,7 +193,9 @@ def export(runs, records, options):
 
     if len(runs) > 1 or not options.export.endswith(SAFETENSORS):
         raise UserError(f"--export {options.export}: give a name in {SAFETENSORS}, a single --load")
-    save_weights(options.export, load_model(runs[0], records[0], options.best))
+    model = load_model(runs[0], records[0], options.best)
+    with writing_to(options.export):
+        save_weights(options.export, model)
     print(f"{options.export}: the network of {runs[0]}")
 
 

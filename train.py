@@ -10,7 +10,7 @@ import constants
 from utils import rundir
 from utils.errors import Diverged, UserError, memory_for, one_line
 from utils.signals import leaving_at_once
-from utils.usage import Parser, number, place, whole
+from utils.usage import Parser, local_place, number, place, whole
 
 OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes all others from the run
 STATUS = """exit status: 0 trained; 2 a mistake, or a file that cannot be written; 3 NaN or
@@ -19,7 +19,7 @@ infinity; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP (after these -r goes on where it w
 
 def parse(argv):
     parser = Parser(__doc__, STATUS)
-    path = {"type": place, "metavar": "PATH"}
+    path, clips = ({"type": kind, "metavar": "PATH"} for kind in (local_place, place))
     count = {"type": whole(1), "metavar": "N"}
     rate = {"type": number(0), "metavar": "RATE"}
 
@@ -42,8 +42,8 @@ def parse(argv):
     add("--validate-every", default=constants.VALIDATE_EVERY, **count, help=every)
 
     add = parser.add_argument_group("data").add_argument
-    add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, **path, help="clips to train on")
-    add("--test-data", default=constants.TEST_CLIPS_DIR, **path, help="clips to validate on")
+    add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, **clips, help="clips to train on")
+    add("--test-data", default=constants.TEST_CLIPS_DIR, **clips, help="clips to validate on")
     add("-b", "--batch-size", default=constants.BATCH_SIZE, **count, help="clips in a batch")
 
     add = parser.add_argument_group("network").add_argument
@@ -70,6 +70,9 @@ def parse(argv):
 
     parser.set_defaults(rolled_back=0)  # so far, in this run
     options = parser.parse_args(argv)
+    if options.resume and not rundir.exists(options.out) and rundir.snapshots(options.out):
+        cure = "the options given now hold, else the usual ones"
+        print(f"warning: {options.out}: {rundir.OPTIONS} is missing; {cure}", file=sys.stderr)
     if options.resume and rundir.exists(options.out):
         # The options of the run hold, unless this command line says otherwise.
         saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
@@ -123,7 +126,7 @@ def train(options, deadline):
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(updater, options.out, *limits)
         trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
-        if test_clips:
+        if test_clips is not None:
             as_frames = to_past_and_future(clips.history)
             trainer.validate(test_clips, as_frames, device, options.validate_every)
         if options.rolled_back:
@@ -157,7 +160,7 @@ def make_generator(options, clips):
     }
     np.random.seed(options.seed)  # Chainer draws first weights from NumPy's own generator
     try:
-        if options.model_options:
+        if options.model_options is not None:
             model |= models.read_options(options.arch, options.model_options)
         gen = models.create(**model)
     except ValueError as error:
@@ -185,6 +188,11 @@ def make_updater(options, clips, gen, device):
         raise UserError(f"--loss {options.loss}: --adversarial needs a weight, adversarial=0.05")
     if not (adversarial and weight) and not any(weight for weight, _ in terms.values()):
         raise UserError(f"--loss {options.loss}: leaves nothing to learn from; add l2=1")
+    if options.single_frame_dis and not (adversarial and weight):
+        raise UserError("--single-frame-dis: no discriminators, give --adversarial")
+    if options.batch_size > len(clips):
+        more = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
+        raise UserError(f"{more} at {options.data}; lower it or make more clips")
     batches, converter = supply(clips, options.batch_size, options.seed, device)
     gen_optimizer = optimizer(gen, options.lr_gen)
     if not (adversarial and weight):

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_file, folder_of
+from utils.collection import SPLITS, add_file, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import natural, warn
 from utils.images import FORMATS
@@ -42,7 +42,7 @@ def main():
     parser.add_argument(
         "--test", type=whole(1), default=10, help="one cat in so many is for testing"
     )
-    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    add_out(parser)
     options = parser.parse_args()
     root = options.images
     cats = [(options.out, files) for split in SPLITS for files in find_cats(root / split)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import add_file, folder_of
+from utils.collection import add_file, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.usage import Parser
@@ -42,7 +42,7 @@ def place(folder):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
-    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    add_out(parser)
     options = parser.parse_args()
     places = {
         video: place(video.path)

@@ -15,8 +15,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import add_frames, folder_of
-from utils.errors import UserError, one_line
+from utils.collection import add_frames, add_out, folder_of
+from utils.errors import UserError, one_line, reason
+from utils.files import read_file
 from utils.frames import BadFrame, Look, warn
 from utils.usage import Parser
 from utils.videos import find_videos
@@ -29,9 +30,11 @@ LINE = re.compile(rf"({FILM.pattern})\s+frames\s+([\d\s,-]+)$")
 def read_ranges(path):
     """{film: [(first, last), ...]}, frames counted from 1, of the data set's 00sequences.txt."""
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path} ({error}): give KTH's 00sequences.txt") from None
+        lines = read_file(path).decode().splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {reason(error)}: give KTH's 00sequences.txt") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text: give KTH's 00sequences.txt") from None
     matches = [match for line in lines if (match := LINE.match(line.strip()))]
     if not matches:
         raise UserError(f"{path} names no sequences: give KTH's 00sequences.txt")
@@ -46,7 +49,7 @@ def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the films")
     parser.add_argument("--sequences", type=Path, required=True, help="00sequences.txt")
-    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    add_out(parser)
     options = parser.parse_args()
     ranges, count = read_ranges(options.sequences), 0
     for film in tqdm(find_videos(options.videos, look=Look(gray=True)), disable=None):

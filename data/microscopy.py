@@ -14,7 +14,7 @@ from PIL import ImageSequence
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_frames, folder_of
+from utils.collection import SPLITS, add_frames, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.frames import BadFrame, warn
@@ -52,7 +52,7 @@ def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
-    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    add_out(parser)
     options = parser.parse_args()
     count = 0
     for video in tqdm(find_videos(options.images), disable=None):

@@ -11,6 +11,7 @@ drawn with a font; without --test-digits the test sequences show the digits that
 
 import gzip
 import sys
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -19,28 +20,30 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_file, make_room
-from utils.errors import UserError, one_line
-from utils.files import write_whole
+from utils.collection import SPLITS, add_file, add_out, file_of, make_room
+from utils.errors import UserError, one_line, reason, writing_to
+from utils.files import read_file, write_whole
 from utils.usage import Parser, whole
 
 SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
 DIGITS = 2
 MAGIC = bytes([0, 0, 8, 3])  # an idx file of bytes with three axes
 SIZES = range(20, 31, 2)  # of the font
+MANY = whole(0, 10**7)
 
 
 def read_digits(path):
     """The pictures of an idx file, packed or not, uint8 (N, 28, 28)."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
         content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
         shape = np.frombuffer(content[4:16], ">u4")
-        if content[:4] != MAGIC or tuple(shape[1:]) != (DIGIT, DIGIT):
+        if content[:4] != MAGIC or tuple(shape[1:]) != (DIGIT, DIGIT) or not shape[0]:
             raise ValueError("it does not begin as an idx file of 28x28 pictures does")
         return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"{path} has no digits ({error}): give MNIST's images-idx3-ubyte") from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        why = reason(error) if isinstance(error, OSError) else error
+        raise UserError(f"{path} has no digits ({why}): give MNIST's images-idx3-ubyte") from None
 
 
 def draw_digits():
@@ -90,15 +93,17 @@ def write_films(films, shape, file):
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
-    parser.add_argument("--digits", type=Path, help="MNIST's training images, idx or idx.gz")
-    parser.add_argument("--test-digits", type=Path, help="its test images, to test on")
-    parser.add_argument("--train", type=whole(0), default=10_000, help="sequences to train on")
-    parser.add_argument("--test", type=whole(0), default=1_000, help="sequences to test on")
-    parser.add_argument("--frames", type=whole(1), default=20, help="of a sequence")
-    parser.add_argument("--published", type=Path, help="mnist_test_seq.npy, to test on as well")
+    parser.add_argument("--digits", type=file_of, help="MNIST's training images, idx or idx.gz")
+    parser.add_argument("--test-digits", type=file_of, help="its test images, to test on")
+    parser.add_argument("--train", type=MANY, default=10_000, help="sequences to train on")
+    parser.add_argument("--test", type=MANY, default=1_000, help="sequences to test on")
+    parser.add_argument("--frames", type=whole(1, 9999), default=20, help="of a sequence")
+    parser.add_argument("--published", type=file_of, help="mnist_test_seq.npy, to test on as well")
     parser.add_argument("--seed", type=whole(0), default=0, help="same seed, same bytes")
-    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    add_out(parser)
     options = parser.parse_args()
+    if not (options.train or options.test or options.published):
+        raise UserError("--train and --test are both 0; give one of them at least 1")
     digits = read_digits(options.digits) if options.digits else draw_digits()
     unseen = read_digits(options.test_digits) if options.test_digits else digits
     for number, (split, shown) in enumerate(zip(SPLITS, (digits, unseen), strict=True)):
@@ -109,7 +114,8 @@ def main():
         rng = np.random.default_rng((options.seed, number))
         films = (make_sequence(shown, options.frames, rng) for _ in range(count))
         shape = count, options.frames, SIDE, SIDE, 1
-        write_whole(path, partial(write_films, tqdm(films, split, count, disable=None), shape))
+        with writing_to(path):
+            write_whole(path, partial(write_films, tqdm(films, split, count, disable=None), shape))
         print(f"{path}: {count} sequences of {options.frames} frames")
     if options.published:
         add_file(options.published, options.out / "test" / "mnist_test_seq.npy")

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_frames, folder_of
+from utils.collection import SPLITS, add_frames, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, open_image
@@ -55,7 +55,7 @@ def main():
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     pool = "height and width of the blocks of pixels whose maximum becomes one pixel"
     parser.add_argument("--pool", type=whole(1), default=1, help=pool)
-    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    add_out(parser)
     options = parser.parse_args()
     paths = [path for path in options.images.iterdir() if path.suffix.lower() in FORMATS]
     paths.sort(key=lambda path: natural(path.name))

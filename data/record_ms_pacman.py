@@ -10,7 +10,6 @@ The emulator and the game come with `ale-py` (GPL), which this script alone need
 import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -23,8 +22,9 @@ from PIL import Image
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS
-from utils.errors import UserError, one_line
+from utils.collection import SPLITS, add_out
+from utils.errors import UserError, one_line, writing_to
+from utils.signals import all_as_ctrl_c, leave_to_parent, status_of
 from utils.usage import Parser, number, whole
 
 NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
@@ -136,7 +136,7 @@ def parse():
         parser.add_argument(f"--{flag}", type=kind, default=default, metavar="N", help=meaning)
     player = "who plays: keep-moving turns where it is stopped, seldom elsewhere"
     parser.add_argument("--player", choices=PLAYERS, default="keep-moving", help=player)
-    parser.add_argument("--out", default="data/images", help="folder of train and test")
+    add_out(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing episodes")
     return parser.parse_args()
 
@@ -149,20 +149,19 @@ def main():
         raise UserError("--train and --test are both 0; give one of them at least 1")
     import_emulator()  # fail before anything is removed
     workers = min(options.workers, len(episodes))
-    ignore_interrupt = signal.signal, (signal.SIGINT, signal.SIG_IGN)  # main alone reports it
     started = time.perf_counter()
     try:
-        make_room(options)
-        with (
-            tempfile.TemporaryDirectory(prefix=".unfinished-", dir=options.out) as aside,
-            multiprocessing.get_context("spawn").Pool(workers, *ignore_interrupt) as pool,
-        ):
-            done = pool.imap_unordered(partial(record, options, aside), episodes)
-            frames = list(tqdm(done, "recording", len(episodes), unit="episode", disable=None))
-    except OSError as error:
-        raise UserError(f"cannot write to {options.out}: {error.strerror or error}") from None
-    except KeyboardInterrupt:
-        raise UserError("stopped; the episodes finished so far stay") from None
+        with writing_to(options.out), all_as_ctrl_c():
+            make_room(options)
+            with (
+                tempfile.TemporaryDirectory(prefix=".unfinished-", dir=options.out) as aside,
+                multiprocessing.get_context("spawn").Pool(workers, leave_to_parent) as pool,
+            ):
+                done = pool.imap_unordered(partial(record, options, aside), episodes)
+                frames = list(tqdm(done, "recording", len(episodes), unit="episode", disable=None))
+    except KeyboardInterrupt as interrupt:
+        print("stopped; the episodes finished so far stay", file=sys.stderr)
+        sys.exit(status_of(interrupt))
     seconds = time.perf_counter() - started
     ended = sum(count < options.frames for count in frames)
     print(

@@ -12,17 +12,20 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_file, folder_of
-from utils.errors import UserError, one_line
+from utils.collection import SPLITS, add_file, add_out, folder_of
+from utils.errors import UserError, one_line, reason
+from utils.files import read_file
 from utils.usage import Parser
 
 
 def read_list(path):
     """Class/film.avi of each line of a split list; what follows is the number of the class."""
     try:
-        names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path} ({error}): give UCF-101's lists") from None
+        names = [line.split()[0] for line in read_file(path).decode().splitlines() if line.strip()]
+    except OSError as error:
+        raise UserError(f"cannot read {reason(error)}: give UCF-101's lists") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text: give UCF-101's lists") from None
     for name in names:
         if len(Path(name).parts) != 2 or ".." in name:
             raise UserError(f"{path}: {name} is not a class with a film: give UCF-101's lists")
@@ -37,7 +40,7 @@ def main():
     parser.add_argument(
         "--split", type=int, choices=(1, 2, 3), default=1, help="which of the official ones"
     )
-    parser.add_argument("--out", type=Path, default="data/images", help="folder of train and test")
+    add_out(parser)
     options = parser.parse_args()
     films, missing = {}, []
     for split in SPLITS:

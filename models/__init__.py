@@ -11,6 +11,8 @@ import inspect
 import pkgutil
 
 WIDTHS = ("paper", "small")  # an architecture's feature maps as published, or an eighth of them
+OF_TRAIN = ("pyramid", "width")  # the discriminators heed them, too: they are options of train.py
+LARGEST = 2**12  # of an architecture's own whole numbers: more maps than memory has room for
 SWITCH = {"true": True, "false": False}
 
 
@@ -41,11 +43,15 @@ def own_options(arch):
 def read_options(arch, text):
     """{name: value} of the architecture's own options in "noise=0.1,maps=8", typed as defaults are.
 
-    Raises ValueError, in one line, for an option it does not have or twice, or an unfit value.
+    Raises ValueError, in one line, for an option it does not have, that comes twice or that is one
+    of train.py, or for an unfit value.
     """
-    found, defaults = {}, own_options(arch)
+    found = {}
+    defaults = {name: value for name, value in own_options(arch).items() if name not in OF_TRAIN}
     for part in text.split(","):
         name, _, value = part.strip().partition("=")
+        if name in OF_TRAIN:
+            raise ValueError(f"--model-options {text}: give {name} as --{name} {value or 'VALUE'}")
         if name not in defaults:
             known = ", ".join(defaults) or "none"
             raise ValueError(
@@ -72,8 +78,8 @@ def create(arch, history, horizon, channels, size, **options):
     for name in given:
         if name not in defaults:
             raise ValueError(f"--{name} {given[name]}: {arch} has no such option; leave it out")
-        if type(given[name]) is int and given[name] < 1:
-            raise ValueError(f"--model-options {name}={given[name]}: must not be below 1")
+        if type(given[name]) is int and not 1 <= given[name] <= LARGEST:
+            raise ValueError(f"--model-options {name}={given[name]}: must be from 1 to {LARGEST}")
     if given.get("width", WIDTHS[0]) not in WIDTHS:
         raise ValueError(f"--width {given['width']}: choose from {', '.join(WIDTHS)}")
     model = build(history, horizon, channels, size, **given)

@@ -37,8 +37,8 @@ def factors(pyramid, size, usual=PYRAMIDS):
             f"a pyramid needs square clips, these are {size[0]}x{size[1]}: cut them by one number "
             "for --size, or give another --arch"
         )
-    pyramid = pyramid or usual.get(size[0])
-    if not pyramid:
+    pyramid = usual.get(size[0]) if pyramid is None else pyramid
+    if pyramid is None:
         raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
     try:
         scales = [int(scale) for scale in pyramid.split("-")]

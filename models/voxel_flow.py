@@ -15,7 +15,7 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
     one below found; a single scale unless given.
     width: "paper" for the feature maps of the authors' code, "small" for an eighth of them.
     """
-    scales = factors(pyramid, size) if pyramid else [1]
+    scales = [1] if pyramid is None else factors(pyramid, size)
     reach = max(size) / 4  # the authors' code: tanh / 2, where the frame is 2 across
     return VoxelFlow(history, horizon, channels, scales, MAPS[width], reach)
 

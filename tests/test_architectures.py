@@ -88,12 +88,22 @@ def test_options_have_defaults_that_a_command_line_can_give(arch):
     for option in list(options(arch).values())[4:]:
         assert option.default is None or type(option.default) in (str, int, float, bool)
     for name, default in models.own_options(arch).items():
-        value = "4-8" if default is None else default
-        text = f"{name}={value}"
+        text = f"{name}={default}"
+        if name in models.OF_TRAIN:
+            with pytest.raises(ValueError, match=f"--model-options .*: give {name} as --{name} "):
+                models.read_options(arch, text)
+            continue
         assert models.read_options(arch, text) == models.read_options(arch, text.lower())
-        assert models.read_options(arch, text) == {name: value}
+        assert models.read_options(arch, text) == {name: default}
         with pytest.raises(ValueError, match=f"{name} is there twice"):
             models.read_options(arch, f"{text},{text}")
+
+
+def test_whole_numbers_beyond_all_measure_are_refused(arch):
+    for name, default in models.own_options(arch).items():
+        for value in (0, models.LARGEST + 1) if type(default) is int else ():
+            with pytest.raises(ValueError, match=f"{name}={value}: must be from 1 to"):
+                models.create(arch, HISTORY, HORIZON, 3, SIZE, **{name: value})
 
 
 def test_clips_of_an_unfit_size_are_refused_in_one_line(arch):

@@ -1,6 +1,7 @@
 """The scripts in data/ that convert public data sets, run as a user runs them."""
 
 import gzip
+import os
 import shutil
 import subprocess
 import sys
@@ -309,4 +310,47 @@ def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
     Image.new("P", (8, 6)).save("in/1.png")
     Path("file").touch()
     status, _, said = run(radar, "--images", "in", "--out", "file")
-    assert (status, said) == (2, "error: cannot write to file/train: Not a directory\n")
+    told = "cannot write to file/train: Not a directory; make room or give another place"
+    assert (status, said) == (2, f"error: {told}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (("--train", 0, "--test", 0), "--train and --test are both 0"),
+        (("--out", ""), "argument --out: '' will not do"),
+        (("--out", "s3://bucket"), "argument --out: 's3://bucket' will not do"),
+        (("--frames", 10**12), "argument --frames: '1000000000000' will not do"),
+        (("--published", "nowhere"), "no file 'nowhere'"),
+        (("--digits", ""), "no file ''"),
+        (("--digits", "pipe"), "no file 'pipe'"),
+        (("--digits", "damaged"), "damaged has no digits"),
+        (("--digits", "none"), "none has no digits"),
+    ],
+)
+def test_moving_mnist_finds_mistakes_before_it_makes_anything(run, arguments, told):
+    os.mkfifo("pipe")
+    packed = bytearray(gzip.compress(bytes(10**5)))
+    packed[20:40] = b"\xff" * 20
+    Path("damaged").write_bytes(packed)
+    Path("none").write_bytes(bytes([0, 0, 8, 3, *(0, 0, 0, 0), *(0, 0, 0, 28), *(0, 0, 0, 28)]))
+    status, said, error = run(moving_mnist, "--train", 1, *arguments)
+    assert (status, said) == (2, "") and error.startswith(f"error: {told}"), error
+    assert error.count("\n") == 1 and "Errno" not in error
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("script", [kth, ucf101])
+def test_a_list_that_cannot_be_read_is_told_at_once(run, script):
+    Path("films").mkdir()
+    Path("lists").mkdir()
+    lists = ("--sequences", "lists/trainlist01.txt") if script is kth else ("--lists", "lists")
+    path = Path("lists/trainlist01.txt")
+    for make, told in (
+        (lambda: None, "cannot read lists/trainlist01.txt: No such file or directory: give "),
+        (lambda: os.mkfifo(path), "cannot read lists/trainlist01.txt: not a file: give "),
+        (lambda: path.unlink() or path.write_bytes(b"\xff"), "lists/trainlist01.txt is not text: "),
+    ):
+        make()
+        status, _, error = run(script, "--videos", "films", *lists)
+        assert status == 2 and error.startswith(f"error: {told}"), error

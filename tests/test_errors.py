@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.errors import UserError, memory_for, one_line
+from utils.errors import UserError, memory_for, one_line, writing_to
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
     [
         (UserError("-n 0: too few; give 1"), 2, "error: -n 0: too few; give 1\n"),
         (OSError(28, "No space left", "a/b"), 2, "error: a/b: No space left\n"),
+        (MemoryError("no 9 GiB"), 2, "error: out of memory (no 9 GiB); ask for less\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
     ],
 )
@@ -44,6 +45,16 @@ def test_defects_keep_their_traceback():
 def test_memory_that_runs_out_is_told_with_the_cure():
     with pytest.raises(UserError, match="out of memory .*; give less"), memory_for("give less"):
         raise MemoryError
+
+
+@pytest.mark.parametrize("name, told", [("a/b", "a/b"), (None, "place")])
+def test_what_cannot_be_written_is_told_with_the_cure(name, told):
+    with pytest.raises(UserError) as caught, writing_to("place"):
+        raise OSError(28, "No space left on device", name)
+    cure = "make room or give another place"
+    assert str(caught.value) == f"cannot write to {told}: No space left on device; {cure}"
+    with pytest.raises(BrokenPipeError), writing_to("place"):
+        raise BrokenPipeError
 
 
 def run(code, **options):

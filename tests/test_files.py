@@ -1,9 +1,11 @@
-"""A file written whole or not at all."""
+"""A file written whole or not at all, read if it is a file."""
+
+import os
 
 import pytest
 
 from utils.errors import reason
-from utils.files import PARTIAL, write_whole
+from utils.files import PARTIAL, read_file, write_whole
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -45,3 +47,23 @@ def test_nothing_is_written_through_a_link(tmp_path):
     write_whole(tmp_path / "file", lambda file: file.write(b"new"))
     assert outside.read_bytes() == b"precious"
     assert (tmp_path / "file").read_bytes() == b"new" and not (tmp_path / "file").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["log", f"log{PARTIAL}"])
+def test_a_folder_in_the_way_is_named(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(OSError) as caught:
+        write_whole(tmp_path / "log", lambda file: None)
+    assert reason(caught.value) == f"{tmp_path / name}: Is a directory"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_files_alone_are_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    assert read_file(tmp_path / "file") == b"content"
+    assert read_file(tmp_path / "file", 3) == b"con"
+    os.mkfifo(tmp_path / "pipe")
+    for path, told in ((tmp_path / "pipe", "not a file"), (tmp_path, "Is a directory")):
+        with pytest.raises(OSError) as caught:
+            read_file(path)
+        assert reason(caught.value) == f"{path}: {told}"

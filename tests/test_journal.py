@@ -3,7 +3,7 @@
 import pytest
 
 from utils.errors import UserError
-from utils.journal import Journal, open_store
+from utils.journal import REFUSED, Journal, open_store
 from utils.store import ClipStore
 
 RECORD = {"clips": 5, "seed": 0, "versions": {"numpy": "2.4"}}
@@ -29,6 +29,20 @@ def test_the_same_run_goes_on_with_other_versions_but_no_other_run(tmp_path):
         open_store(tmp_path, OTHER, SHAPE, None, True)
     store, _ = open_store(tmp_path, OTHER, SHAPE, "append", False)
     assert Journal(store).recall("task") is None
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_a_file_stopped_is_in_nobodys_way(tmp_path, resume):
+    larger = 2, 1, (8, 6), 3
+    for record, shape in ((RECORD, SHAPE), (OTHER, larger)):
+        store, finished = open_store(tmp_path, record, shape, None, resume)
+        assert not finished and store.shape == (3, 3, *shape[2])
+        Journal(store).note("task", 7)
+        Journal(store).note(REFUSED, True)
+    store, _ = open_store(tmp_path, OTHER, larger, None, True)  # without --strict, say
+    assert (Journal(store).recall("task"), Journal(store).recall(REFUSED)) == (7, None)
+    with pytest.raises(UserError, match="unfinished run: give the same command with --resume"):
+        open_store(tmp_path, RECORD, SHAPE, None, False)
 
 
 def test_only_the_last_run_is_done_already(tmp_path):

@@ -105,3 +105,13 @@ def test_many_runs_of_any_name_are_told_apart_beside_the_curves(tmp_path, monkey
     shown.get_texts()[3].set_text("")  # to draw it once more would warn
     right = max(axes.get_window_extent().x1 for axes in shown.figure.axes)
     assert shown.get_window_extent().x0 > right  # beside them, hiding nothing
+
+
+def test_what_a_training_took_is_told_only_where_it_is_known(entries, tmp_path):
+    rows = leaderboard.table(entries, "psnr", "whole").splitlines()
+    last = {row.split("|")[1].strip(): row.split("|")[-2].strip() for row in rows[2:]}
+    assert last == {"bad": "10 it, 6 s", "good": "?", COPY: ""}
+    leaderboard.save_json(tmp_path / "l.json", {}, entries)
+    runs = json.loads((tmp_path / "l.json").read_text())["runs"]
+    known = {run["name"]: (run["iterations"], run["training"]) for run in runs}
+    assert known == {"bad": (10, 5.5), "good": (None, None), COPY: (0, 0)}

@@ -21,7 +21,7 @@ def test_a_folder_is_claimed_by_one_then_free_again(tmp_path, names):
 
 def test_a_folder_that_cannot_be_is_told(tmp_path):
     (tmp_path / "file").touch()
-    told = "cannot write to .*file/b: Not a directory"
+    told = "cannot write to .*file/b: Not a directory; make room or give another place"
     with pytest.raises(UserError, match=told), claim(tmp_path / "file" / "b"):
         pass
 

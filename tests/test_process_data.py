@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -145,17 +146,20 @@ def test_what_is_left_out_is_named_and_counted(tmp_path):
 
 
 def interrupt(command, ready, end):
-    """Run process_data.py until `ready()`, then end it; returns its stderr."""
+    """Run process_data.py until `ready()`, then end it -> (its stderr, its status)."""
     command = [sys.executable, ROOT / "process_data.py", *map(str, command)]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    listen = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)  # tests under nohup ignore it
+    running = subprocess.Popen(command, preexec_fn=listen, **pipes)
     while not ready():
         assert running.poll() is None
         time.sleep(0.01)
-    if end == signal.SIGINT:
+    if end in (signal.SIGINT, signal.SIGHUP):
         os.killpg(running.pid, end)  # as a terminal does
     else:
         running.send_signal(end)
-    return running.communicate(timeout=20)[1]  # when the workers have left, too
+    said = running.communicate(timeout=20)[1]  # when the workers have left, too
+    return said, running.returncode
 
 
 def same_files(one, other):
@@ -165,15 +169,22 @@ def same_files(one, other):
 
 
 @pytest.mark.parametrize(
-    "end, workers", [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)]
+    "end, workers, status",
+    [
+        (signal.SIGINT, 1, 130),
+        (signal.SIGINT, 2, 130),
+        (signal.SIGTERM, 2, 143),
+        (signal.SIGHUP, 2, 129),
+    ],
 )
-def test_interrupted(images, tmp_path, end, workers):
+def test_interrupted(images, tmp_path, end, workers, status):
     out = tmp_path / "clips"
     arguments = ("--images", images, "-o", out, "--workers", workers)
     assert process_data("-n", 100, *arguments).returncode == 0
     before = ClipStore.open(out)
     command = ("-n", 500000, "--append", *arguments)
-    said = interrupt(command, (out / "c.1.0.0.0.0").exists, end)
+    said, found = interrupt(command, (out / "c.1.0.0.0.0").exists, end)
+    assert found == status
     assert said == f"stopped: the same command with --resume goes on, at {out}\n"
     after = ClipStore.open(out)
     assert after.fingerprint == before.fingerprint
@@ -248,10 +259,17 @@ def test_full_disk(images, tmp_path):
 
     done = process_data("-n", 4000, "--append", *arguments, preexec_fn=fill)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert f"error: cannot write to {out}: " in done.stderr.splitlines()[-1]
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith(f"error: cannot write to {out}: ")
+    assert told.endswith("; make room, then the same command with --resume goes on")
     assert np.array_equal(ClipStore.open(out).read(np.arange(10)), before)
     assert process_data("-n", 4000, "--append", *arguments).returncode == 0
     assert len(ClipStore.open(out)) == 4010
+    fresh = ("-n", 4000, *arguments[:3], tmp_path / "fresh", *arguments[4:])
+    done = process_data(*fresh, preexec_fn=fill)
+    told = f"error: cannot write to {tmp_path}/fresh/c.0.0.0.0.0: File too large; make room"
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(told)
+    assert process_data(*fresh, "--resume").returncode == 0
 
 
 def films(folder, colours):
@@ -322,6 +340,26 @@ def test_strict(tmp_path):
     done = process_data(*command, "--strict")
     assert done.returncode == 2 and "notes.txt: neither picture nor film" in done.stderr
     assert process_data(*command).returncode == 0
+
+
+def test_once_the_file_that_stopped_it_is_mended_the_same_strict_command_works(tmp_path):
+    images, out = tmp_path / "images", tmp_path / "clips"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        frame = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(frame).save(images / f"{number:02}.png")
+    whole = (images / "17.png").read_bytes()
+    command = ("-n", 2000, "--workers", 1, "--images", images, "-o", out, "--strict")
+    for go_on in ((), ("--resume",)):
+        (images / "17.png").write_bytes(whole[:999])
+        done = process_data(*command)
+        assert done.returncode == 2 and "17.png: cannot be read" in done.stderr
+        (images / "17.png").write_bytes(whole)
+        done = process_data(*command, *go_on)
+        assert done.returncode == 0, done.stderr
+        assert len(ClipStore.open(out)) == 2000
+        shutil.rmtree(out)
 
 
 def test_a_store_at_a_url(images, made, tmp_path):

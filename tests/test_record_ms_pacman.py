@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -190,15 +191,32 @@ def test_a_killed_run_leaves_only_whole_episodes(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "end, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_stopped_run_says_what_stays_and_leaves_nothing_aside(tmp_path, end, status):
+    command = [*COMMAND, "--out", tmp_path, "--train", "999", "--test", "0", "--frames", "60"]
+    listen = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)  # tests under nohup ignore it
+    pipes = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, cwd=ROOT, preexec_fn=listen, **pipes) as process:
+        while not list(tmp_path.glob("train/episode_*")) and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(end)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (status, "stopped; the episodes finished so far stay\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--train many", "argument --train: invalid whole number from 0"),
-        ("--test -1", "argument --test: invalid whole number from 0"),
-        ("--frames 1", "argument --frames: invalid whole number from 2"),
-        ("--frame-skip 1", "argument --frame-skip: invalid whole number from 2"),
-        ("--sticky nan", "argument --sticky: invalid number from 0 to 1"),
+        ("--train many", "argument --train: 'many' will not do; give a whole number from 0"),
+        ("--test -1", "argument --test: '-1' will not do; give a whole number from 0"),
+        ("--frames 1", "argument --frames: '1' will not do; give a whole number from 2"),
+        ("--frame-skip 1", "argument --frame-skip: '1' will not do; give a whole number from 2"),
+        ("--sticky nan", "argument --sticky: 'nan' will not do; give a number from 0 to 1"),
         ("--train 0 --test 0", "--train and --test are both 0"),
         ("--out pyproject.toml/x", "cannot write to pyproject.toml/x"),
+        ("--out=", "argument --out: '' will not do; give a path on this machine, no URL"),
     ],
 )
 def test_bad_options_get_one_line(arguments, words):

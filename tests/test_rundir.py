@@ -1,6 +1,7 @@
 """A run's directory."""
 
 import errno
+import os
 
 import pytest
 
@@ -25,6 +26,13 @@ def test_options_come_back_with_versions_and_commit(tmp_path):
 def test_a_damaged_record_is_refused(tmp_path, text):
     (tmp_path / rundir.OPTIONS).write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match="not the options of a run"):
+        rundir.read_options(tmp_path)
+
+
+@pytest.mark.parametrize("make, told", [(os.mkfifo, "not a file"), (os.mkdir, "a directory")])
+def test_a_record_that_is_no_file_is_refused_at_once(tmp_path, make, told):
+    make(tmp_path / rundir.OPTIONS)
+    with pytest.raises(UserError, match=f"cannot be read .*{told}.*; restore it"):
         rundir.read_options(tmp_path)
 
 
@@ -133,6 +141,12 @@ def test_what_a_killed_run_was_writing_goes(tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_a_folder_in_place_of_a_snapshot_is_told_with_the_cure(tmp_path):
+    (tmp_path / f"{rundir.SNAPSHOT}7.partial").mkdir()
+    with pytest.raises(UserError, match="7.partial: .*; make room or give another place"):
+        claim(tmp_path, resume=True)
+
+
 def test_a_link_out_of_the_directory_is_refused(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
@@ -158,6 +172,8 @@ def test_options_that_cannot_be_written_are_told_in_one_line(tmp_path):
     [
         ('[{"iteration": 3, "elapsed_time": 1.5}]', {"iterations": 3, "training": 1.5}),
         ('[{"iteration": "x", "elapsed_time": null}]', {}),
+        ('[{"iteration": 3, "elapsed_time": Infinity}]', {}),
+        ('[{"iteration": Infinity, "elapsed_time": 1.5}]', {}),
         ("[]", {}),
         ("[" * 100_000, {}),
     ],
@@ -165,3 +181,17 @@ def test_options_that_cannot_be_written_are_told_in_one_line(tmp_path):
 def test_a_log_that_tells_no_cost_is_done_without(tmp_path, log, cost):
     (tmp_path / "log").write_text(log)
     assert rundir.training_cost(tmp_path) == cost
+
+
+def test_a_log_that_is_a_pipe_holds_nobody_up(tmp_path):
+    os.mkfifo(tmp_path / "log")
+    assert rundir.training_cost(tmp_path) == {}
+
+
+def test_training_that_a_kill_undid_is_not_counted(tmp_path):
+    log = ", ".join(f'{{"iteration": {n}, "elapsed_time": {n}.5}}' for n in (2, 4, 6))
+    (tmp_path / "log").write_text(f"[{log}]")
+    for saved, cost in ((5, {"iterations": 4, "training": 4.5}), (1, {})):
+        (tmp_path / f"{rundir.SNAPSHOT}{saved}").touch()
+        assert rundir.training_cost(tmp_path) == cost
+        (tmp_path / f"{rundir.SNAPSHOT}{saved}").unlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.signals import Signals, leaving_at_once, signals_later, sigterm_as_ctrl_c
+from utils.signals import Signals, all_as_ctrl_c, leaving_at_once, signals_later
 
 ROOT = Path(__file__).resolve().parents[1]
 # A module that takes an exception for a fault of its own, as those in C do.
@@ -54,13 +54,32 @@ except KeyboardInterrupt:
     assert (done.returncode, done.stdout) == (0, "went on\nthen stopped\n")
 
 
-def test_sigterm_waits_and_is_as_ctrl_c():
-    went_on = False
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), sigterm_as_ctrl_c(), signals_later():
-        os.kill(os.getpid(), signal.SIGTERM)
-        went_on = True
-    assert went_on and signal.getsignal(signal.SIGTERM) is before
+@pytest.mark.parametrize("number, status", [("INT", 130), ("TERM", 143), ("HUP", 129)])
+def test_each_waits_and_is_as_ctrl_c(number, status):
+    code = f"""
+import os, signal
+from utils.signals import all_as_ctrl_c, signals_later, status_of
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+try:
+    with all_as_ctrl_c(), signals_later():
+        os.kill(os.getpid(), signal.SIG{number})
+        print("went on")
+    print("not here")
+except KeyboardInterrupt as interrupt:
+    print(status_of(interrupt))
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"went on\n{status}\n")
+
+
+def test_what_is_ignored_is_not_as_ctrl_c():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with all_as_ctrl_c(), signals_later():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_is_ignored_stays_ignored_but_ctrl_c():

@@ -206,3 +206,9 @@ def test_a_snapshot_changes_between_gpu_and_cpu(tmp_path, devices):
     assert all(np.array_equal(wanted[name], found[name]) for name in wanted)
     second.iterations = 6
     second.run()
+
+
+def test_a_renamed_snapshot_is_refused(tmp_path):
+    training(tmp_path / "out", iterations=2).run()
+    (tmp_path / "out/snapshot_iter_2").rename(tmp_path / "out/snapshot_iter_900")
+    assert "900: holds iteration 2; rename it" in refused(training(tmp_path / "out"))

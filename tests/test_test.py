@@ -69,6 +69,31 @@ def test_videos_can_be_seen_as_the_clips_were(tmp_path):
     assert last.size == (20, 16) and last.getextrema() == ((16 * 13, 16 * 13),) * 3
 
 
+@pytest.mark.parametrize("more", [(), ("--forecast",), ("--export", "network.safetensors")])
+def test_a_run_without_a_network_yet_says_when_it_comes(tmp_path, capsys, more):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    (tmp_path / "run" / rundir.MODEL).unlink()
+    with pytest.raises(SystemExit) as caught:
+        testing.main(["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", *more])
+    assert caught.value.code == 2
+    told = f"error: {tmp_path}/run: no network to test yet ({rundir.MODEL} is missing): it comes"
+    assert capsys.readouterr().err.startswith(told)
+
+
+@pytest.mark.parametrize("more", [(), ("--forecast",), ("--export",)])
+def test_a_file_in_the_way_is_told_with_the_cure(tmp_path, capsys, more):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    command = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", *more]
+    place = f"{tmp_path}/a.npy/out.safetensors"
+    with pytest.raises(SystemExit) as caught:
+        testing.main([*command, *(() if "--export" in more else ("-o",)), place])
+    assert caught.value.code == 2
+    told = f"error: cannot write to {place}: Not a directory; make room or give another place\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
 @pytest.mark.parametrize("gifs", [0, 1, 5])
 def test_gifs_are_of_the_first_videos(tmp_path, capsys, gifs):
     films = np.random.default_rng(0).integers(0, 256, (3, 5, 8, 8), dtype=np.uint8)

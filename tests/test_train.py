@@ -51,3 +51,11 @@ def test_the_seed_decides_the_first_weights(clips):
         for seed in (1, 1, 2)
     )
     assert np.array_equal(first, same) and not np.array_equal(first, other)
+
+
+def test_options_that_are_gone_are_worth_a_warning(tmp_path, capsys):
+    parse("-r", "-o", tmp_path)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "snapshot_iter_2").touch()
+    parse("-r", "-o", tmp_path)
+    assert capsys.readouterr().err.startswith(f"warning: {tmp_path}: options.json is missing; ")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.usage import Parser, number, place, whole
+from utils.usage import Parser, axes, local_place, number, place, whole
 
 
 def test_a_default_is_told_where_there_is_one():
@@ -18,16 +18,18 @@ def test_a_default_is_told_where_there_is_one():
 
 
 @pytest.mark.parametrize(
-    "type, good, bad",
+    "type, good, bad, cure",
     [
-        (whole(1), {"1": 1, "20": 20}, ["0", "-1", "1.5", "x", ""]),
-        (whole(0, 9), {"0": 0, "9": 9}, ["10"]),
-        (number(0), {"0": 0, "1e3": 1000}, ["-1e-9", "nan", "inf", "x"]),
-        (number(0, 1), {"1": 1}, ["1.1"]),
-        (place, {"a b": "a b"}, [""]),
+        (whole(1), {"1": 1, "20": 20}, ["0", "-1", "1.5", "x", ""], "a whole number from 1 up"),
+        (whole(0, 9), {"0": 0, "9": 9}, ["10"], "a whole number from 0 to 9"),
+        (number(0), {"0": 0, "1e3": 1000}, ["-1e-9", "nan", "inf", "x"], "a number from 0 up"),
+        (number(0, 1), {"1": 1}, ["1.1"], "a number from 0 to 1"),
+        (place, {"a b": "a b", "s3://a": "s3://a"}, [""], "a path or a URL"),
+        (local_place, {"a b": "a b"}, ["", "s3://a"], "a path on this machine, no URL"),
+        (axes, {"tnhw": "TNHW"}, ["", "THWT"], "an order of THW, NTHW, THWC, NTHWC"),
     ],
 )
-def test_numbers_have_bounds(type, good, bad, capsys):
+def test_what_will_not_do_is_told_with_the_cure(type, good, bad, cure, capsys):
     parser = Parser("text")
     parser.add_argument("--n", type=type)
     for text, value in good.items():
@@ -37,4 +39,5 @@ def test_numbers_have_bounds(type, good, bad, capsys):
             parser.parse_args([f"--n={text}"])
         assert caught.value.code == 2
         told = capsys.readouterr().err
-        assert told.startswith("error: argument --n: invalid ") and told.count("\n") == 1
+        assert told.startswith(f"error: argument --n: {text!r} will not do; give {cure}; ")
+        assert told.count("\n") == 1

@@ -7,7 +7,8 @@ import models
 from utils import metrics
 from utils.batches import to_past_and_future
 from utils.stack import chainer
-from utils.validation import CLIPS, Validation
+from utils.store import ClipStore
+from utils.validation import CLIPS, Validation, find_test_clips
 
 HISTORY, HORIZON = 3, 2
 CPU = chainer.get_device("@numpy")
@@ -45,3 +46,12 @@ def test_the_generator_is_judged_beside_the_last_frame_on_clips_from_the_whole_s
             values = metrics.METRICS[name](metrics.to_unit(guess), metrics.to_unit(future))
             expected[f"{kind}/{name}"] = values.mean()
     assert reporter.observation == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_clips_that_are_not_there_yet_cost_the_validation_not_the_training(tmp_path, capsys, made):
+    clips = ClipStore.create(tmp_path / "clips", HISTORY, HORIZON, (16, 16))
+    if made:  # begun, none finished
+        ClipStore.create(tmp_path / "test", HISTORY, HORIZON, (16, 16))
+    assert find_test_clips(tmp_path / "test", clips) is None
+    assert capsys.readouterr().err.startswith("warning: no validation, no test clips at ")

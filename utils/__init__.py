@@ -8,9 +8,9 @@ Cutting clips  clips has a recipe cut by tasks, spread by workers or a cluster; 
 Training       updater takes the steps, trainer runs them; losses and gpu_losses are minimised;
                batches and supply deliver clips, pixels normalises them, graph captures steps
   extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness
-Testing        rollout predicts, forecast what follows a video's end; evaluation applies metrics and
-               conventions; report, gallery, pictures and leaderboard show the results, cost counts
-               operations
+Testing        rollout predicts, forecast what follows a video's end; trial tests a network on all
+               videos; evaluation applies metrics and conventions; report, gallery, pictures and
+               leaderboard show the results, cost counts operations
 Runs, files    rundir, weights, archive, files, lock
 Commands       usage, errors, signals, device; collection for the scripts of data/
 """

@@ -9,8 +9,9 @@ from importlib import metadata
 
 from utils.cutting import cut_task
 from utils.errors import UserError
-from utils.journal import Journal
+from utils.journal import REFUSED, Journal
 from utils.names import printable
+from utils.tally import Refused
 from utils.tasks import Stock, count_places, count_rest, deal, pick, places_between, refill
 
 VERSIONS = "numpy", "pillow", "imagecodecs", "av", "tensorstore"  # they decide what clips look like
@@ -31,6 +32,9 @@ def make_clips(blocks, store, record, recipe, run, report):
             store.drop_unfinished()
         else:
             store.clear()
+        raise
+    except Refused:
+        Journal(store).note(REFUSED, True)
         raise
     store.commit(len(store) + record["clips"], record)
     Journal(store).discard()

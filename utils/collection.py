@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from utils.errors import UserError
+from utils.errors import UserError, writing_to
+from utils.usage import local_place
 
 SPLITS = ("train", "test")
 
@@ -20,15 +21,14 @@ def add_frames(folder, frames):
     folder, count = Path(folder), 0
     unfinished = make_room(folder) / f".unfinished-{folder.name}"
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        for count, frame in enumerate(frames, 1):
-            Image.fromarray(frame).save(unfinished / f"frame_{count:05d}.png")
-        if not count:
-            raise UserError(f"{folder}: no frame for it can be read; give others")
-        unfinished.rename(folder)
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
+        with writing_to(folder):
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            for count, frame in enumerate(frames, 1):
+                Image.fromarray(frame).save(unfinished / f"frame_{count:05d}.png")
+            if not count:
+                raise UserError(f"{folder}: no frame for it can be read; give others")
+            unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return count
@@ -54,11 +54,23 @@ def make_room(target):
     """The folder above a new file or folder, made where there is none; UserError if that exists."""
     if os.path.lexists(target):
         raise UserError(f"{target} is there already: remove it or give another --out")
-    try:
+    with writing_to(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {target.parent}: {error.strerror or error}") from None
     return target.parent
+
+
+def add_out(parser):
+    """Add the option --out, a Path, to a parser."""
+    where = {"type": lambda text: Path(local_place(text)), "default": Path("data/images")}
+    parser.add_argument("--out", **where, help="folder of train and test")
+
+
+def file_of(text):
+    """An argument type: a file that exists, as a Path."""
+    path = Path(text)
+    if not path.is_file():
+        raise UserError(f"no file {text!r}: give the place of one that is there")
+    return path
 
 
 def folder_of(text):

@@ -21,8 +21,8 @@ class Diverged(UserError):
 def one_line(main):
     """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status.
 
-    So does an OSError or a missing package, with status 2.  Ctrl-C exits with 130, a closed pipe
-    silently with 141.
+    So does an OSError, a MemoryError or a missing package, with status 2.  Ctrl-C exits with 130, a
+    closed pipe silently with 141.
     """
 
     @functools.wraps(main)
@@ -47,6 +47,9 @@ def one_line(main):
         except OSError as error:
             print(f"error: {reason(error)}", file=sys.stderr)
             sys.exit(2)
+        except MemoryError as error:
+            print(f"error: out of memory ({first_line(error)}); ask for less", file=sys.stderr)
+            sys.exit(2)
         except ModuleNotFoundError as error:
             cure = "is this the Python of .venv? README.md tells how to install"
             print(f"error: {sys.executable} has no {error.name}: {cure}", file=sys.stderr)
@@ -68,6 +71,19 @@ def reason(error):
     """An OSError in words: the file it names, the system's message."""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
+
+
+@contextlib.contextmanager
+def writing_to(place):
+    """In this context an OSError is a UserError that says what cannot be written, with the cure."""
+    try:
+        yield
+    except BrokenPipeError:  # of what is printed meanwhile
+        raise
+    except OSError as error:
+        where, why = error.filename or place, error.strerror or error
+        cure = "make room or give another place"
+        raise UserError(f"cannot write to {where}: {why}; {cure}") from None
 
 
 def first_line(error):

@@ -1,6 +1,9 @@
 """A file that is written whole or not at all, whatever stops the writing."""
 
+import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
 
 PARTIAL = ".partial"  # ends the names of files that are being written
@@ -23,11 +26,28 @@ def write_whole(path, write):
             os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException as error:
-        aside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not error.filename:
-            error.filename = str(path)  # the error of a full disk names no file
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # it names nothing where the disk is full
+            error.filename = str(aside if os.path.lexists(aside) else path)
         raise
     sync_directory(path.parent)
+
+
+def read_file(path, at_most=-1):
+    """The bytes of a file, the first `at_most` of them.
+
+    OSError for anything but a regular file: to read a pipe would wait for ever.
+    """
+    with open(path, "rb", opener=without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        return file.read(at_most)
+
+
+def without_waiting(path, flags):
+    """An opener, as `open` takes one, that no pipe without a writer holds up."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def sync_directory(path):

@@ -8,6 +8,7 @@ from utils.store import ClipStore
 
 PREFIX = "unfinished."
 PLAN = "plan"
+REFUSED = "refused"  # that a file stopped the run: once it is mended, the same clips never come
 
 
 def identity(value):
@@ -31,6 +32,10 @@ class Journal:
         """Keep a value under a name, whatever happens to this process."""
         self.store.write_file(f"{PREFIX}{name}", json.dumps(value).encode())
 
+    def forget(self, name):
+        """Forget what was noted under a name."""
+        self.store.delete_files(f"{PREFIX}{name}")
+
     def discard(self):
         """Forget all notes."""
         self.store.delete_files(PREFIX)
@@ -40,22 +45,27 @@ def open_store(path, record, shape, existing, resume):
     """The store for a run that `record` describes, and whether the run is finished already.
 
     `shape`: (history, horizon, size, channels) of the clips. An unfinished run with the same
-    record is gone on with, on `resume` or to "append". Else `existing` says what becomes of the
-    clips there are: "append", "overwrite" or None, which makes them a UserError.
+    record is gone on with, on `resume` or to "append". One that a file stopped is in nobody's way
+    either. Else `existing` says what becomes of the clips there are: "append", "overwrite" or None,
+    which makes them a UserError.
     """
     run, store = identity(strip(record)), ClipStore.find(path)
     if store is not None:
-        plan = Journal(store).recall(PLAN)
+        journal = Journal(store)
+        plan, refused = journal.recall(PLAN), journal.recall(REFUSED)
         if plan and plan["run"] == run and (resume or existing == "append"):
+            journal.forget(REFUSED)
             return store, len(store) == plan["start"] + record["clips"]
-        if plan and resume:
+        if plan and resume and not refused:
             raise UserError(
                 f"{path} has an unfinished run with other options or videos, or of another "
                 "version of this program: give those again, or --overwrite without --resume"
             )
         if resume and any(identity(strip(done)) == run for done in store.runs[-1:]):
             return store, True
-        if resume and not len(store):  # killed before it had a plan
+        if refused and not len(store):
+            existing = existing or "overwrite"
+        elif resume and not len(store):  # killed before it had a plan
             existing = existing or "append"
     store = ClipStore.prepare(path, existing, *shape)
     store.drop_unfinished()

@@ -25,8 +25,8 @@ class Entry(NamedTuple):
     parameters: int = 0
     flops: int = 0  # of one predicted frame
     seconds: float = 0.0  # that it took
-    iterations: int = 0
-    training: float = 0.0  # seconds
+    iterations: int | None = None  # None where nobody knows
+    training: float | None = None  # seconds
 
     def curve(self, metric, area):
         """The metric of each predicted frame, (F,)."""
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 def with_copy(entries):
     """The entries and one for copying the last frame, whose numbers all runs share."""
-    return [*entries, Entry(COPY, entries[0].means, "copy")]
+    return [*entries, Entry(COPY, entries[0].means, "copy", iterations=0, training=0.0)]
 
 
 def ranked(entries, metric, area):
@@ -57,11 +57,12 @@ def table(entries, metric, area):
         curve = entry.curve(metric, area)
         cost = ["", "", "", ""]
         if entry.predictor == "model":
+            known = entry.iterations
             cost = [
                 f"{entry.parameters / 1e6:.2f} M",
                 f"{entry.flops / 1e9:.2f}",
                 f"{1000 * entry.seconds:.0f}",
-                f"{entry.iterations} it, {entry.training:.0f} s",
+                "?" if known is None else f"{known} it, {entry.training:.0f} s",
             ]
         numbers = [f"{x:#.4g}" for x in (curve[0], metrics.mean(metric, curve), curve[-1])]
         rows.append((entry.name, *numbers, *cost))

@@ -5,7 +5,7 @@ import fcntl
 import os
 import sys
 
-from utils.errors import UserError
+from utils.errors import UserError, writing_to
 
 
 @contextlib.contextmanager
@@ -19,11 +19,9 @@ def claim(path):
     if "://" in str(path):
         yield
         return
-    try:
+    with writing_to(path):
         os.makedirs(path, exist_ok=True)
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise UserError(f"cannot write to {path}: {error.strerror}") from None
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -12,10 +12,10 @@ def rollout(model, past, frames):
     """
     xp = model.xp
     seen = past[:, -model.history :]
-    future = []
+    future = xp.empty((len(past), frames, *past.shape[2:]), past.dtype)  # or no memory, at once
     with chainer.using_config("train", False), chainer.no_backprop_mode():
-        for _ in range(-(-frames // model.horizon)):
+        for first in range(0, frames, model.horizon):
             predicted = model(seen).array
-            future.append(predicted)
+            future[:, first : first + model.horizon] = predicted[:, : frames - first]
             seen = xp.concatenate([seen, predicted], axis=1)[:, -model.history :]
-    return xp.concatenate(future, axis=1)[:, :frames]
+    return future

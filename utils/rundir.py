@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from utils import lock
-from utils.errors import UserError, reason
-from utils.files import PARTIAL, write_whole
+from utils.errors import UserError, reason, writing_to
+from utils.files import PARTIAL, read_file, write_whole
 from utils.names import name_apart, printable
 
 OPTIONS = "options.json"
@@ -48,8 +49,9 @@ def claimed(out, resume):
         for path in (*out.iterdir(), *out.glob("samples/*")):
             if path.is_symlink():
                 raise UserError(f"{path}: a link, a run writes to its own directory; remove it")
-        for path in out.glob(f"{SNAPSHOT}*{PARTIAL}"):
-            path.unlink()  # a killed run was writing it
+        for path in out.glob(f"{SNAPSHOT}*{PARTIAL}"):  # a killed run was writing it
+            with writing_to(path):
+                path.unlink()
         yield
 
 
@@ -71,18 +73,19 @@ def read_options(out):
     """Return the record that a run left in its directory; UserError where there is none."""
     path = Path(out) / OPTIONS
     try:
-        with open(path, "rb") as file:
-            record = json.loads(file.read(OPTIONS_BYTES))
+        record = json.loads(read_file(path, OPTIONS_BYTES))
         if record.pop("sha256") != digest(record):
             raise ValueError("its checksum does not match")
         check_model(record["model"])
-        record["options"].items(), record["data"]["fingerprint"]
+        if type(record["options"]) is not dict or "fingerprint" not in record["data"]:
+            raise ValueError("options or clips are missing")
     except FileNotFoundError:
         raise UserError(f"{out}: no run there ({OPTIONS} is missing); train.py makes one") from None
     except NotADirectoryError:
         raise UserError(f"{out}: a file; give the directory of the run") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        cure = "restore it, or remove it and give train.py -r the options anew"
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {cure}") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(
             f"{path}: not the options of a run, or altered since; restore it, or remove it and "
@@ -146,11 +149,18 @@ def find_runs(paths):
 
 
 def training_cost(run):
-    """What a run's log says of its training: {"iterations": number, "training": seconds}."""
+    """What the log says of the training in a run's weights: {"iterations": n, "training": seconds}.
+
+    The weights are as old as the newest snapshot; the log of a killed run goes on beyond them.
+    Nothing, {}, where the log has no such entry or cannot be read.
+    """
     try:
-        last = json.loads((Path(run) / LOG).read_text())[-1]
-        return {"iterations": int(last["iteration"]), "training": float(last["elapsed_time"])}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        log = json.loads(read_file(Path(run) / LOG))
+        newest = [int(path.name.removeprefix(SNAPSHOT)) for path in snapshots(run)[:1]]
+        last = [entry for entry in log if not newest or entry["iteration"] <= newest[0]][-1]
+        cost = {"iterations": int(last["iteration"]), "training": float(last["elapsed_time"])}
+        return cost if math.isfinite(cost["training"]) else {}
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return {}
 
 

@@ -41,28 +41,71 @@ def deaf_to_ctrl_c():
 
 
 @contextlib.contextmanager
-def sigterm_as_ctrl_c():
-    """In this context SIGTERM raises KeyboardInterrupt, too."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+def all_as_ctrl_c():
+    """In this context SIGTERM and SIGHUP, too, raise KeyboardInterrupt; `status_of` tells which.
+
+    What is ignored, as SIGHUP is under nohup, stays so.
+    """
+    terminals = find_terminals()
+
+    def interrupt(number, _):
+        if NAMES[number] == CLOSED:
+            silence(terminals)
+        raise KeyboardInterrupt(number)
+
+    with handling(interrupt, heard() - {signal.SIGINT}):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+
+
+def status_of(interrupt):
+    """The exit status that stands for a KeyboardInterrupt: 130, 143 or 129."""
+    return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
 @contextlib.contextmanager
 def signals_later():
-    """In this context Ctrl-C and SIGTERM wait for its end."""
+    """In this context Ctrl-C, SIGTERM, SIGHUP wait for its end."""
     caught = []
-    numbers = signal.SIGINT, signal.SIGTERM
-    before = [signal.signal(number, lambda number, _: caught.append(number)) for number in numbers]
+    try:
+        with handling(lambda number, _: caught.append(number), heard()):
+            yield
+    finally:
+        if caught:
+            signal.raise_signal(caught[0])
+
+
+@contextlib.contextmanager
+def handling(handler, numbers):
+    """In this context these signals are for the handler."""
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
-        if caught:
-            signal.raise_signal(caught[0])
+
+
+def heard():
+    """The signals of NAMES that are not ignored, SIGINT in any case."""
+    return {n for n in NAMES if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN}
+
+
+def leave_to_parent():
+    """Have a worker go on at Ctrl-C and when the terminal closes: its parent ends it."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def find_terminals():
+    """Which of stdout and stderr, by number, are terminals."""
+    return [file for file in (1, 2) if os.isatty(file)]
+
+
+def silence(files):
+    """Have what is printed go nowhere: to a terminal that has closed it would be an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for file in files:
+        os.dup2(nowhere, file)
 
 
 class Signals:
@@ -76,14 +119,13 @@ class Signals:
         self.caught = None
 
     def __enter__(self):
-        self.terminals = [file for file in (1, 2) if os.isatty(file)]
-        heard = [n for n in NAMES if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
-        self.before = {number: signal.signal(number, self.note) for number in heard}
+        self.terminals = find_terminals()
+        self.handling = handling(self.note, heard())
+        self.handling.__enter__()
         return self
 
-    def __exit__(self, *_):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+    def __exit__(self, *error):
+        self.handling.__exit__(*error)
 
     def note(self, number, _):
         """The signal handler: remember the first signal, tell the user."""
@@ -93,9 +135,7 @@ class Signals:
         with contextlib.suppress(OSError):  # of a terminal that is gone
             os.write(2, said.encode())  # a handler that prints could interrupt a print
         if NAMES[number] == CLOSED:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            for file in self.terminals:  # where whatever is printed would now be an error
-                os.dup2(nowhere, file)
+            silence(self.terminals)
 
     @property
     def status(self):

@@ -61,6 +61,10 @@ def resume(trainer):
             deserializer.load(trainer)
         except (*UNREADABLE, AttributeError) as error:
             raise UserError(f"{archive.path}: not a snapshot ({first_line(error)})") from None
+    iteration = trainer.updater.iteration
+    if archive.path.name != f"{rundir.SNAPSHOT}{iteration}":
+        # Renamed to a later iteration, it would be gone back to again and again.
+        raise UserError(f"{archive.path}: holds iteration {iteration}; rename it accordingly")
     print(f"resumed from {archive.path}", file=sys.stderr)
 
 

@@ -235,7 +235,10 @@ class ClipStore:
             else:
                 self._reach(length)[start:stop].write(clips).result()
         except (OSError, ValueError, NotImplementedError) as error:
-            raise UserError(f"cannot write to {self.path}: {error}") from None
+            place = f"{self.path}: {describe_error(error)}"
+            place = reason(error) if isinstance(error, OSError) else place
+            cure = "make room, then the same command with --resume goes on"
+            raise UserError(f"cannot write to {place}; {cure}") from None
 
     def commit(self, length, run):
         """Declare the first `length` clips finished; `run` says how the new ones were made."""
@@ -276,7 +279,7 @@ class ClipStore:
         try:
             self._files().write(name, content).result()
         except (ValueError, NotImplementedError) as error:
-            raise UserError(f"cannot write to {self.path}: {error}") from None
+            raise UserError(f"cannot write to {self.path}: {describe_error(error)}") from None
 
     def delete_files(self, prefix):
         """Delete the files whose names begin so."""

@@ -11,6 +11,10 @@ from utils.names import printable
 from utils.survey import shares
 
 
+class Refused(UserError):
+    """A file that cannot be used, where all have to be."""
+
+
 class Tally:
     """Sums up outcomes of tasks; names each file left out once, or, if strict, stops at it."""
 
@@ -19,10 +23,10 @@ class Tally:
         self.skipped, self.motion, self.counts = {}, {}, Counter()
 
     def skip(self, path, reason):
-        """Leave out a file, with a warning the first time; if strict, a UserError."""
+        """Leave out a file, with a warning the first time; Refused if strict."""
         name = printable(path)
         if self.strict:
-            raise UserError(f"{name}: {reason}; mend or remove it, or leave out --strict")
+            raise Refused(f"{name}: {reason}; mend or remove it, or leave out --strict")
         if name not in self.skipped:
             self.skipped[name] = reason
             tqdm.write(f"warning: {name}: {reason}; left out", file=sys.stderr)

@@ -32,6 +32,21 @@ def between(least, most):
     return f"from {least} " + (f"to {most}" if most < math.inf else "up")
 
 
+def checked(wanted, read):
+    """An argument type: what `read` makes of the text; where it cannot, `wanted` is the cure told.
+
+    `read` raises ValueError for a text that will not do.
+    """
+
+    def convert(text):
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} will not do; give {wanted}") from None
+
+    return convert
+
+
 def whole(least, most=math.inf):
     """An argument type: an integer from `least` to `most`."""
 
@@ -40,8 +55,7 @@ def whole(least, most=math.inf):
             raise ValueError
         return int(text)
 
-    integer.__name__ = f"whole number {between(least, most)}"  # argparse puts it into its message
-    return integer
+    return checked(f"a whole number {between(least, most)}", integer)
 
 
 def number(least, most=math.inf):
@@ -52,25 +66,33 @@ def number(least, most=math.inf):
             raise ValueError
         return float(text)
 
-    real.__name__ = f"number {between(least, most)}"
-    return real
+    return checked(f"a number {between(least, most)}", real)
 
 
-def place(text):
-    """An argument type: a path or a URL; an empty one would be the current directory."""
+def given(text):
+    """The text, which is not empty."""
     if not text:
         raise ValueError
     return text
 
 
-def axes(text):
-    """An argument type: letters that name the axes of an array."""
+def local(text):
+    """The text, which is neither empty nor a URL."""
+    if "://" in given(text):
+        raise ValueError
+    return text
+
+
+def known_axes(text):
+    """Letters that name the axes of an array, in capitals."""
     if sorted(text.upper()) not in map(sorted, AXES):
         raise ValueError
     return text.upper()
 
 
-axes.__name__ = f"order of {', '.join(AXES)}"
+place = checked("a path or a URL", given)  # an empty one would be the current directory
+local_place = checked("a path on this machine, no URL", local)
+axes = checked(f"an order of {', '.join(AXES)}", known_axes)
 
 
 class Sides(argparse.Action):

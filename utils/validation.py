@@ -16,12 +16,12 @@ SHOWN = ("psnr", "ssim", "sharpness")
 
 
 def find_test_clips(path, clips):
-    """The ClipStore at `path`, None, with a warning, where there is none.
+    """The ClipStore at `path`; None, with a warning, where there is none or it has no clips yet.
 
     UserError where its clips have another history or number of channels than those of `clips`.
     """
     test_clips = ClipStore.find(path)
-    if not test_clips:
+    if test_clips is None or len(test_clips) == 0:
         cure = "`python process_data.py --split test -n 500` makes some"
         print(f"warning: no validation, no test clips at {path}: {cure}", file=sys.stderr)
         return None

@@ -6,6 +6,7 @@ import functools
 import importlib
 import multiprocessing
 import os
+import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,7 +14,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 from utils.errors import UserError
-from utils.signals import deaf_to_ctrl_c
+from utils.signals import deaf_to_ctrl_c, handling, leave_to_parent
 
 # glibc hands arrays of frame size back to the system as soon as they are freed: the page faults of
 # getting them again took more time than the sums in them (a step's movement 260 us, now 100).
@@ -28,7 +29,8 @@ def workers(count, *modules):
     damaged file takes a worker with it, not the program. Workers end with the block, however it is
     left.
     """
-    resource_tracker.ensure_running()  # first: it unblocks SIGINT when it has started
+    with handling(signal.SIG_IGN, {signal.SIGHUP}):  # else it would not outlive the terminal
+        resource_tracker.ensure_running()  # first: it unblocks SIGINT when it has started
     with contextlib.ExitStack() as stack:
         # Both are inherited: workers, and threads that serve them, never hear of Ctrl-C.
         with deaf_to_ctrl_c(), environment(KEEP_MEMORY):
@@ -63,6 +65,7 @@ def end(pool, count, _, error, __):
 
 def begin(*modules):
     """What a worker does first; from then on it ends when its parent does, however that came."""
+    leave_to_parent()
     parent = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: wait([parent]) and os._exit(1), daemon=True).start()
     with contextlib.suppress(ImportError):  # their parent, who imports the same, says it once
