@@ -1,20 +1,25 @@
 """The benchmarks on a GPU: each side does its work, the report adds up."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the benchmarks compare with PyTorch")
+from benchmarks import apart, gpu_rivals, gpu_rollout, gpu_step
 from benchmarks import gpu as gpu_all
-from benchmarks import gpu_rivals, gpu_rollout, gpu_step
 from tests.test_gpu import gpu as gpu
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = "gpu_step.py", "gpu_rollout.py"
+needs_torch = pytest.mark.skipif(
+    not importlib.util.find_spec("torch"), reason="the benchmarks compare with PyTorch"
+)
 
 
 @pytest.mark.gpu
@@ -34,6 +39,7 @@ def test_our_rollout_runs(gpu, monkeypatch):
     wait()
 
 
+@needs_torch
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_their_sides_run(precision):
     step, wait = gpu_step.theirs("small", 2, precision, False, False, device="cpu")
@@ -55,6 +61,7 @@ def test_ratios_are_to_the_best_of_equal_precision():
     assert gpu_rivals.ratio(report, "ours-bf16-graph", "bf16") is None
 
 
+@needs_torch
 def test_floors_are_of_measured_peaks():
     report = {
         "ours-tf32-graph": {"median_ms": 4.0},
@@ -108,6 +115,58 @@ def test_all_are_asked_whatever_becomes_of_one(tmp_path, monkeypatch, capsys):
         "good": 0,
     }
     assert report["good"]["said"] == {"ms": 1} and (tmp_path / "good.txt").exists()
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+
+
+def test_what_is_known_is_written_before_the_next_is_asked(tmp_path, monkeypatch):
+    def ask(name, out):
+        if name == "second":
+            raise KeyboardInterrupt
+        return {"status": 0, "seconds": 1}
+
+    monkeypatch.setattr(gpu_all, "ASKED", {"first": (), "second": ()})
+    monkeypatch.setattr(gpu_all, "ask", ask)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "-o", str(tmp_path)])
+    with pytest.raises(KeyboardInterrupt):
+        gpu_all.main()
+    assert json.loads((tmp_path / "report.json").read_text()) == {"first": ask("first", tmp_path)}
+
+
+def test_every_module_with_tests_for_a_gpu_is_asked():
+    modules = [path for path in (ROOT / "tests").glob("test_*.py") if path != Path(__file__)]
+    marked = [path for path in modules if "pytest.mark.gpu" in path.read_text()]
+    named = {f"tests/{path.name}" for path in [*marked, Path(__file__)]}
+    named.discard("tests/test_acted_cupy.py")  # it looks for the mark
+    assert named == {word for word in gpu_all.ASKED["tests"] if word.startswith("tests/")}
+
+
+def test_a_module_that_lacks_a_package_leaves_the_others(tmp_path):
+    (tmp_path / "test_one.py").write_text("import no_such_package\n")
+    told = "import pytest\n@pytest.mark.gpu\ndef test(): pass\n"
+    (tmp_path / "test_two.py").write_text(told)
+    config = "[pytest]\nmarkers =\n    gpu: needs one\n"
+    (tmp_path / "pytest.ini").write_text(config)
+    command = [sys.executable, *gpu_all.PYTEST, tmp_path]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "no_such_package" in done.stdout and "test_two.py::test PASSED" in done.stdout
+
+
+def test_what_it_has_begun_ends_with_it(tmp_path):
+    begun = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid)"
+    with (tmp_path / "said").open("wb") as file:
+        assert apart.run([sys.executable, "-c", begun], 30, stdout=file) == 0
+    pid, end = int((tmp_path / "said").read_text()), time.monotonic() + 10
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not alive(pid)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_no_time_left_is_no_end_of_the_report(tmp_path, monkeypatch):
