@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import apart, gpu_rivals, gpu_rollout, gpu_step
+from benchmarks import apart, gpu_rivals, gpu_rollout, gpu_step, train_step
 from benchmarks import gpu as gpu_all
 from tests.test_gpu import gpu as gpu
+from utils.errors import Diverged
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = "gpu_step.py", "gpu_rollout.py"
@@ -25,10 +26,25 @@ needs_torch = pytest.mark.skipif(
 @pytest.mark.gpu
 def test_our_step_runs(gpu, monkeypatch):
     monkeypatch.setenv("CHAINER_CUDNN", "0")  # as this does, for the tests to come
-    step, wait = gpu_step.ours("small", 2, "im2col", True)
+    step, wait, tell = gpu_step.ours("small", 2, "im2col", True)
     for _ in range(5):
         step()
     wait()
+    told = tell()
+    assert told.keys() == {"losses", "captured"}
+    assert told["losses"].keys() == {"gen/l2", "gen/gdl", "gen/adversarial", "dis/loss"}
+    assert all(np.isfinite(loss) for loss in told["losses"].values())
+
+
+@pytest.mark.gpu
+def test_our_step_that_diverges_is_told(gpu, monkeypatch):
+    monkeypatch.setenv("CHAINER_CUDNN", "0")
+    monkeypatch.setattr(train_step, "RATE_GEN", float("inf"))
+    step, _, tell = gpu_step.ours("small", 2, "im2col", False)
+    for _ in range(3):
+        step()
+    with pytest.raises(Diverged, match="^iteration 2 diverged: "):
+        tell()
 
 
 @pytest.mark.gpu
@@ -61,6 +77,21 @@ def test_ratios_are_to_the_best_of_equal_precision():
     assert gpu_rivals.ratio(report, "ours-bf16-graph", "bf16") is None
 
 
+def test_a_graph_that_none_was_captured_of_has_no_ratio():
+    report = {
+        "ours-tf32-graph": {"median_ms": 3.0, "captured": False},
+        "pytorch-tf32-graph": {"median_ms": 4.0},
+    }
+    assert gpu_rivals.ratio(report, "ours-tf32-graph", "tf32") is None
+    report["ours-tf32-graph"]["captured"] = True
+    assert gpu_rivals.ratio(report, "ours-tf32-graph", "tf32") == 0.75
+
+
+def test_what_needs_no_compiler_comes_first():
+    compiled = ["compiled" in side for side in gpu_rivals.PYTORCH]
+    assert compiled == sorted(compiled)
+
+
 @needs_torch
 def test_floors_are_of_measured_peaks():
     report = {
@@ -75,11 +106,29 @@ def test_floors_are_of_measured_peaks():
     assert "bf16_ms" not in found and 0 < found["adam_ms"] < 1
 
 
+SIDES = """
+import json, subprocess, sys
+kind = sys.argv[2]
+print("a warning", file=sys.stderr)
+if kind == "leaves a process":
+    subprocess.Popen(["sleep", "60"])
+if kind == "babbles":
+    print("no JSON")
+    sys.exit()
+print(json.dumps({"ms": 1 / (kind != "fails")}))
+"""
+
+
 def test_a_side_that_fails_leaves_the_others(tmp_path):
     script = tmp_path / "sides.py"
-    script.write_text("import sys, json\nprint(json.dumps({'ms': 1 / int(sys.argv[2])}))\n")
-    found = gpu_rivals.each_alone(script, ["2", "0"], [])
-    assert found == {"2": {"ms": 0.5}, "0": {"error": "ZeroDivisionError: division by zero"}}
+    script.write_text(SIDES)
+    began = time.monotonic()
+    names = "works", "fails", "babbles", "leaves a process"
+    works, fails, babbles, leaves = gpu_rivals.each_alone(script, names, []).values()
+    assert works == leaves == {"ms": 1, "stderr": ["a warning"]}
+    assert fails["error"] == "ZeroDivisionError: division by zero" == fails["stderr"][-1]
+    assert babbles["error"] == "not JSON: no JSON"
+    assert time.monotonic() - began < 50
 
 
 def test_times_are_of_a_call():
