@@ -303,6 +303,30 @@ def test_one_launch_of_adam_gives_the_bits_of_the_cpu(gpu):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("which", ["param", "moment"])
+def test_parameters_in_another_order_learn_too(gpu, which):
+    random = np.random.default_rng(0)
+    start, gradient = random.normal(size=(2, 5, 3)).astype(np.float32)
+    found = []
+    for device in gpu, CPU:
+        net = L.Parameter(start.copy())
+        net.to_device(device)
+        optimizer = chainer.optimizers.Adam(1e-2).setup(net)
+        net.W.update_rule._init_states(net.W)
+        if which == "param":
+            net.W.array = device.xp.asfortranarray(net.W.array)
+        else:
+            state = net.W.update_rule.state
+            state["v"] = device.xp.asfortranarray(state["v"])
+        for _ in range(3):
+            net.W.grad = device.send(gradient)
+            optimizer.update()
+        assert not (net.W.array if which == "param" else state["v"]).flags.c_contiguous
+        found.append(CPU.send(net.W.array))
+    assert found[0] == pytest.approx(found[1], rel=1e-5) and not np.array_equal(found[0], start)
+
+
+@pytest.mark.gpu
 def test_gradients_are_shortened_as_on_the_cpu(gpu):
     found = []
     for device in gpu, CPU:

@@ -114,7 +114,9 @@ def suit(optimizer, params):
     )
     hooks = any(r._hookable._pre_update_hooks or r._hookable._post_update_hooks for r in rules)
     plain = not (hp.amsgrad or hp.adabound or hp.weight_decay_rate) and hp.eta == 1
-    return alike and plain and not hooks
+    # Else a kernel would write to a copy.
+    written = [array for p in params for array in (p.array, *(p.update_rule.state or {}).values())]
+    return alike and plain and not hooks and all(array.flags.c_contiguous for array in written)
 
 
 def move(optimizer, params):
