@@ -1,5 +1,7 @@
 """Networks side by side on a GPU: as one after the other."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,17 @@ def test_each_has_a_stream_of_its_own(gpu):
         branches.applied(spies, xs)
     assert len({*seen, here}) == 3 and seen[:2] == seen[2:]
     assert gpu.xp.cuda.get_current_stream() == here
+
+
+@pytest.mark.gpu
+def test_the_first_error_is_told(gpu, monkeypatch):
+    def fail():
+        raise RuntimeError("the second")
+
+    broken = SimpleNamespace(wait_event=lambda event: None, record=fail)
+    monkeypatch.setattr(branches, "side_streams", lambda *told: [broken])
+    with pytest.raises(ValueError, match="the first"), side_by_side(1):
+        raise ValueError("the first")
 
 
 @pytest.mark.gpu

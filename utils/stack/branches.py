@@ -84,9 +84,16 @@ def side_by_side(count):
         stream.wait_event(start)
     try:
         yield streams
-    finally:
-        for stream in streams:
-            here.wait_event(stream.record())
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            follow(here, streams)
+        raise
+    follow(here, streams)
+
+
+def follow(here, streams):
+    for stream in streams:
+        here.wait_event(stream.record())
 
 
 @functools.cache
