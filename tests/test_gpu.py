@@ -138,6 +138,18 @@ def test_a_loss_of_one_kernel_has_the_gradient_of_the_cpu(gpu, size, alpha, loss
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("loss", [losses.gdl, losses.lp])
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+def test_losses_that_no_kernel_takes_are_chainers(gpu, dtype, loss):
+    random = np.random.default_rng(0)
+    predicted, true = random.normal(size=(2, 2, 3, 4, 5)).astype(dtype)
+    found = loss(chainer.Variable(gpu.send(predicted)), gpu.send(true), 2)
+    expected = loss(chainer.Variable(predicted), true, 2)
+    assert float(found.array) == pytest.approx(float(expected.array), rel=5e-3)
+    assert (found.creator.label == "Loss") == (dtype == "f4")
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("target", [0, 1])
 def test_cross_entropy_has_the_gradient_of_the_cpu(gpu, dtype, target):

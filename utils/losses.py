@@ -120,10 +120,12 @@ def by_name(text, alpha):
 
 
 def are_for_kernels(predicted, true):
-    """Whether gpu_losses can take these: on a GPU, of one shape, no gradient wanted of `true`."""
+    """Whether gpu_losses can take these: on a GPU, of one shape and type, float32 or wider, no
+    gradient wanted of `true`."""
     on_gpu = chainer.backend.get_array_module(predicted) is not np
-    alike = predicted.shape == true.shape
-    return on_gpu and alike and not getattr(true, "requires_grad", False)
+    alike = predicted.shape == true.shape and predicted.dtype == true.dtype
+    wide = predicted.dtype.itemsize >= 4
+    return on_gpu and alike and wide and not getattr(true, "requires_grad", False)
 
 
 def power(x, exponent):
