@@ -403,6 +403,20 @@ def test_engines_known_to_be_wrong_are_left_out(gpu, direction, shape, version, 
     assert next(plans).engine == engine
 
 
+def test_engines_that_cannot_be_described_compute(gpu, monkeypatch):
+    def get(descriptor, attribute, *told):
+        if attribute == 405:
+            raise cudnn_plans.Error("CUDNN_STATUS_NOT_SUPPORTED")
+        own(descriptor, attribute, *told)
+
+    own = cudnn_plans.library().get
+    monkeypatch.setattr(cudnn_plans.library(), "get", get)
+    gpu.engines[3] = [Engine(1, runs=False), Engine(2)]
+    with only_cudnn():
+        np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
+    assert set(gpu.executed) == {2}
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_why_no_plan_runs_is_said_aloud(gpu, caplog, monkeypatch, full):
     def alloc(size):
