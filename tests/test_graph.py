@@ -190,6 +190,20 @@ def test_memory_of_a_graph_that_is_gone_serves_the_next(gpu, monkeypatch):
 
 
 @pytest.mark.gpu
+def test_what_warm_ups_took_is_given_back_before_the_capture(gpu, monkeypatch):
+    updater, kept = prediction(gpu), []
+    capture_on = updater.step.capture_on
+
+    def spy(stream):
+        kept.append(updater.step.pool.free_bytes())
+        return capture_on(stream)
+
+    monkeypatch.setattr(updater.step, "capture_on", spy)
+    told(updater, WARM_UPS + 1)
+    assert updater.step.graph and kept == [0]
+
+
+@pytest.mark.gpu
 def test_a_step_that_waits_for_the_gpu_is_taken_as_it_is(gpu, capsys):
     def impatient(updater):
         learn = updater.learn

@@ -92,6 +92,7 @@ class Graph:
         """Capture one step, which is not executed thereby; whether that worked."""
         before, self.reported, obstacle = self.count(), {}, None
         gc.collect()  # not during the capture: it may destroy another graph
+        self.pool.free_all_blocks()  # what cuDNN's engines took as they were tried
         try:
             with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
                 self.graph = self.capture_on(self.stream)
