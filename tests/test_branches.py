@@ -116,6 +116,27 @@ def test_each_has_a_stream_of_its_own(gpu):
 
 
 @pytest.mark.gpu
+def test_after_a_failure_it_is_one_by_one(gpu, monkeypatch, caplog):
+    def fail(*told):
+        raise RuntimeError("no stream")
+
+    monkeypatch.setattr(branches, "_alone", False)
+    monkeypatch.setattr(branches, "side_streams", fail)
+    expected = results(gpu, one_by_one, CHOICES["all"])
+    for _ in range(2):
+        assert_same(results(gpu, branches.applied, CHOICES["all"]), expected)
+    assert caplog.text.count("networks compute one after the other: no stream") == 1
+
+
+@pytest.mark.gpu
+def test_they_can_be_turned_off(gpu, monkeypatch):
+    monkeypatch.setenv("CHAINER_BRANCHES", "0")
+    monkeypatch.setattr(branches, "Branches", None)
+    expected = results(gpu, one_by_one, CHOICES["all"])
+    assert_same(results(gpu, branches.applied, CHOICES["all"]), expected)
+
+
+@pytest.mark.gpu
 def test_the_first_error_is_told(gpu, monkeypatch):
     def fail():
         raise RuntimeError("the second")

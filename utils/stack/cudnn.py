@@ -217,6 +217,15 @@ def dtype_in_use():
     return None if missing() or _chainer().config.use_cudnn == "never" else _dtype
 
 
+def in_words():
+    """What computes convolutions on a GPU, such as "cuDNN 9.19.0 in tf32"."""
+    dtype = dtype_in_use()
+    if dtype is None:
+        return "no cuDNN"
+    major, rest = divmod(cudnn_plans.library().version, 10000)
+    return f"cuDNN {major}.{rest // 100}.{rest % 100} in {dtype}"
+
+
 def _check_arrays(node, inputs):
     """The inputs, C-contiguous, aligned; raises Unsuitable unless cuDNN can take them."""
     if _chainer().config.use_cudnn == "never":
