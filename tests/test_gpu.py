@@ -226,13 +226,18 @@ def test_memory_that_is_not_there_is_one_line(gpu):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("share", [1.0, 0.0], ids=["kept", "sent"])
-def test_batches_are_those_of_the_cpu_to_the_bit(gpu, place, monkeypatch, capsys, share):
-    monkeypatch.setattr(supply, "SHARE", share)
+@pytest.mark.parametrize("where", ["kept", "sent", "sent after all"])
+def test_batches_are_those_of_the_cpu_to_the_bit(gpu, place, monkeypatch, capsys, where):
+    def full(*told):
+        raise MemoryError
+
+    monkeypatch.setattr(supply, "SHARE", 0.0 if where == "sent" else 1.0)
+    if where == "sent after all":
+        monkeypatch.setattr(supply, "Gather", full)
     monkeypatch.setattr(supply, "CHUNK_BYTES", 20_000)
     store = ClipStore.open(place / "trainclips")
     (found, find), (expected, expect) = (supply.supply(store, 3, 1, d) for d in (gpu, CPU))
-    assert ("kept there" if share else "read from") in capsys.readouterr().err
+    assert ("kept there" if where == "kept" else "read from") in capsys.readouterr().err
     kept = []
     for _ in range(20):
         kept.append((find(next(found), gpu), expect(next(expected), CPU)))

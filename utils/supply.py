@@ -1,5 +1,6 @@
 """Training clips on their way to the device."""
 
+import contextlib
 import math
 import sys
 
@@ -41,11 +42,13 @@ def supply(store, batch_size, seed, device):
     free = device.xp.cuda.runtime.memGetInfo()[0]
     free += device.xp.get_default_memory_pool().free_bytes()
     told = f"{size / 2**20:.0f} MiB of clips, {free / 2**20:.0f} MiB free on the GPU"
-    if size > SHARE * free:
-        print(f"{told}: they are read from {store.path} as it trains", file=sys.stderr)
-        return ClipIterator(store, batch_size, seed), Upload(store.history, device)
-    print(f"{told}: they are kept there", file=sys.stderr)
-    return ClipOrder(len(store), batch_size, seed), Gather(store, device)
+    if size <= SHARE * free:
+        with contextlib.suppress(MemoryError):  # others took it, or it is in pieces
+            converter = Gather(store, device)
+            print(f"{told}: they are kept there", file=sys.stderr)
+            return ClipOrder(len(store), batch_size, seed), converter
+    print(f"{told}: they are read from {store.path} as it trains", file=sys.stderr)
+    return ClipIterator(store, batch_size, seed), Upload(store.history, device)
 
 
 class Gather:
