@@ -12,5 +12,6 @@ Testing        rollout predicts, forecast what follows a video's end; evaluation
                conventions; report, gallery, pictures and leaderboard show the results, cost counts
                parameters and operations
 Runs, files    rundir, weights, archive, files, lock
-Commands       usage, errors, signals, device; collection for the scripts of data/
+Commands       usage, errors, signals; device opens one, after a trial of own kernels; collection
+               for the scripts of data/
 """

@@ -2,6 +2,7 @@
 
 from utils.errors import UserError, first_line
 from utils.stack import chainer
+from utils.trial import try_kernels
 
 
 def open_device(gpu):
@@ -33,4 +34,5 @@ def open_device(gpu):
             f"-g {gpu}: cannot compute on it ({first_line(error)}); see nvidia-smi, "
             "requirements-gpu.txt"
         ) from None
+    try_kernels(device)
     return device

@@ -16,7 +16,7 @@ import threading
 import numpy as np
 
 from utils.errors import UserError
-from utils.stack import casts, cudnn_plans, providers
+from utils.stack import casts, cudnn_plans, kernels, providers
 from utils.stack.geometry import (
     Geometry,
     of_convolution,
@@ -97,6 +97,8 @@ def using_dtype(name):
 def _refuse_impossible(name):
     if obstacle := missing():
         raise UserError(f"{name} needs cuDNN: {obstacle[1]}; or use float32")
+    if name in casts.DTYPES and not kernels.usable():
+        raise UserError(f"{name} needs own CUDA kernels, which are turned off; use tf32")
     import cupy
 
     capability, needed = int(cupy.cuda.Device().compute_capability), CAPABILITY[name]
@@ -417,7 +419,8 @@ def _fastest(working, handle, addresses, failures):
 
 def idle(cycles):
     """Have the GPU wait."""
-    _idle()((1,), (1,), (cycles,))
+    if kernels.usable():
+        _idle()((1,), (1,), (cycles,))
 
 
 @functools.cache

@@ -9,7 +9,7 @@ the gradients of both.
 import os
 from logging import WARNING
 
-from utils.stack import F, casts, chainer, cudnn, cudnn_plans, providers
+from utils.stack import F, casts, chainer, cudnn, cudnn_plans, kernels, providers
 from utils.stack.geometry import Geometry
 from utils.stack.providers import Unsuitable
 
@@ -59,7 +59,8 @@ def geometry_of(link, images):
 
 def fit(x, params):
     dtype = cudnn.dtype_in_use() if isinstance(x.array, cuda.ndarray) else None
-    if dtype not in DTYPES or os.environ.get("CHAINER_LAYERS") == "0":
+    wanted = kernels.usable() and os.environ.get("CHAINER_LAYERS") != "0"
+    if dtype not in DTYPES or not wanted:
         return False
     arrays = [x.array, *(None if param is None else param.array for param in params)]
     whole = all(array is not None and array.dtype == "f4" and array.size for array in arrays)
