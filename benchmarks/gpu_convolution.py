@@ -26,7 +26,7 @@ HISTORY, CHANNELS, SIZE = 4, 3, 32
 DTYPES = "tf32", "bfloat16", "float16", "float32"
 WARM_UPS, CALLS = 3, 500
 IDLE = 4_000_000  # cycles, in which a GPU waits for the calls to be timed to queue up
-SECONDS = 400  # for the speeds, all together
+SECONDS = 400  # from the start, after which no more speeds are measured
 # How far results may be from those in float64, as a share of these (both by their norms).
 # float32 leaves room for Winograd's way, for FFT: direct sums are at 1e-6, TF32 at 3e-4.
 NEAR = {"float32": 5e-5, "tf32": 1e-3, "bfloat16": 1e-2, "float16": 2e-3}
@@ -123,19 +123,26 @@ def milliseconds(work, repeats):
     return cuda.get_elapsed_time(start, end) / repeats
 
 
+def layouts(geometry):
+    """{what the names of times begin with: whether channels are last}."""
+    return {"": True} if geometry.dtype in casts.DTYPES else {"": False, "channels_last_": True}
+
+
 def speed(direction, geometry, repeats):
-    """Milliseconds of cuDNN's first choice, of the best of 8, of all that Chainer's call does."""
-    arrays, handle = operands(geometry), cudnn_plans.Handle()
-    handle.follow(chainer.backends.cuda.cupy.cuda.get_current_stream().ptr)
+    """Milliseconds of cuDNN's first choice that runs, of the best of 8, of Chainer's whole call."""
+    arrays, device = operands(geometry), handle()
+    device.follow(chainer.backends.cuda.cupy.cuda.get_current_stream().ptr)
     addresses = [array.data.ptr for array in arrays.values()]  # any numbers will do
-    narrow = geometry.dtype in casts.DTYPES
     found = {}
-    for name, last in ({"": True} if narrow else {"": False, "channels_last_": True}).items():
+    for name, last in layouts(geometry).items():
         search = direction, geometry, False, last, cudnn.unwanted(geometry.dtype), cudnn.WORKSPACE
-        plans = itertools.islice(cudnn_plans.plans(handle, *search), cudnn.TRIED)
-        works = [functools.partial(cudnn.execute, plan, handle, addresses) for plan in plans]
-        times = [milliseconds(work, repeats) for work in works]
-        found[f"{name}first_ms"], found[f"{name}best_ms"] = times[0], min(times)
+        times = []
+        for plan in itertools.islice(cudnn_plans.plans(device, *search), cudnn.TRIED):
+            work = functools.partial(cudnn.execute, plan, device, addresses)
+            with contextlib.suppress(Exception):  # an engine that does not run is not the best
+                times.append(milliseconds(work, repeats))
+        if times:
+            found |= {f"{name}first_ms": times[0], f"{name}best_ms": min(times)}
     factors = read(direction, arrays)
     whole = functools.partial(cudnn.run, direction, geometry, **factors)
     found["chainer_ms"] = milliseconds(whole, repeats)
@@ -145,70 +152,84 @@ def speed(direction, geometry, repeats):
     return found
 
 
+@functools.cache
+def handle():
+    return cudnn_plans.Handle()
+
+
 def theirs(direction, geometry, repeats):
-    """PyTorch's milliseconds for the same: TF32, or bfloat16, float16 with channels last."""
+    """PyTorch's milliseconds for the same, in the layouts that ours is timed in."""
     import torch
 
     cudnn_flags = torch.backends.cudnn
     cudnn_flags.benchmark, cudnn_flags.allow_tf32 = True, geometry.dtype != "float32"
     dtype = getattr(torch, "float32" if geometry.dtype == "tf32" else geometry.dtype)
-    layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last
-    x, w, y = (
-        torch.randn(shape, device="cuda", dtype=dtype).to(memory_format=layout)
-        for shape in geometry[:3]
-    )
     how = [1, 1], list(geometry.pad), [1, 1], False, [0, 0], 1
     masks = {"data_gradient": [True, False, False], "weight_gradient": [False, True, False]}
     backward = torch.ops.aten.convolution_backward
+    found = {}
+    for name, last in layouts(geometry).items():
+        layout = torch.channels_last if last else torch.contiguous_format
+        x, w, y = (
+            torch.randn(shape, device="cuda", dtype=dtype).to(memory_format=layout)
+            for shape in geometry[:3]
+        )
 
-    def work():
-        if direction == "forward":
-            torch.ops.aten.convolution(x, w, None, *how)
-        else:
-            backward(y, x, w, None, *how, masks[direction])
+        def work(x=x, w=w, y=y):
+            if direction == "forward":
+                torch.ops.aten.convolution(x, w, None, *how)
+            else:
+                backward(y, x, w, None, *how, masks[direction])
 
-    for _ in range(WARM_UPS):
-        work()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda._sleep(IDLE)
-    start.record()
-    for _ in range(repeats):
-        work()
-    end.record()
-    end.synchronize()
-    return {"pytorch_ms": start.elapsed_time(end) / repeats}
+        for _ in range(WARM_UPS):
+            work()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(IDLE)
+        start.record()
+        for _ in range(repeats):
+            work()
+        end.record()
+        end.synchronize()
+        found[f"{name}pytorch_ms"] = start.elapsed_time(end) / repeats
+    return found
 
 
-def all_speeds(geometries, repeats, with_torch):
+def all_speeds(geometries, repeats, with_torch, end):
     """(every layer's, their sums with the speed in TFLOP/s): by type, direction.
 
-    What fails is {"error"}, as is all that comes after SECONDS, and no part of the sums.
+    What fails has an "error", as has all that comes after `end` by time.monotonic().  Sums are of
+    the layers that cuDNN computes, of what was timed for all of these; they are told on stderr.
     """
-    each, total, end = {}, {}, time.monotonic() + SECONDS
+    each, total = {}, {}
     for dtype, direction in itertools.product(DTYPES, cudnn_plans.DIRECTIONS):
         found = {
-            name: attempt(timings, direction, geometry._replace(dtype=dtype), repeats, with_torch)
+            name: timings(direction, geometry._replace(dtype=dtype), repeats, with_torch)
             if time.monotonic() < end
             else {"error": f"not done in {SECONDS} s"}
             for name, geometry in geometries.items()
         }
         each.setdefault(dtype, {})[direction] = found
-        done = {name: times for name, times in found.items() if "error" not in times}
+        done = {name: times for name, times in found.items() if "best_ms" in times}
         if done:
-            names = next(iter(done.values()))
+            names = [n for n in next(iter(done.values())) if all(n in t for t in done.values())]
+            names = [n for n in names if n.endswith("_ms")]
             sums = {name: round(sum(times[name] for times in done.values()), 3) for name in names}
             work = sum(operations(geometries[name]) for name in done)
             sums |= {"layers": len(done), "best_tflops": round(work / sums["best_ms"] / 1e9, 1)}
             total.setdefault(dtype, {})[direction] = sums
+            print(dtype, direction, json.dumps(sums), file=sys.stderr)
     return each, total
 
 
 def timings(direction, geometry, repeats, with_torch):
-    """{what was timed: milliseconds}."""
-    times = speed(direction, geometry, repeats)
+    """{what was timed: milliseconds}, an "error" of ours, a "pytorch_error"."""
+    found = attempt(speed, direction, geometry, repeats)
     if with_torch:
-        times |= theirs(direction, geometry, repeats)
-    return {name: round(ms, 4) for name, ms in times.items()}
+        others = attempt(theirs, direction, geometry, repeats)
+        if "error" in others:
+            others["pytorch_error"] = others.pop("error")
+        found |= others
+    return {n: round(ms, 4) if isinstance(ms, float) else ms for n, ms in found.items()}
 
 
 def attempt(work, *args):
@@ -314,6 +335,7 @@ def main():
     add("--no-torch", action="store_true", help="without PyTorch beside it")
     options = parser.parse_args()
 
+    end = time.monotonic() + SECONDS
     open_device(options.gpu)
     if obstacle := cudnn.missing():
         raise UserError(f"cuDNN is not usable: {obstacle[1]}")
@@ -326,7 +348,7 @@ def main():
     print(json.dumps(report), file=sys.stderr)  # the speeds take minutes
     chosen = {name: geometries[name] for name in options.only or geometries}
     beside = not options.no_torch and importlib.util.find_spec("torch") is not None
-    each, total = all_speeds(chosen, options.repeats, beside)
+    each, total = all_speeds(chosen, options.repeats, beside, end)
     properties = cupy.cuda.runtime.getDeviceProperties(options.gpu)
     report |= {
         "gpu": properties["name"].decode(),

@@ -2,15 +2,21 @@
 
 import json
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
 
-from benchmarks import rivals
+from benchmarks import apart, rivals
 from utils.device import open_device
 
+# Whose, what is multiplied, how: a graph is one captured by hand.  The cheap ways come first, in
+# both types, should time run out: compilers take a minute.
+WAYS = "-graph", "", "-compiled-graph", "-compiled"
+PYTORCH = tuple(f"pytorch-{precision}{way}" for way in WAYS for precision in ("tf32", "bf16"))
+DTYPES = {"im2col": "float32", "tf32": "tf32", "bf16": "bfloat16"}
 WARM_UPS = 10  # calls; compilers, cuDNN's choice, the capture of graphs are in them
-LIMIT, BUDGET = 240, 560  # seconds for a side, its compiler included; for all
+LIMIT, BUDGET = 240, 420  # seconds for a side, its compiler included; for all
+WORDS = 5  # lines of what a side says on stderr that are kept
 PEAK, COPIED = 8192, 2**30  # rows of the matrices, bytes of the copy whose speeds are the GPU's
 PACKAGES = "cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"
 
@@ -25,16 +31,30 @@ def each_alone(script, names, options):
     for name in names:
         limit = max(0, min(LIMIT, end - time.monotonic()))
         command = [sys.executable, str(script), "--side", name, *map(str, options)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
-        except subprocess.TimeoutExpired:
-            found[name] = {"error": f"not done in {limit:.0f} s"}
-        else:
-            lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
-            last = lines[-1] if lines else f"status {done.returncode}"
-            found[name] = {"error": last} if done.returncode else json.loads(last)
+        found[name] = alone(command, limit)
         print(f"{name}: {json.dumps(found[name])}", file=sys.stderr)
     return found
+
+
+def alone(command, limit):
+    """What a command prints last, as JSON, or {"error"}; with the end of "stderr", if any."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        status = apart.run(command, limit, stdout=out, stderr=err)
+        said, words = map(lines, (out, err))
+    told = {"stderr": words[-WORDS:]} if words else {}
+    if status is None:
+        return {"error": f"not done in {limit:.0f} s"} | told
+    if status:
+        return {"error": words[-1] if words else f"status {status}"} | told
+    try:
+        return json.loads(said[-1]) | told
+    except (IndexError, TypeError, ValueError):
+        return {"error": f"not JSON: {said[-1] if said else 'nothing said'}"} | told
+
+
+def lines(file):
+    file.seek(0)
+    return file.read().decode(errors="replace").strip().splitlines()
 
 
 def timed(step, wait, repeats, calls):
@@ -92,16 +112,22 @@ def bandwidth():
     return {"gb_per_s": 2e-6 * COPIED / ms}
 
 
+def counts(report, side):
+    """Whether it has run, as a graph if that is what it is called."""
+    told = report.get(side, {"error": "not run"})
+    return "error" not in told and told.get("captured", True)
+
+
 def best(report, precision):
     """The name of PyTorch's fastest side at a precision; None where none has run."""
-    sides = [n for n in report if n.startswith(f"pytorch-{precision}") and "error" not in report[n]]
+    sides = [n for n in report if n.startswith(f"pytorch-{precision}") and counts(report, n)]
     return min(sides, key=lambda name: report[name]["median_ms"], default=None)
 
 
 def ratio(report, ours, precision):
     """Ours over the best of PyTorch's at that precision: below 1, ours needs less time."""
     rival = best(report, precision)
-    if rival is None or "error" in report.get(ours, {"error": "not run"}):
+    if rival is None or not counts(report, ours):
         return None
     return round(report[ours]["median_ms"] / report[rival]["median_ms"], 3)
 

@@ -12,9 +12,6 @@ from utils.device import open_device
 from utils.errors import one_line
 
 OURS = "ours-tf32", "ours-bf16", "ours-im2col"
-WAYS = "-graph", "-compiled-graph", "", "-compiled"  # the fastest first, should time run out
-PYTORCH = tuple(f"pytorch-{precision}{way}" for precision in ("tf32", "bf16") for way in WAYS)
-DTYPES = {"im2col": "float32", "tf32": "tf32", "bf16": "bfloat16"}
 REAL_TIME = 60  # frames a second
 
 
@@ -33,7 +30,8 @@ def ours(width, size, frames, precision):
     seen = device.send(rollout.past(size))
 
     def work():
-        with cudnn.using_dtype(DTYPES[precision]), chainer.using_config("autotune", True):
+        fastest, dtype = chainer.using_config("autotune", True), gpu_rivals.DTYPES[precision]
+        with cudnn.using_dtype(dtype), fastest:
             return predict(gen, seen, frames)
 
     return work, device.xp.cuda.runtime.deviceSynchronize
@@ -48,7 +46,7 @@ def theirs(width, size, frames, precision, compiled, graph, device="cuda"):
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     shape = rollout.HISTORY, rollout.HORIZON, rollout.CHANNELS
-    layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
+    layout = torch.channels_last  # as ours
     gen = torch_multiscale.Generator(width, *shape).to(device, memory_format=layout)
     if compiled:
         gen.pyramid = torch.compile(gen.pyramid)
@@ -79,7 +77,7 @@ def main():
     add("--size", type=int, nargs=2, default=(210, 160), metavar=("HEIGHT", "WIDTH"))
     add("--frames", type=int, default=64, help="to predict")
     add("--repeats", type=int, default=5, help="rollouts of each side")
-    add("--sides", nargs="+", default=[*OURS, *PYTORCH], help="which to time")
+    add("--sides", nargs="+", default=[*OURS, *gpu_rivals.PYTORCH], help="which to time")
     add("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:

@@ -12,12 +12,8 @@ from benchmarks import gpu_rivals, train_step
 from utils.device import open_device
 from utils.errors import first_line, one_line
 
-# Whose, what is multiplied, how: a graph is one captured by hand.
 OURS = "ours-tf32-graph", "ours-bf16-graph", "ours-tf32", "ours-im2col"
-WAYS = "-graph", "-compiled-graph", "", "-compiled"  # the fastest first, should time run out
-PYTORCH = tuple(f"pytorch-{precision}{way}" for precision in ("tf32", "bf16") for way in WAYS)
 FLOORS = "peak-tf32", "peak-bf16", "bandwidth"
-DTYPES = {"im2col": "float32", "tf32": "tf32", "bf16": "bfloat16"}
 CLIPS = 4096  # on the GPU, from which batches are gathered
 ADAM_BYTES = 28  # of a parameter: it, its gradient, moments are read, all but the gradient written
 
@@ -38,7 +34,8 @@ class Noise:
 
 
 def ours(width, batch, precision, graph):
-    """(A function that makes one training step as train.py would, one that waits for the GPU)."""
+    """(A function that makes one training step as train.py would, one that waits for the GPU, one
+    to call when all is done)."""
     if precision == "im2col":
         os.environ["CHAINER_CUDNN"] = "0"  # Chainer's own way since CuPy dropped cuDNN
     from utils.divergence import FiniteCheck
@@ -50,17 +47,23 @@ def ours(width, batch, precision, graph):
     updater = train_step.updater(width, True, batches, converter, device)
     if not graph:
         updater.step = updater.learn
-    FiniteCheck(updater)
-    reporter = chainer.Reporter()
+    finite, reporter, losses = FiniteCheck(updater), chainer.Reporter(), {}
     for name, optimizer in updater.get_all_optimizers().items():
         reporter.add_observer(name, optimizer.target)
 
     def step():
-        fastest = chainer.using_config("autotune", True)
-        with cudnn.using_dtype(DTYPES[precision]), fastest, reporter.scope({}):
+        losses.clear()  # those of the step before are not for FiniteCheck to judge
+        fastest, dtype = chainer.using_config("autotune", True), gpu_rivals.DTYPES[precision]
+        with cudnn.using_dtype(dtype), fastest, reporter.scope(losses):
             updater.update()
 
-    return step, device.xp.cuda.runtime.deviceSynchronize
+    def tell():
+        """{"losses": the last ones, "captured" of what should be a graph}; Diverged at NaN."""
+        finite(None)
+        told = {"losses": {name: float(loss.array) for name, loss in losses.items()}}
+        return told | ({"captured": updater.step.graph is not None} if graph else {})
+
+    return step, device.xp.cuda.runtime.deviceSynchronize, tell
 
 
 def theirs(width, batch, precision, compiled, graph, device="cuda"):
@@ -76,8 +79,7 @@ def theirs(width, batch, precision, compiled, graph, device="cuda"):
         torch_multiscale.Generator(width, *shape),
         torch_multiscale.discriminators(width, *shape, train_step.PATCH),
     )
-    layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
-    nets = [net.to(device, memory_format=layout) for net in nets]
+    nets = [net.to(device, memory_format=torch.channels_last) for net in nets]  # as ours
     kind = {"fused": True, "capturable": graph}
     rates = train_step.RATE_GEN, train_step.RATE_DIS
     adams = [torch.optim.Adam(n.parameters(), r, **kind) for n, r in zip(nets, rates, strict=True)]
@@ -108,11 +110,11 @@ def run(side, options):
     if owner == "bandwidth":
         return gpu_rivals.bandwidth()
     precision, graph = how[0], "graph" in how
+    told, times = (options.width, options.batch, precision), (options.repeats, options.steps)
     if owner == "ours":
-        work = ours(options.width, options.batch, precision, graph)
-    else:
-        work = theirs(options.width, options.batch, precision, "compiled" in how, graph)
-    return gpu_rivals.timed(*work, options.repeats, options.steps)
+        *work, tell = ours(*told, graph)
+        return gpu_rivals.timed(*work, *times) | tell()
+    return gpu_rivals.timed(*theirs(*told, "compiled" in how, graph), *times)
 
 
 def floors(report, width, batch):
@@ -149,7 +151,7 @@ def main():
     add("--batch", type=int, default=8)
     add("--repeats", type=int, default=5, help="of so many steps in a row")
     add("--steps", type=int, default=50)
-    add("--sides", nargs="+", default=[*OURS, *FLOORS, *PYTORCH], help="which to time")
+    add("--sides", nargs="+", default=[*OURS, *FLOORS, *gpu_rivals.PYTORCH], help="which to time")
     add("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:

@@ -476,7 +476,7 @@ def cupy(library):
 
     cuda = types.SimpleNamespace(
         alloc=alloc,
-        get_current_stream=lambda: types.SimpleNamespace(ptr=0),
+        get_current_stream=lambda: types.SimpleNamespace(ptr=0, is_capturing=lambda: False),
         runtime=types.SimpleNamespace(getDevice=lambda: 0, deviceSynchronize=lambda: None),
         Device=Device,
         Event=event,

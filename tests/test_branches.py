@@ -1,5 +1,7 @@
 """Networks side by side on a GPU: as one after the other."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,38 @@ def test_each_has_a_stream_of_its_own(gpu):
         branches.applied(spies, xs)
     assert len({*seen, here}) == 3 and seen[:2] == seen[2:]
     assert gpu.xp.cuda.get_current_stream() == here
+
+
+@pytest.mark.gpu
+def test_after_a_failure_it_is_one_by_one(gpu, monkeypatch, caplog):
+    def fail(*told):
+        raise RuntimeError("no stream")
+
+    monkeypatch.setattr(branches, "_alone", False)
+    monkeypatch.setattr(branches, "side_streams", fail)
+    expected = results(gpu, one_by_one, CHOICES["all"])
+    for _ in range(2):
+        assert_same(results(gpu, branches.applied, CHOICES["all"]), expected)
+    assert caplog.text.count("networks compute one after the other: no stream") == 1
+
+
+@pytest.mark.gpu
+def test_they_can_be_turned_off(gpu, monkeypatch):
+    monkeypatch.setenv("CHAINER_BRANCHES", "0")
+    monkeypatch.setattr(branches, "Branches", None)
+    expected = results(gpu, one_by_one, CHOICES["all"])
+    assert_same(results(gpu, branches.applied, CHOICES["all"]), expected)
+
+
+@pytest.mark.gpu
+def test_the_first_error_is_told(gpu, monkeypatch):
+    def fail():
+        raise RuntimeError("the second")
+
+    broken = SimpleNamespace(wait_event=lambda event: None, record=fail)
+    monkeypatch.setattr(branches, "side_streams", lambda *told: [broken])
+    with pytest.raises(ValueError, match="the first"), side_by_side(1):
+        raise ValueError("the first")
 
 
 @pytest.mark.gpu

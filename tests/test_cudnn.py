@@ -403,6 +403,47 @@ def test_engines_known_to_be_wrong_are_left_out(gpu, direction, shape, version, 
     assert next(plans).engine == engine
 
 
+def test_an_engine_that_fails_later_is_replaced(gpu, caplog):
+    gpu.engines[3] = [Engine(4), Engine(5)]
+    convolve()
+    broken = Engine(4, runs=False)
+    gpu.engines[3] = [broken, Engine(5)]
+    for made in gpu.objects.values():  # the plan that is kept fails from now on
+        if getattr(made, "engine", None) == Engine(4):
+            made.engine = broken
+    for _ in range(2):
+        np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
+    assert gpu.executed[-3:] == [5, 5, 5]  # the first time twice
+    assert caplog.text.count("is given up") == 1
+
+
+def test_an_engine_that_breaks_the_clock_is_not_taken(gpu, monkeypatch):
+    class Event(sys.modules["cupy"].cuda.Event):
+        def synchronize(self):
+            if gpu.executed[-1] == 7:
+                raise RuntimeError("cudaErrorLaunchFailure")
+
+    monkeypatch.setattr(sys.modules["cupy"].cuda, "Event", Event)
+    gpu.engines[3] = [Engine(7), Engine(8)]
+    with chainer.using_config("autotune", True):
+        np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
+    assert gpu.executed[-1] == 8
+
+
+def test_engines_that_cannot_be_described_compute(gpu, monkeypatch):
+    def get(descriptor, attribute, *told):
+        if attribute == 405:
+            raise cudnn_plans.Error("CUDNN_STATUS_NOT_SUPPORTED")
+        own(descriptor, attribute, *told)
+
+    own = cudnn_plans.library().get
+    monkeypatch.setattr(cudnn_plans.library(), "get", get)
+    gpu.engines[3] = [Engine(1, runs=False), Engine(2)]
+    with only_cudnn():
+        np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
+    assert set(gpu.executed) == {2}
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_why_no_plan_runs_is_said_aloud(gpu, caplog, monkeypatch, full):
     def alloc(size):

@@ -138,6 +138,18 @@ def test_a_loss_of_one_kernel_has_the_gradient_of_the_cpu(gpu, size, alpha, loss
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("loss", [losses.gdl, losses.lp])
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+def test_losses_that_no_kernel_takes_are_chainers(gpu, dtype, loss):
+    random = np.random.default_rng(0)
+    predicted, true = random.normal(size=(2, 2, 3, 4, 5)).astype(dtype)
+    found = loss(chainer.Variable(gpu.send(predicted)), gpu.send(true), 2)
+    expected = loss(chainer.Variable(predicted), true, 2)
+    assert float(found.array) == pytest.approx(float(expected.array), rel=5e-3)
+    assert (found.creator.label == "Loss") == (dtype == "f4")
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 @pytest.mark.parametrize("target", [0, 1])
 def test_cross_entropy_has_the_gradient_of_the_cpu(gpu, dtype, target):
@@ -214,13 +226,18 @@ def test_memory_that_is_not_there_is_one_line(gpu):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("share", [1.0, 0.0], ids=["kept", "sent"])
-def test_batches_are_those_of_the_cpu_to_the_bit(gpu, place, monkeypatch, capsys, share):
-    monkeypatch.setattr(supply, "SHARE", share)
+@pytest.mark.parametrize("where", ["kept", "sent", "sent after all"])
+def test_batches_are_those_of_the_cpu_to_the_bit(gpu, place, monkeypatch, capsys, where):
+    def full(*told):
+        raise MemoryError
+
+    monkeypatch.setattr(supply, "SHARE", 0.0 if where == "sent" else 1.0)
+    if where == "sent after all":
+        monkeypatch.setattr(supply, "Gather", full)
     monkeypatch.setattr(supply, "CHUNK_BYTES", 20_000)
     store = ClipStore.open(place / "trainclips")
     (found, find), (expected, expect) = (supply.supply(store, 3, 1, d) for d in (gpu, CPU))
-    assert ("kept there" if share else "read from") in capsys.readouterr().err
+    assert ("kept there" if where == "kept" else "read from") in capsys.readouterr().err
     kept = []
     for _ in range(20):
         kept.append((find(next(found), gpu), expect(next(expected), CPU)))
@@ -300,6 +317,30 @@ def test_one_launch_of_adam_gives_the_bits_of_the_cpu(gpu):
         found.append([CPU.send(array) for row in arrays for array in row])
     for ours, theirs in zip(*found, strict=True):
         assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("which", ["param", "moment"])
+def test_parameters_in_another_order_learn_too(gpu, which):
+    random = np.random.default_rng(0)
+    start, gradient = random.normal(size=(2, 5, 3)).astype(np.float32)
+    found = []
+    for device in gpu, CPU:
+        net = L.Parameter(start.copy())
+        net.to_device(device)
+        optimizer = chainer.optimizers.Adam(1e-2).setup(net)
+        net.W.update_rule._init_states(net.W)
+        if which == "param":
+            net.W.array = device.xp.asfortranarray(net.W.array)
+        else:
+            state = net.W.update_rule.state
+            state["v"] = device.xp.asfortranarray(state["v"])
+        for _ in range(3):
+            net.W.grad = device.send(gradient)
+            optimizer.update()
+        assert not (net.W.array if which == "param" else state["v"]).flags.c_contiguous
+        found.append(CPU.send(net.W.array))
+    assert found[0] == pytest.approx(found[1], rel=1e-5) and not np.array_equal(found[0], start)
 
 
 @pytest.mark.gpu

@@ -1,5 +1,6 @@
 """benchmarks/gpu_convolution.py where there is no GPU."""
 
+import json
 import math
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import models
 from benchmarks import gpu_convolution
 from benchmarks.gpu_convolution import layers, right
 from models.discriminators import Discriminators
+from tests.acted_cudnn import Engine, array
+from tests.test_cudnn import gpu, random  # noqa: F401
 from utils.stack import chainer
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu_convolution.py"
@@ -41,17 +44,53 @@ def test_one_error_too_large_is_not_right():
 
 
 def test_a_layer_that_fails_leaves_the_sums_of_the_others(monkeypatch):
-    def timings(direction, geometry, *others):
+    def speed(direction, geometry, repeats):
         if geometry.weights[0] == 3:
             raise RuntimeError("no engine\nfor this")
         return {"first_ms": 2.0, "best_ms": 1.0}
 
-    monkeypatch.setattr(gpu_convolution, "timings", timings)
+    monkeypatch.setattr(gpu_convolution, "speed", speed)
     geometries = {name: layers(8)[name] for name in ("G3.0", "G3.5", "D3.1")}
-    each, total = gpu_convolution.all_speeds(geometries, 1, False)
+    each, total = gpu_convolution.all_speeds(geometries, 1, False, math.inf)
     assert each["tf32"]["forward"]["G3.5"] == {"error": "RuntimeError: no engine"}
     assert total["float32"]["data_gradient"]["first_ms"] == 4.0
     assert total["float32"]["data_gradient"]["layers"] == 2
-    monkeypatch.setattr(gpu_convolution, "SECONDS", -1)
-    assert gpu_convolution.all_speeds(geometries, 1, False)[1] == {}
+    assert gpu_convolution.all_speeds(geometries, 1, False, -math.inf)[1] == {}
     assert not right({"G3.0": {"error": "no engine"}})
+
+
+def test_what_pytorch_cannot_leaves_our_times(monkeypatch, capsys):
+    def theirs(direction, geometry, repeats):
+        if geometry.weights[0] == 3:
+            raise RuntimeError("out of memory")
+        return {"pytorch_ms": 3.0}
+
+    monkeypatch.setattr(gpu_convolution, "speed", lambda *told: {"best_ms": 1.0})
+    monkeypatch.setattr(gpu_convolution, "theirs", theirs)
+    geometries = {name: layers(8)[name] for name in ("G3.0", "G3.5")}
+    each, total = gpu_convolution.all_speeds(geometries, 1, True, math.inf)
+    assert each["tf32"]["forward"]["G3.0"] == {"best_ms": 1.0, "pytorch_ms": 3.0}
+    assert each["tf32"]["forward"]["G3.5"] == {
+        "best_ms": 1.0,
+        "pytorch_error": "RuntimeError: out of memory",
+    }
+    sums = total["tf32"]["forward"]
+    assert sums["best_ms"] == 2.0 and sums["layers"] == 2 and "pytorch_ms" not in sums
+    assert f"tf32 forward {json.dumps(sums)}" in capsys.readouterr().err
+
+
+def test_an_engine_that_does_not_run_is_not_the_best(gpu, monkeypatch):  # noqa: F811
+    def milliseconds(work, repeats):
+        work()
+        return float(gpu.executed[-1])
+
+    gpu.engines[3] = [Engine(5, runs=False), Engine(4), Engine(2)]
+    geometry = gpu_convolution.convolution(1, 2, 3, 4, 3, 1)._replace(dtype="tf32")
+    arrays = zip(gpu_convolution.cudnn.OPERANDS, geometry, strict=False)
+    arrays = {name: array(random(shape)) for name, shape in arrays}
+    monkeypatch.setattr(gpu_convolution, "operands", lambda geometry: arrays)
+    monkeypatch.setattr(gpu_convolution, "milliseconds", milliseconds)
+    gpu_convolution.handle.cache_clear()
+    found = gpu_convolution.timings("data_gradient", geometry, 1, False)
+    gpu_convolution.handle.cache_clear()
+    assert found["first_ms"] == 4 and found["best_ms"] == 2 and "error" not in found

@@ -1,18 +1,21 @@
 """Training steps replayed as a CUDA graph: the same numbers as step by step."""
 
+import contextlib
 import gc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.test_gpu import ARCHITECTURES, CPU, SMALLER, Clips, adversarial, prediction, told
+from tests.test_gpu import ARCHITECTURES, CPU, SMALLER, Clips, adversarial, alike, prediction, told
 from utils import graph
 from utils.device import open_device
 from utils.graph import WARM_UPS
 from utils.losses import LOSSES
-from utils.stack import F, chainer, cudnn, gpu_join
+from utils.stack import F, branches, chainer, cudnn, gpu_join
 
+CAPTURED = "training steps are a CUDA graph, "
+REFUSED = "training steps do not become a CUDA graph: "
 CHANCY = {"convlstm-forecaster", "convlstm-s", "seq2seq"}  # they draw what to show
 
 
@@ -57,7 +60,7 @@ def test_a_hundred_steps_are_those_taken_one_by_one(gpu, capsys):
     updater, other = adversarial(gpu), eager(adversarial(gpu))
     assert told(updater, 100) == told(other, 100)
     assert_same(updater, other)
-    assert updater.step.graph and not capsys.readouterr().err
+    assert updater.step.graph and capsys.readouterr().err == f"{CAPTURED}{cudnn.in_words()}\n"
     assert {updater.get_optimizer(name).t for name in ("gen", "dis")} == {100}
 
 
@@ -161,11 +164,9 @@ def test_every_architecture_is_captured_or_says_why_not(gpu, arch, capsys):
     assert_same(updater, other)
     said = capsys.readouterr().err
     if arch in CHANCY:
-        assert said == (
-            "training steps do not become a CUDA graph: the network draws or counts on the host\n"
-        )
+        assert said == f"{REFUSED}the network draws or counts on the host\n"
     else:
-        assert updater.step.graph and not said
+        assert updater.step.graph and said == f"{CAPTURED}{cudnn.in_words()}\n"
 
 
 @pytest.mark.gpu
@@ -190,6 +191,20 @@ def test_memory_of_a_graph_that_is_gone_serves_the_next(gpu, monkeypatch):
 
 
 @pytest.mark.gpu
+def test_what_warm_ups_took_is_given_back_before_the_capture(gpu, monkeypatch):
+    updater, kept = prediction(gpu), []
+    capture_on = updater.step.capture_on
+
+    def spy(stream):
+        kept.append(updater.step.pool.free_bytes())
+        return capture_on(stream)
+
+    monkeypatch.setattr(updater.step, "capture_on", spy)
+    told(updater, WARM_UPS + 1)
+    assert updater.step.graph and kept == [0]
+
+
+@pytest.mark.gpu
 def test_a_step_that_waits_for_the_gpu_is_taken_as_it_is(gpu, capsys):
     def impatient(updater):
         learn = updater.learn
@@ -205,8 +220,67 @@ def test_a_step_that_waits_for_the_gpu_is_taken_as_it_is(gpu, capsys):
     assert told(updater, 10) == told(other, 10)
     assert_same(updater, other)
     said = capsys.readouterr().err
-    assert said.startswith("training steps do not become a CUDA graph: ")
+    assert said.startswith(REFUSED)
     assert said.count("\n") == 1
+
+
+@pytest.mark.gpu
+def test_a_graph_that_cuda_does_not_begin_is_given_up(gpu, capsys):
+    def launch():
+        raise gpu.xp.cuda.runtime.CUDARuntimeError(2)
+
+    updater, other = adversarial(gpu), eager(adversarial(gpu))
+    updater.step.capture_on = lambda stream: SimpleNamespace(launch=launch)
+    assert told(updater, 6) == told(other, 6)
+    assert_same(updater, other)
+    assert capsys.readouterr().err.endswith(f"{REFUSED}cudaErrorMemoryAllocation: out of memory\n")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("where", ["start", "end"])
+def test_no_memory_for_a_graph_beside_the_rest(gpu, capsys, where):
+    updater, other = adversarial(gpu), eager(adversarial(gpu))
+    failures = [MemoryError("no 512 bytes")]
+
+    def learn(*arrays):
+        if where == "end":
+            updater.learn(*arrays)
+        if failures:
+            raise failures.pop()
+        updater.learn(*arrays)
+
+    updater.step.step = learn
+    if where == "end":  # a second try would move the networks twice
+        with pytest.raises(MemoryError):
+            told(updater)
+        return
+    assert told(updater, 6) == told(other, 6)
+    assert_same(updater, other)
+    assert capsys.readouterr().err == f"{REFUSED}no 512 bytes\n"
+
+
+@pytest.mark.gpu
+def test_networks_side_by_side_are_no_obstacle(gpu, monkeypatch, capsys):
+    @contextlib.contextmanager
+    def breaking(count):
+        if gpu.xp.cuda.get_current_stream().is_capturing():
+            raise RuntimeError("no fork here")
+        yield [contextlib.nullcontext()] * count
+
+    monkeypatch.setattr(branches, "side_by_side", breaking)
+    updater, other = adversarial(gpu), eager(adversarial(gpu))
+    alike(told(updater, 6), told(other, 6), rel=1e-3)
+    said = f"{CAPTURED}{cudnn.in_words()}, without networks side by side: no fork here\n"
+    assert updater.step.graph and capsys.readouterr().err == said
+
+
+@pytest.mark.gpu
+def test_none_is_captured_where_it_is_turned_off(gpu, monkeypatch, capsys):
+    monkeypatch.setenv("CHAINER_GRAPH", "0")
+    updater, other = adversarial(gpu), adversarial(gpu)
+    other.step = other.learn
+    assert told(updater, 6) == told(other, 6)
+    assert updater.step.graph is None and not capsys.readouterr().err
 
 
 def test_the_cpu_takes_each_step_as_it_is():

@@ -1,13 +1,18 @@
 """Our CUDA kernels compile, for each generation of GPUs, by the compiler that CuPy uses."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
-from utils import divergence, supply
-from utils.stack import cudnn, gpu_adam, gpu_join
+from tests import acted_cudnn
+from utils import divergence, gpu_losses, supply
+from utils.stack import casts, chainer, cudnn, gpu_adam, gpu_join
 
 SOURCES = {"adam": gpu_adam.SOURCE, "judge": divergence.SOURCE, "gather": supply.GATHER}
 SOURCES["idle"] = cudnn.IDLE
 SOURCES |= {f"join {size}": gpu_join.source(size) for size in gpu_join.NUMBERS}
+SOURCES |= {f"casts {dtype}": casts.source(dtype) for dtype in casts.CONVERSIONS}
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +27,70 @@ def nvrtc():
     return nvrtc
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", SOURCES)
-def test_compiles(nvrtc, name, architecture):
-    program = nvrtc.createProgram(SOURCES[name], f"{name}.cu", [], [])
+def compile_for(nvrtc, architecture, source, *options):
+    program = nvrtc.createProgram(source, "kernel.cu", [], [])
     try:
-        nvrtc.compileProgram(program, ["--fmad=false", f"--gpu-architecture={architecture}"])
+        nvrtc.compileProgram(program, [*options, f"--gpu-architecture={architecture}"])
     except nvrtc.NVRTCError:
         pytest.fail(nvrtc.getProgramLog(program))
     finally:
         nvrtc.destroyProgram(program)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", SOURCES)
+def test_compiles(nvrtc, name, architecture):
+    compile_for(nvrtc, architecture, SOURCES[name], "--fmad=false")
+
+
+LOSSES = {  # on NumPy's arrays, whose kernels are only looked at
+    "lp": lambda x, t: gpu_losses.lp(x, t, 1.5),
+    "gdl": lambda x, t: gpu_losses.gdl(x, t, 1.5),
+    "bce": lambda x, t: gpu_losses.bce(x, 1),
+}
+CODES = {"f2": "float16", "f4": "float", "f8": "double"}
+KINDS = {"int64": "long long"}
+
+
+@pytest.mark.parametrize(
+    "loss, dtype",
+    [("lp", "f4"), ("lp", "f8"), ("gdl", "f4"), ("gdl", "f8")]
+    + [("bce", dtype) for dtype in CODES],
+)
+def test_losses_compile(nvrtc, monkeypatch, loss, dtype):
+    from cupy._core import core
+
+    headers = [*core._cupy_header_list, "cupy/float16.cuh"]
+    found = kernels(monkeypatch, LOSSES[loss], dtype)
+    assert len(found) == 2  # the loss, its gradient
+    for body in found:
+        source = "".join(f'#include "{header}"\n' for header in headers)
+        source += f"typedef {CODES[dtype]} T;\n{body}"
+        compile_for(nvrtc, "sm_90", source, *core.assemble_cupy_compiler_options(()))
+
+
+def kernels(monkeypatch, loss, dtype):
+    """The CUDA C++ of all kernels that a loss and its gradient launch, as CuPy wraps them."""
+    found = []
+
+    def elementwise(operands, made, operation, name, preamble=""):
+        raw = [p.replace("raw T", "CArray<T, 1, 1, 1>") for p in operands.split(", ")]
+        params = ", ".join(" ".join([KINDS.get(w, w) for w in p.split()]) for p in raw)
+        result = made.split()[1]
+        wrapped = f"__global__ void k({params}, CArray<T, 1, 1, 1> made, CIndexer<1> _ind) {{\n"
+        wrapped += f"CUPY_FOR(i, _ind.size()) {{ T& {result} = made[i];\n{operation};\n}} }}"
+        found.append(f"{preamble}\n{wrapped}")
+        return lambda *args: args[0].view(acted_cudnn.ndarray)  # its sums are arrays, too
+
+    def reduce(operands, made, mapped, *others, reduce_type):
+        elementwise(operands, made, f"{reduce_type} b = {mapped}; {made.split()[1]} = b", "")
+        return lambda *args: np.sum(args[0], keepdims=True).reshape(())
+
+    acted = SimpleNamespace(elementwise=elementwise, reduce=reduce, cupy=np)
+    monkeypatch.setattr(gpu_losses, "cuda", acted)
+    x, t = chainer.Variable(np.ones((2, 3, 4, 5), dtype)), np.ones((2, 3, 4, 5), dtype)
+    chainer.grad([loss(x, t)], [x])
+    return found
 
 
 @pytest.mark.parametrize("module", [gpu_adam, gpu_join])

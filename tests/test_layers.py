@@ -10,7 +10,7 @@ import pytest
 from models.blocks import in_a_row
 from tests.acted_cudnn import array
 from tests.test_cudnn import double, gpu, needs_compiler, only_cudnn, random, using  # noqa: F401
-from utils.stack import F, L, casts, chainer, cudnn, layers
+from utils.stack import F, L, casts, chainer, cudnn, layers, providers
 from utils.stack.providers import Unsuitable
 
 pytestmark = needs_compiler
@@ -142,7 +142,7 @@ def test_gradient_of_a_relu_with_its_sums(gpu, monkeypatch, dtype, parts, shape)
 
 
 @pytest.mark.parametrize("fails", ["forward", "data_gradient", "weight_gradient"])
-def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, fails):  # noqa: F811
+def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, caplog, fails):  # noqa: F811
     compute = cudnn.compute
 
     def refuse(direction, *args, last=False, **kwargs):
@@ -150,9 +150,11 @@ def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, fails):  # 
             raise Unsuitable(logging.INFO, "no engine")
         compute(direction, *args, last=last, **kwargs)
 
+    caplog.set_level(logging.INFO, providers.__name__)
     monkeypatch.setattr(cudnn, "compute", refuse)
     with using("tf32"):
-        ours = results(2)
+        ours, again = results(2), results(2)
+    assert len(ours) == len(again) and caplog.text.count("layers are not one node: no engine") == 1
     for found, exact in zip(ours, results(2, put=double), strict=True):
         np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
 
@@ -167,6 +169,13 @@ def test_gradients_have_gradients(gpu):  # noqa: F811
     with using("tf32"):
         ours, truth = second(array), second(double)
     np.testing.assert_allclose(ours, truth, rtol=0, atol=1e-5 * np.abs(truth).max())
+
+
+def test_they_can_be_turned_off(gpu, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("CHAINER_LAYERS", "0")
+    with using("tf32"), only_cudnn():
+        y = in_a_row(images(2), links(), 2)
+    assert nodes(y).count("Convolution2DFunction") == 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -1,6 +1,7 @@
 """The device that a run computes on."""
 
 from utils.errors import UserError, first_line
+from utils.kernel_trial import try_kernels
 from utils.stack import chainer
 
 
@@ -33,4 +34,5 @@ def open_device(gpu):
             f"-g {gpu}: cannot compute on it ({first_line(error)}); see nvidia-smi, "
             "requirements-gpu.txt"
         ) from None
+    try_kernels(device)
     return device

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from utils.errors import Diverged
-from utils.stack import chainer, gpu_adam
+from utils.stack import chainer, gpu_adam, kernels
 
 # On a GPU the host does not wait for the numbers.  The first that are not finite are noted there:
 # [iterations judged, the first bad one, its terms, the norm of its gradient].
@@ -31,9 +31,9 @@ extern "C" __global__ void judge(
 class FiniteCheck(chainer.training.Extension):
     """Judges each step of an updater's optimizers: a bad gradient or loss moves no parameter.
 
-    On the CPU it raises Diverged at once.  On a GPU it notes the bad iteration and halts Adam; the
-    extension raises Diverged, for that iteration, when it is called next, which is before anything
-    is reported or saved.
+    On the CPU, or without own kernels, it raises Diverged at once.  On a GPU it notes the bad
+    iteration and halts Adam; the extension raises Diverged, for that iteration, when it is called
+    next, which is before anything is reported or saved.
     """
 
     name = "finite"
@@ -52,7 +52,7 @@ class FiniteCheck(chainer.training.Extension):
         (name,) = (n for n, other in self.optimizers.items() if other is optimizer)
         gradients = [param.grad for param in optimizer.target.params()]
         norm = f"gradient of {name}"
-        if optimizer.target.xp is np:
+        if optimizer.target.xp is np or not kernels.usable():
             total = sum(gradient.ravel().dot(gradient.ravel()) for gradient in gradients)
             check(self.updater.iteration + 1, losses() | {norm: total**0.5})
             return

@@ -50,13 +50,13 @@ BCE_GRADIENT = "gx = gy * (1 / (1 + exp(-(double)x)) - target) / count"
 
 
 def lp(predicted, true, p):
-    """losses.lp of float arrays of one shape on a GPU; `true` has no gradient."""
+    """losses.lp of float32 or float64 arrays of one shape on a GPU; `true` has no gradient."""
     loss = Loss("lp", LP, LP_GRADIENT, "T count", (p, predicted.size))
     return loss.apply((predicted, chainer.as_array(true)))[0]
 
 
 def gdl(predicted, true, alpha):
-    """losses.gdl of float arrays of one shape on a GPU; `true` has no gradient."""
+    """losses.gdl of float32 or float64 arrays of one shape on a GPU; `true` has no gradient."""
     size, (*_, height, width) = predicted.size, predicted.shape
     numbers = alpha, height, width, size - size // height, size - size // width
     loss = Loss("gdl", GDL, GDL_GRADIENT, "int64 height, int64 width, T downs, T rights", numbers)

@@ -3,11 +3,12 @@
 import contextlib
 import functools
 import gc
+import os
 import sys
 import weakref
 
 from utils.errors import first_line
-from utils.stack import chainer
+from utils.stack import branches, chainer, cudnn
 
 WARM_UPS = 3  # steps before one is captured: they compile kernels, choose cuDNN's engines
 SPARE = []  # pools of graphs that are gone: CuPy 14 never frees what a dropped pool has
@@ -22,12 +23,14 @@ class Graph:
     same arrays each time, overwritten by the next; Adam counts on the GPU, its counts on the host
     follow.  Where arrays have other shapes, or hyperparameters or counts were changed in between,
     all begins anew, with warm-ups.  A step that cannot be captured, since it waits for the GPU or
-    draws numbers on the host, runs as it is, which is said in a line.
+    draws numbers on the host, runs as it is, as do all with CHAINER_GRAPH=0.  A line says what has
+    become of it.
     """
 
     def __init__(self, step, optimizers):
         self.step, self.optimizers = step, list(optimizers)
-        self.form, self.refused, self.pool = None, False, None
+        self.form, self.graph, self.pool, self.said = None, None, None, None
+        self.refused = os.environ.get("CHAINER_GRAPH") == "0"
 
     def __call__(self, *arrays):
         if self.refused:
@@ -38,10 +41,10 @@ class Graph:
         for held, array in zip(self.inputs, arrays, strict=True):
             held[...] = array
         if self.warmed < WARM_UPS:
-            self.warm_up()
-        elif self.graph or self.capture():
-            self.replay()
+            done = self.warm_up()
         else:
+            done = (self.graph or self.capture()) and self.replay()
+        if not done:
             self.step(*arrays)
         self.counts = self.count()
 
@@ -81,17 +84,44 @@ class Graph:
         here.wait_event(self.stream.record())
 
     def warm_up(self):
-        before = self.numbers()
-        with self.apart():
-            self.step(*self.inputs)
+        """Take a step; whether there was memory for it beside what others hold."""
+        numbers, counts, obstacle = self.numbers(), self.count(), None
+        try:
+            with self.apart():
+                self.step(*self.inputs)
+        except MemoryError as error:
+            if self.count() != counts:  # one network has moved
+                raise
+            obstacle = first_line(error)
+        if obstacle:
+            self.cuda.runtime.deviceSynchronize()
+            gc.collect()  # what the step had
+            self.refuse(obstacle)
+            return False
         self.warmed += 1
-        if self.numbers() != before:
+        if self.numbers() != numbers:
             self.refuse("the network draws or counts on the host")
+        return True
 
     def capture(self):
         """Capture one step, which is not executed thereby; whether that worked."""
+        obstacle, words = self.attempt(), f"training steps are a CUDA graph, {cudnn.in_words()}"
+        if obstacle:
+            with branches.one_by_one():  # work on several streams asks most of a capture
+                if self.attempt():
+                    self.refuse(obstacle)
+                    return False
+            words += f", without networks side by side: {obstacle}"
+        if self.said != words:
+            print(words, file=sys.stderr)
+            self.said = words
+        return True
+
+    def attempt(self):
+        """Capture a step -> what stands in the way, if anything."""
         before, self.reported, obstacle = self.count(), {}, None
         gc.collect()  # not during the capture: it may destroy another graph
+        self.pool.free_all_blocks()  # what cuDNN's engines took as they were tried
         try:
             with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
                 self.graph = self.capture_on(self.stream)
@@ -99,9 +129,7 @@ class Graph:
             obstacle = first_line(error)
         self.gains = [after - t for after, t in zip(self.count(), before, strict=True)]
         self.set_counts(before)
-        if obstacle:
-            self.refuse(obstacle)
-        return self.graph
+        return obstacle
 
     def capture_on(self, stream):
         stream.begin_capture()
@@ -114,9 +142,15 @@ class Graph:
         return stream.end_capture()
 
     def replay(self):
-        self.graph.launch()
+        """Take the captured step; whether CUDA has begun it."""
+        try:
+            self.graph.launch()
+        except self.cuda.runtime.CUDARuntimeError as error:
+            self.refuse(first_line(error))
+            return False
         self.set_counts([t + gain for t, gain in zip(self.count(), self.gains, strict=True)])
         chainer.report(self.reported)
+        return True
 
     def refuse(self, reason):
         print(f"training steps do not become a CUDA graph: {reason}", file=sys.stderr)

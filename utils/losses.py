@@ -11,7 +11,7 @@ import numpy as np
 from utils import gpu_losses
 from utils.errors import UserError
 from utils.metrics import SSIM_RADIUS, SSIM_SIGMA, similarity
-from utils.stack import F, chainer
+from utils.stack import F, chainer, kernels
 
 EPSILON = 1e-6  # the least probability that pixel_bce gives a pixel
 
@@ -42,9 +42,10 @@ def bce(logits, target):
 
     target is 1 (real) or 0 (fake).  The sigmoid is taken inside, so any logit gives finite numbers.
     """
-    if chainer.backend.get_array_module(logits) is not np:
+    xp = chainer.backend.get_array_module(logits)
+    if xp is not np and kernels.usable():
         return gpu_losses.bce(logits, target)
-    return F.sigmoid_cross_entropy(logits, np.full(logits.shape, target, np.int32))
+    return F.sigmoid_cross_entropy(logits, xp.full(logits.shape, target, np.int32))
 
 
 def pixel_bce(predicted, true):
@@ -120,10 +121,12 @@ def by_name(text, alpha):
 
 
 def are_for_kernels(predicted, true):
-    """Whether gpu_losses can take these: on a GPU, of one shape, no gradient wanted of `true`."""
-    on_gpu = chainer.backend.get_array_module(predicted) is not np
-    alike = predicted.shape == true.shape
-    return on_gpu and alike and not getattr(true, "requires_grad", False)
+    """Whether gpu_losses can take these: on a GPU, of one shape and type, float32 or wider, no
+    gradient wanted of `true`."""
+    on_gpu = chainer.backend.get_array_module(predicted) is not np and kernels.usable()
+    alike = predicted.shape == true.shape and predicted.dtype == true.dtype
+    wide = predicted.dtype.itemsize >= 4
+    return on_gpu and alike and wide and not getattr(true, "requires_grad", False)
 
 
 def power(x, exponent):

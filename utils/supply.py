@@ -1,5 +1,7 @@
 """Training clips on their way to the device."""
 
+import contextlib
+import functools
 import math
 import sys
 
@@ -8,7 +10,7 @@ from tqdm import tqdm
 
 from utils import pixels
 from utils.batches import ClipIterator, ClipOrder, split, to_past_and_future
-from utils.stack import chainer
+from utils.stack import chainer, kernels
 
 SHARE = 0.5  # of the GPU's free memory that clips may take; a training needs the rest
 CHUNK_BYTES = 2**26  # of clips on their way from the store
@@ -41,11 +43,13 @@ def supply(store, batch_size, seed, device):
     free = device.xp.cuda.runtime.memGetInfo()[0]
     free += device.xp.get_default_memory_pool().free_bytes()
     told = f"{size / 2**20:.0f} MiB of clips, {free / 2**20:.0f} MiB free on the GPU"
-    if size > SHARE * free:
-        print(f"{told}: they are read from {store.path} as it trains", file=sys.stderr)
-        return ClipIterator(store, batch_size, seed), Upload(store.history, device)
-    print(f"{told}: they are kept there", file=sys.stderr)
-    return ClipOrder(len(store), batch_size, seed), Gather(store, device)
+    if size <= SHARE * free:
+        with contextlib.suppress(MemoryError):  # others took it, or it is in pieces
+            converter = Gather(store, device)
+            print(f"{told}: they are kept there", file=sys.stderr)
+            return ClipOrder(len(store), batch_size, seed), converter
+    print(f"{told}: they are read from {store.path} as it trains", file=sys.stderr)
+    return ClipIterator(store, batch_size, seed), Upload(store.history, device)
 
 
 class Gather:
@@ -55,7 +59,6 @@ class Gather:
         xp = device.xp
         self.history = store.history
         self.clips = xp.empty((len(store), *store.shape), np.uint8)
-        self.kernel = xp.RawKernel(GATHER, "gather", ("--fmad=false",))
         chunk = max(1, CHUNK_BYTES // math.prod(store.shape))
         with tqdm(total=len(store), unit="clip", desc="to the GPU", disable=None) as bar:
             for start in range(0, len(store), chunk):
@@ -64,11 +67,24 @@ class Gather:
                 bar.update(stop - start)
 
     def __call__(self, numbers, device):
-        frames = device.xp.empty((len(numbers), *self.clips.shape[1:]), np.float32)
         numbers = device.send(np.asarray(numbers, np.int64))
-        sizes = map(np.int64, (self.clips[0].size, frames.size))
-        self.kernel((BLOCKS,), (THREADS,), (self.clips, numbers, frames, *sizes))
-        return split(frames, self.history)
+        return split(gathered(self.clips, numbers), self.history)
+
+
+def gathered(clips, numbers):
+    """Clips (N, T, C, H, W) on the GPU of these int64 numbers there, (B, T, C, H, W) in [-1, 1]."""
+    if not kernels.usable():
+        return pixels.normalise(clips[numbers])
+    cupy = chainer.backends.cuda.cupy
+    frames = cupy.empty((len(numbers), *clips.shape[1:]), np.float32)
+    sizes = map(np.int64, (clips[0].size, frames.size))
+    gather_kernel()((BLOCKS,), (THREADS,), (clips, numbers, frames, *sizes))
+    return frames
+
+
+@functools.cache
+def gather_kernel():
+    return chainer.backends.cuda.cupy.RawKernel(GATHER, "gather", ("--fmad=false",))
 
 
 class Upload:

@@ -8,6 +8,7 @@ providers  puts a library into its convolutions and linear layers, which geometr
 layers     has it compute several in a row, whose arrays stay so in between
 branches   has a GPU compute several networks at the same time
 precision  chooses the type in which both multiply
+kernels    tells whether own CUDA kernels are used
 Adam is quicker by adam and gpu_adam; on a GPU gpu_join joins arrays in one launch, gpu_neutral
 adds 0 in none.
 """

@@ -5,23 +5,50 @@ The kernels of small layers leave most of a GPU idle, and wait for each other in
 
 import contextlib
 import functools
+import logging
+import os
 from itertools import accumulate, pairwise
 
+from utils.errors import first_line
 from utils.stack import chainer
 
+logger = logging.getLogger(__name__)
 cuda = chainer.backends.cuda
+
+
+_alone = False  # whether networks compute one after the other
+
+
+@contextlib.contextmanager
+def one_by_one():
+    """In this context, as with CHAINER_BRANCHES=0, networks compute one after the other."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 def applied(links, xs):
     """What each link makes of its x: Variables, as [link(x) for link, x in zip(links, xs)].
 
-    On a GPU the links compute at the same time, forward and backward.
+    On a GPU the links compute at the same time, forward and backward.  Where that has failed once
+    they do not, from then on.
     """
+    global _alone
     xs = list(map(chainer.as_variable, xs))
-    if not isinstance(xs[0].array, cuda.ndarray) or chainer.get_function_hooks():
-        return [link(x) for link, x in zip(links, xs, strict=True)]
-    inputs = [[x, *link.params()] for link, x in zip(links, xs, strict=True)]
-    return Branches(links).apply(sum(inputs, []))
+    alone = _alone or os.environ.get("CHAINER_BRANCHES") == "0"
+    if not (alone or not isinstance(xs[0].array, cuda.ndarray) or chainer.get_function_hooks()):
+        inputs = [[x, *link.params()] for link, x in zip(links, xs, strict=True)]
+        try:
+            return Branches(links).apply(sum(inputs, []))
+        except Exception as error:
+            if cuda.cupy.cuda.get_current_stream().is_capturing():
+                raise
+            _alone = True
+            logger.warning("networks compute one after the other: %s", first_line(error))
+    return [link(x) for link, x in zip(links, xs, strict=True)]
 
 
 class Branches(chainer.FunctionNode):
@@ -84,9 +111,16 @@ def side_by_side(count):
         stream.wait_event(start)
     try:
         yield streams
-    finally:
-        for stream in streams:
-            here.wait_event(stream.record())
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            follow(here, streams)
+        raise
+    follow(here, streams)
+
+
+def follow(here, streams):
+    for stream in streams:
+        here.wait_event(stream.record())
 
 
 @functools.cache

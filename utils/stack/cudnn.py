@@ -16,7 +16,7 @@ import threading
 import numpy as np
 
 from utils.errors import UserError
-from utils.stack import casts, cudnn_plans, providers
+from utils.stack import casts, cudnn_plans, kernels, providers
 from utils.stack.geometry import (
     Geometry,
     of_convolution,
@@ -36,6 +36,7 @@ extern "C" __global__ void idle(long long cycles) {
 }
 """
 CAPABILITY = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 70}  # 80 for a GPU of 8.0
+FAILURES = RuntimeError, MemoryError  # of an engine: cuDNN's and CUDA's own are RuntimeErrors
 OPERANDS = "images", "weights", "outputs"  # in the order of a plan's tensors
 
 _dtype = "tf32"  # of the numbers that convolutions, linear layers multiply
@@ -96,6 +97,8 @@ def using_dtype(name):
 def _refuse_impossible(name):
     if obstacle := missing():
         raise UserError(f"{name} needs cuDNN: {obstacle[1]}; or use float32")
+    if name in casts.DTYPES and not kernels.usable():
+        raise UserError(f"{name} needs own CUDA kernels, which are turned off; use tf32")
     import cupy
 
     capability, needed = int(cupy.cuda.Device().compute_capability), CAPABILITY[name]
@@ -216,6 +219,15 @@ def dtype_in_use():
     return None if missing() or _chainer().config.use_cudnn == "never" else _dtype
 
 
+def in_words():
+    """What computes convolutions on a GPU, such as "cuDNN 9.19.0 in tf32"."""
+    dtype = dtype_in_use()
+    if dtype is None:
+        return "no cuDNN"
+    major, rest = divmod(cudnn_plans.library().version, 10000)
+    return f"cuDNN {major}.{rest // 100}.{rest % 100} in {dtype}"
+
+
 def _check_arrays(node, inputs):
     """The inputs, C-contiguous, aligned; raises Unsuitable unless cuDNN can take them."""
     if _chainer().config.use_cudnn == "never":
@@ -310,6 +322,14 @@ def compute(direction, geometry, arrays, last=False):
     without, autotune = unwanted(geometry.dtype), _chainer().config.autotune
     key = direction, geometry, "bias" in arrays, last, without, autotune
     plan = _thread.plans.get((device, *key))
+    if isinstance(plan, cudnn_plans.Plan):
+        try:
+            return execute(plan, handle, addresses)
+        except FAILURES as error:
+            if cupy.cuda.get_current_stream().is_capturing():  # where none can be tried
+                raise
+            providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
+            plan = None
     if plan is None:
         plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
         _kept.append(plan)
@@ -352,11 +372,11 @@ def unwanted(dtype):
 
 def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
     """The plan to use from now on, or Unsuitable's arguments."""
-    failures = []
+    told = handle, addresses, (failures := [])
     found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
-    working = (plan for plan in found if _runs(plan, handle, addresses, failures))
+    working = (plan for plan in found if _runs(plan, *told))
     try:
-        plan = _fastest(working, handle, addresses) if autotune else next(working, None)
+        plan = _fastest(working, *told) if autotune else next(working, None)
     except cudnn_plans.Error as error:
         return logging.INFO, f"cuDNN has no engine for the {direction} of {geometry} ({error})"
     if plan is None and failures:
@@ -369,13 +389,13 @@ def _runs(plan, handle, addresses, failures):
     """Whether cuDNN executes its own plan, which loads the kernels; `failures` say why not."""
     try:
         execute(plan, handle, addresses)
-    except (cudnn_plans.Error, MemoryError) as error:
+    except FAILURES as error:
         failures.append(error)
         return False
     return True
 
 
-def _fastest(working, handle, addresses):
+def _fastest(working, handle, addresses, failures):
     """Of the first few, by the clock of the device; None of none."""
     from cupy import cuda
 
@@ -383,19 +403,24 @@ def _fastest(working, handle, addresses):
     cuda.runtime.deviceSynchronize()  # other streams may still be at work
     for plan in itertools.islice(working, TRIED):
         start, end = cuda.Event(), cuda.Event()
-        idle(CYCLES)
-        start.record()
-        for _ in range(TIMED):
-            execute(plan, handle, addresses)
-        end.record()
-        end.synchronize()
-        times[plan] = cuda.get_elapsed_time(start, end)
+        try:
+            idle(CYCLES)
+            start.record()
+            for _ in range(TIMED):
+                execute(plan, handle, addresses)
+            end.record()
+            end.synchronize()
+        except FAILURES as error:
+            failures.append(error)
+        else:
+            times[plan] = cuda.get_elapsed_time(start, end)
     return min(times, key=times.get, default=None)
 
 
 def idle(cycles):
     """Have the GPU wait."""
-    _idle()((1,), (1,), (cycles,))
+    if kernels.usable():
+        _idle()((1,), (1,), (cycles,))
 
 
 @functools.cache

@@ -199,14 +199,17 @@ class Plan:
     """One engine's way to convolve, compiled.
 
     workspace: bytes it needs beside its arrays.  engine: cuDNN's number for it.  notes: its
-    numerical properties (TENSOR_CORE, ...).  description: cuDNN's JSON.
+    numerical properties (TENSOR_CORE, ...).  description: cuDNN's JSON; None where it has none.
     """
 
     def __init__(self, device, choice, engine, notes, tensors):
         self._descriptor = _on(device, PLAN).set(401, DESCRIPTOR, choice).finalize()
         (self.workspace,) = self._descriptor.get(402, INTEGER)
         (self.engine,), self.notes = engine.get(1301, INTEGER), notes
-        self.description = self._descriptor.get(405, CHARACTER, DESCRIPTION)
+        try:
+            self.description = self._descriptor.get(405, CHARACTER, DESCRIPTION)
+        except Error:  # it may run all the same
+            self.description = None
         self._tensors = tensors
 
     def execute(self, handle, addresses, workspace):
@@ -241,7 +244,7 @@ def plans(device, direction, geometry, bias=False, channels_last=False, without=
                 continue
             wrong = WRONG.get((direction, len(geometry.stride), plan.engine), ())
             known = plan.description in seen or library().version in wrong
-            seen.add(plan.description)
+            seen |= {plan.description} - {None}
             if not known and plan.workspace <= workspace:
                 yield plan
 

@@ -4,6 +4,8 @@ import functools
 
 import numpy as np
 
+from utils.stack import kernels
+
 MOST = 80  # arrays of a launch: their addresses are among its arguments, which may take 4 KiB
 COLUMNS = 4  # arrays that belong together: parameter, gradient, moments
 THREADS, BLOCKS = 256, 1024
@@ -86,7 +88,7 @@ def install(chainer):
 
     @functools.wraps(own_sum)
     def sum_sqnorm_grads(params):
-        if not on_gpu(params):
+        if not for_kernels(params):
             return own_sum(params)
         total = square_sum([param.grad for param in params])
         return total.astype(np.float32), params[0].device
@@ -95,17 +97,17 @@ def install(chainer):
     clipping._sum_sqnorm_grads = sum_sqnorm_grads
 
 
-def on_gpu(params):
-    """Whether these are float32 parameters, all on one GPU."""
+def for_kernels(params):
+    """Whether these are float32 parameters, all on one GPU that takes own kernels."""
     devices = {param.device.name for param in params}
     here = len(devices) == 1 and next(iter(devices)).startswith("@cupy")
-    return here and all(param.array.dtype == np.float32 for param in params)
+    return here and kernels.usable() and all(param.array.dtype == np.float32 for param in params)
 
 
 def suit(optimizer, params):
     """Whether `move` does all that Chainer's own update would."""
     hp = optimizer.hyperparam
-    if not on_gpu(params) or optimizer._loss_scale is not None:
+    if not for_kernels(params) or optimizer._loss_scale is not None:
         return False
     rules = [param.update_rule for param in params]
     alike = all(
@@ -114,7 +116,9 @@ def suit(optimizer, params):
     )
     hooks = any(r._hookable._pre_update_hooks or r._hookable._post_update_hooks for r in rules)
     plain = not (hp.amsgrad or hp.adabound or hp.weight_decay_rate) and hp.eta == 1
-    return alike and plain and not hooks
+    # Else a kernel would write to a copy.
+    written = [array for p in params for array in (p.array, *(p.update_rule.state or {}).values())]
+    return alike and plain and not hooks and all(array.flags.c_contiguous for array in written)
 
 
 def move(optimizer, params):

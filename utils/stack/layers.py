@@ -6,9 +6,10 @@ kernels forward, one of which adds the bias, takes the ReLU; and three backward,
 the gradients of both.
 """
 
-import contextlib
+import os
+from logging import WARNING
 
-from utils.stack import F, casts, chainer, cudnn, cudnn_plans
+from utils.stack import F, casts, chainer, cudnn, cudnn_plans, kernels, providers
 from utils.stack.geometry import Geometry
 from utils.stack.providers import Unsuitable
 
@@ -22,7 +23,7 @@ def applied(x, links, activated):
     the first `activated` of them.
 
     None where they are not to be one node: on a CPU, without cuDNN, in other types than DTYPES, for
-    what cuDNN has no engine, where function hooks watch each.
+    what cuDNN has no engine, where function hooks watch each, with CHAINER_LAYERS=0.
     """
     x = chainer.as_variable(x)
     params = [param for link in links for param in (link.W, link.b)]
@@ -36,8 +37,15 @@ def applied(x, links, activated):
         return None
     try:
         return Layers(geometries, activated).apply((x, *params))[0]
-    except (Unsuitable, cudnn_plans.Error):
+    except (Unsuitable, cudnn_plans.Error) as obstacle:
+        tell(obstacle)
         return None
+
+
+def tell(obstacle):
+    """Log, once for each reason, that layers are done one by one."""
+    level, reason = obstacle.args if isinstance(obstacle, Unsuitable) else (WARNING, str(obstacle))
+    providers.log_once(level, f"layers are not one node: {reason}")
 
 
 def geometry_of(link, images):
@@ -51,7 +59,8 @@ def geometry_of(link, images):
 
 def fit(x, params):
     dtype = cudnn.dtype_in_use() if isinstance(x.array, cuda.ndarray) else None
-    if dtype not in DTYPES:
+    wanted = kernels.usable() and os.environ.get("CHAINER_LAYERS") != "0"
+    if dtype not in DTYPES or not wanted:
         return False
     arrays = [x.array, *(None if param is None else param.array for param in params)]
     whole = all(array is not None and array.dtype == "f4" and array.size for array in arrays)
@@ -88,9 +97,11 @@ class Layers(chainer.FunctionNode):
     def backward(self, indexes, grad_outputs):
         twice = chainer.config.enable_backprop  # so Chainer tells that gradients need some
         if not twice:
-            with contextlib.suppress(Unsuitable, cudnn_plans.Error):
+            try:
                 found = self.gradients(set(indexes), grad_outputs[0].array)
                 return tuple(chainer.as_variable(found[i]) for i in indexes)
+            except (Unsuitable, cudnn_plans.Error) as obstacle:
+                tell(obstacle)
         inputs = self.get_retained_inputs()
         with chainer.force_backprop_mode():
             y = self.plainly(*inputs)

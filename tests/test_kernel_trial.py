@@ -1,0 +1,82 @@
+"""Own CUDA kernels tried as a device is opened, and what computes without them."""
+
+import numpy as np
+import pytest
+
+from tests.test_gpu import CPU, adversarial, alike, told
+from tests.test_gpu import gpu as gpu
+from utils import kernel_trial, supply
+from utils.errors import Diverged, UserError
+from utils.stack import F, cudnn, gpu_adam, gpu_join, kernels
+from utils.trainer import Trainer
+
+
+@pytest.fixture
+def anew(monkeypatch):
+    """As if none had been tried."""
+    monkeypatch.setattr(kernels, "_failed", False)
+    kernel_trial.try_kernels.cache_clear()
+    yield
+    kernel_trial.try_kernels.cache_clear()
+
+
+@pytest.mark.gpu
+def test_they_work(gpu, anew, capsys):
+    kernel_trial.compare(gpu)
+    kernel_trial.try_kernels(gpu)
+    assert kernels.usable() and not capsys.readouterr().err
+
+
+def broken(*told):
+    raise RuntimeError("NVRTC_ERROR_COMPILATION\nline 1")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("module, name", [(gpu_adam, "kernel"), (gpu_join, "kernel")])
+def test_one_that_fails_ends_the_use_of_all_in_a_line(gpu, anew, monkeypatch, capsys, module, name):
+    monkeypatch.setattr(module, name, broken)
+    for _ in range(2):
+        kernel_trial.try_kernels(gpu)
+    said = "own CUDA kernels do not work here (NVRTC_ERROR_COMPILATION), slower ones do\n"
+    assert capsys.readouterr().err == said and not kernels.usable()
+    alike(told(adversarial(gpu), 3), told(adversarial(CPU), 3), rel=2e-3)
+
+
+@pytest.mark.gpu
+def test_wrong_numbers_are_a_failure(gpu, anew, monkeypatch, capsys):
+    gathered = supply.gathered
+    monkeypatch.setattr(supply, "gathered", lambda *told: gathered(*told) + 0.02)
+    kernel_trial.try_kernels(gpu)
+    assert "results are off by 0.0" in capsys.readouterr().err and not kernels.usable()
+
+
+@pytest.mark.gpu
+def test_none_is_used_where_they_are_turned_off(gpu, anew, monkeypatch, capsys):
+    monkeypatch.setenv("CHAINER_KERNELS", "0")
+    for module in gpu_adam, gpu_join:
+        monkeypatch.setattr(module, "kernel", broken)
+    monkeypatch.setattr(supply, "gather_kernel", broken)
+    kernel_trial.try_kernels(gpu)
+    assert not capsys.readouterr().err
+    alike(told(adversarial(gpu), 3), told(adversarial(CPU), 3), rel=2e-3)
+    clips = np.random.default_rng(0).integers(0, 256, (3, 2, 3, 4, 5), np.uint8)
+    frames = supply.gathered(gpu.send(clips), gpu.send(np.array([2, 0]))).get()
+    assert np.array_equal(frames, clips[[2, 0]].astype("f") / np.float32(127.5) - 1)
+    joined = F.concat([gpu.xp.ones((2, 1), "f"), gpu.xp.zeros((2, 2), "f")]).array
+    assert joined.get().tolist() == [[1, 0, 0]] * 2
+
+
+@pytest.mark.gpu
+def test_without_them_a_divergence_is_told_at_once(gpu, anew, monkeypatch, tmp_path):
+    monkeypatch.setenv("CHAINER_KERNELS", "0")
+    trainer = Trainer(adversarial(gpu, lr=float("inf")), tmp_path, 20)
+    trainer.watch(report_every=10, snapshot_every=20, kept=1)
+    with pytest.raises(Diverged, match="^iteration [12] diverged: "):
+        trainer.run()
+
+
+def test_16_bits_need_them(monkeypatch):
+    monkeypatch.setenv("CHAINER_KERNELS", "0")
+    monkeypatch.setattr(cudnn, "missing", lambda: None)
+    with pytest.raises(UserError, match="^bfloat16 needs own CUDA kernels"):
+        cudnn._refuse_impossible("bfloat16")

@@ -1,0 +1,16 @@
+"""Whether own CUDA kernels compute on a GPU, or Chainer's and CuPy's."""
+
+import os
+
+_failed = False
+
+
+def usable():
+    """Not with CHAINER_KERNELS=0, nor after `give_up`."""
+    return not _failed and os.environ.get("CHAINER_KERNELS") != "0"
+
+
+def give_up():
+    """Use none from now on."""
+    global _failed
+    _failed = True
