@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -415,6 +416,22 @@ def test_an_engine_that_fails_later_is_replaced(gpu, caplog):
         np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
     assert gpu.executed[-3:] == [5, 5, 5]  # the first time twice
     assert caplog.text.count("is given up") == 1
+
+
+def test_no_engine_is_tried_while_a_graph_is_captured(gpu, monkeypatch):
+    gpu.engines[3] = [Engine(4)]
+    convolve()
+    plans = dict(cudnn._thread.plans)
+    capturing = types.SimpleNamespace(ptr=0, is_capturing=lambda: True)
+    monkeypatch.setattr(sys.modules["cupy"].cuda, "get_current_stream", lambda: capturing)
+    monkeypatch.setattr(cudnn_plans.Plan, "execute", fail_to_execute)
+    with pytest.raises(RuntimeError, match="no memory"):
+        convolve()
+    assert cudnn._thread.plans == plans
+
+
+def fail_to_execute(*told):
+    raise RuntimeError("no memory")
 
 
 def test_an_engine_that_breaks_the_clock_is_not_taken(gpu, monkeypatch):

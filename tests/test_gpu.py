@@ -1,6 +1,8 @@
 """Training, validation, prediction on a GPU beside the same on the CPU.
 
-`pytest -m gpu` runs them where one is; test_acted_cupy.py has NumPy act it where none is.
+`pytest -m gpu` runs them where one is; test_acted_cupy.py has NumPy act it where none is.  What
+needs packages that read pictures or clips is imported where it is used: a machine with a GPU may
+lack them.
 """
 
 import json
@@ -19,13 +21,9 @@ from utils.batches import to_past_and_future
 from utils.device import open_device
 from utils.errors import Diverged, UserError, memory_for
 from utils.evaluation import predict
-from utils.preview import Preview
 from utils.stack import L, chainer, gpu_adam
 from utils.stack.precision import using_dtype
-from utils.store import ClipStore
-from utils.trainer import Trainer
 from utils.updater import AdversarialUpdater, PredictionUpdater
-from utils.validation import Validation
 
 HISTORY, HORIZON, SIZE, SMALLER = 3, 1, (16, 16), (8, 8)
 CPU = chainer.get_device("@numpy")
@@ -176,6 +174,8 @@ def test_the_adversarial_step_is_that_of_the_cpu(gpu):
 
 @pytest.mark.gpu
 def test_validation_finds_what_it_finds_on_the_cpu(gpu):
+    from utils.validation import Validation
+
     found = []
     for device in gpu, CPU:
         gen = create("multiscale")
@@ -189,6 +189,8 @@ def test_validation_finds_what_it_finds_on_the_cpu(gpu):
 
 @pytest.mark.gpu
 def test_a_preview_is_drawn(gpu, tmp_path):
+    from utils.preview import Preview
+
     class Run:
         out = tmp_path
         updater = prediction(gpu)
@@ -228,6 +230,8 @@ def test_memory_that_is_not_there_is_one_line(gpu):
 @pytest.mark.gpu
 @pytest.mark.parametrize("where", ["kept", "sent", "sent after all"])
 def test_batches_are_those_of_the_cpu_to_the_bit(gpu, place, monkeypatch, capsys, where):
+    from utils.store import ClipStore
+
     def full(*told):
         raise MemoryError
 
@@ -253,6 +257,8 @@ def test_batches_are_those_of_the_cpu_to_the_bit(gpu, place, monkeypatch, capsys
 @pytest.fixture
 def place(tmp_path):
     """A directory with clips of noise to train on, with a video to test on."""
+    from utils.store import ClipStore
+
     random = np.random.default_rng(0)
     for name in "trainclips", "testclips":
         store = ClipStore.create(tmp_path / name, HISTORY, HORIZON, SIZE)
@@ -290,6 +296,8 @@ def test_the_commands_take_a_gpu_or_the_cpu_in_turns(gpu, place, capsys):
 
 
 def test_cudnns_engines_are_chosen_by_trial(place, monkeypatch):
+    from utils.trainer import Trainer
+
     tried = []
     monkeypatch.setattr(Trainer, "run", lambda self: tried.append(chainer.config.autotune))
     train.main(["-d", str(place / "trainclips"), "-o", str(place / "result"), "--width", "small"])
@@ -356,6 +364,8 @@ def test_gradients_are_shortened_as_on_the_cpu(gpu):
 
 @pytest.mark.gpu
 def test_nobody_waits_for_the_gpu_between_reports(gpu, tmp_path):
+    from utils.trainer import Trainer
+
     acted_cupy = sys.modules.get("tests.acted_cupy")
     if acted_cupy is None:
         pytest.skip("only the stand-in can tell")
@@ -390,6 +400,8 @@ class Poison(chainer.training.Extension):
 
 @pytest.mark.gpu
 def test_the_iteration_that_diverged_is_named_at_the_next_report(gpu, tmp_path):
+    from utils.trainer import Trainer
+
     updater = adversarial(gpu)
     trainer = Trainer(updater, tmp_path, 20)
     trainer.watch(report_every=10, snapshot_every=20, kept=1)

@@ -189,6 +189,13 @@ def test_every_module_with_tests_for_a_gpu_is_asked():
     assert named == {word for word in gpu_all.ASKED["tests"] if word.startswith("tests/")}
 
 
+def test_most_need_no_package_that_reads_pictures_or_clips():
+    modules = [f"tests.test_{name}" for name in gpu_all.MODULES if name != "snapshots"]
+    lacking = dict.fromkeys(("av", "imagecodecs", "zstandard", "google_crc32c"))
+    code = f"import sys; sys.modules |= {lacking}; import {', '.join(modules)}"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_a_module_that_lacks_a_package_leaves_the_others(tmp_path):
     (tmp_path / "test_one.py").write_text("import no_such_package\n")
     told = "import pytest\n@pytest.mark.gpu\ndef test(): pass\n"

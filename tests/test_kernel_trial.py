@@ -8,7 +8,6 @@ from tests.test_gpu import gpu as gpu
 from utils import kernel_trial, supply
 from utils.errors import Diverged, UserError
 from utils.stack import F, cudnn, gpu_adam, gpu_join, kernels
-from utils.trainer import Trainer
 
 
 @pytest.fixture
@@ -68,6 +67,8 @@ def test_none_is_used_where_they_are_turned_off(gpu, anew, monkeypatch, capsys):
 
 @pytest.mark.gpu
 def test_without_them_a_divergence_is_told_at_once(gpu, anew, monkeypatch, tmp_path):
+    from utils.trainer import Trainer
+
     monkeypatch.setenv("CHAINER_KERNELS", "0")
     trainer = Trainer(adversarial(gpu, lr=float("inf")), tmp_path, 20)
     trainer.watch(report_every=10, snapshot_every=20, kept=1)
