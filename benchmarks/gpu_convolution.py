@@ -19,7 +19,7 @@ from models.discriminators import LAYOUTS
 from models.multiscale import KERNELS, MAPS
 from utils.device import open_device
 from utils.errors import UserError, first_line, one_line
-from utils.stack import F, L, casts, chainer, cudnn, cudnn_plans
+from utils.stack import F, L, casts, chainer, cudnn, cudnn_engines, cudnn_plans
 from utils.stack.geometry import Geometry
 
 HISTORY, CHANNELS, SIZE = 4, 3, 32
@@ -62,7 +62,7 @@ def layers(batch):
 def operands(geometry, seed=0):
     """Images, weights, outputs: float32 on the GPU, {name: array}."""
     random = chainer.backends.cuda.cupy.random.RandomState(seed)
-    shapes = zip(cudnn.OPERANDS, geometry, strict=False)
+    shapes = zip(cudnn_engines.OPERANDS, geometry, strict=False)
     return {name: random.standard_normal(shape, np.float32) for name, shape in shapes}
 
 
@@ -99,7 +99,7 @@ def right(checked):
 def exactly(direction, geometry, arrays):
     """By Chainer's own code, in float64."""
     nodes, pad = F.connection.convolution_2d, geometry.pad
-    x, w, y = (arrays[name].astype("f8") for name in cudnn.OPERANDS)
+    x, w, y = (arrays[name].astype("f8") for name in cudnn_engines.OPERANDS)
     if direction == "forward":
         return F.convolution_2d(x, w, pad=pad).array
     if direction == "data_gradient":
@@ -114,7 +114,7 @@ def milliseconds(work, repeats):
     start, end = cuda.Event(), cuda.Event()
     for _ in range(WARM_UPS):
         work()
-    cudnn.idle(IDLE)
+    cudnn_engines.idle(IDLE)
     start.record()
     for _ in range(repeats):
         work()
@@ -135,10 +135,11 @@ def speed(direction, geometry, repeats):
     addresses = [array.data.ptr for array in arrays.values()]  # any numbers will do
     found = {}
     for name, last in layouts(geometry).items():
-        search = direction, geometry, False, last, cudnn.unwanted(geometry.dtype), cudnn.WORKSPACE
+        without, room = cudnn_engines.unwanted(geometry.dtype), cudnn_engines.WORKSPACE
+        search = direction, geometry, False, last, without, room
         times = []
-        for plan in itertools.islice(cudnn_plans.plans(device, *search), cudnn.TRIED):
-            work = functools.partial(cudnn.execute, plan, device, addresses)
+        for plan in itertools.islice(cudnn_plans.plans(device, *search), cudnn_engines.TRIED):
+            work = functools.partial(cudnn_engines.execute, plan, device, addresses)
             with contextlib.suppress(Exception):  # an engine that does not run is not the best
                 times.append(milliseconds(work, repeats))
         if times:

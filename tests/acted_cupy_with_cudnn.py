@@ -12,7 +12,7 @@ import types
 import numpy as np
 
 from tests import acted_cudnn, acted_cupy
-from utils.stack import casts, cudnn, cudnn_plans, providers
+from utils.stack import casts, cudnn, cudnn_engines, cudnn_plans, providers
 
 
 class Library(acted_cudnn.Library):
@@ -63,7 +63,7 @@ library = Library()
 loaded = cudnn_plans.Library(library)
 cudnn_plans.library = lambda: loaded
 cudnn.missing = lambda: None
-cudnn.idle = lambda cycles: None
+cudnn_engines.idle = lambda cycles: None
 casts._kernel, casts.CONVERSIONS = kernel, acted_cudnn.CONVERSIONS
 providers.log_once = refuse
 acted_cupy.cuda.alloc, acted_cupy.runtime.getDevice = alloc, lambda: 0

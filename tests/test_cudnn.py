@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests import acted_cudnn
 from tests.acted_cudnn import Engine, array, rounded
 from utils.errors import UserError
-from utils.stack import F, casts, chainer, cudnn, cudnn_plans, onednn, providers
+from utils.stack import F, casts, chainer, cudnn, cudnn_engines, cudnn_plans, onednn, providers
 from utils.stack.geometry import Geometry
 from utils.stack.precision import using_dtype
 
@@ -36,10 +36,10 @@ def stand_in():
         patch.delenv("CHAINER_CUDNN", raising=False)
         patch.setitem(sys.modules, "cupy", cupy)
         patch.setattr(cudnn_plans, "library", lambda: loaded)
-        patch.setattr(cudnn, "_thread", cudnn.Thread())
-        patch.setattr(cudnn, "_kept", [])
+        patch.setattr(cudnn_engines, "_thread", cudnn_engines.Thread())
+        patch.setattr(cudnn_engines, "_kept", [])
         patch.setattr(cudnn, "missing", lambda: None)
-        patch.setattr(cudnn, "idle", lambda cycles: None)
+        patch.setattr(cudnn_engines, "idle", lambda cycles: None)
         patch.setattr(casts, "CONVERSIONS", acted_cudnn.CONVERSIONS)
         patch.setattr(CUDA, "ndarray", acted_cudnn.ndarray)
         patch.setattr(CUDA, "cupy", cupy, raising=False)
@@ -377,9 +377,9 @@ def test_descriptors_are_destroyed(gpu):
     for _ in range(3):
         convolve()
     assert len(gpu.objects) == before
-    cudnn._thread.plans.clear()
+    cudnn_engines._thread.plans.clear()
     assert len(gpu.objects) == before  # a graph may need them
-    cudnn._kept.clear()
+    cudnn_engines._kept.clear()
     assert {o.kind for o in gpu.objects.values()} == {"handle"}
 
 
@@ -421,13 +421,13 @@ def test_an_engine_that_fails_later_is_replaced(gpu, caplog):
 def test_no_engine_is_tried_while_a_graph_is_captured(gpu, monkeypatch):
     gpu.engines[3] = [Engine(4)]
     convolve()
-    plans = dict(cudnn._thread.plans)
+    plans = dict(cudnn_engines._thread.plans)
     capturing = types.SimpleNamespace(ptr=0, is_capturing=lambda: True)
     monkeypatch.setattr(sys.modules["cupy"].cuda, "get_current_stream", lambda: capturing)
     monkeypatch.setattr(cudnn_plans.Plan, "execute", fail_to_execute)
     with pytest.raises(RuntimeError, match="no memory"):
         convolve()
-    assert cudnn._thread.plans == plans
+    assert cudnn_engines._thread.plans == plans
 
 
 def fail_to_execute(*told):

@@ -10,7 +10,7 @@ from models.blocks import in_a_row
 from tests.test_cudnn import double, every_result, only_cudnn, random
 from tests.test_gpu import CPU, adversarial, told
 from utils.device import open_device
-from utils.stack import F, L, chainer, cudnn, layers
+from utils.stack import F, L, chainer, cudnn, cudnn_engines, layers
 from utils.stack.precision import using_dtype
 
 cuda = chainer.backends.cuda
@@ -208,8 +208,8 @@ def test_threads_at_once():
 
 def test_no_room_is_chainers_own(monkeypatch):
     inputs, how = arrays("strided"), CASES["strided"][-1]
-    monkeypatch.setattr(cudnn, "WORKSPACE", -1)
-    monkeypatch.setattr(cudnn, "_thread", cudnn.Thread())
+    monkeypatch.setattr(cudnn_engines, "WORKSPACE", -1)
+    monkeypatch.setattr(cudnn_engines, "_thread", cudnn_engines.Thread())
     with cudnn.using_dtype("float32"):
         found = every_result(put, *inputs, **how)
     for one, truth in zip(found, every_result(double, *inputs, **how), strict=True):

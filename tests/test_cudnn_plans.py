@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.gpu_convolution import convolution, layers
-from utils.stack import casts, cudnn, cudnn_plans
+from utils.stack import casts, cudnn_engines, cudnn_plans
 from utils.stack.cudnn_plans import DIRECTIONS, NONDETERMINISTIC, TENSOR_CORE
 from utils.stack.geometry import Geometry
 
@@ -31,8 +31,8 @@ DTYPES = tuple(cudnn_plans.DATA_TYPES)
 
 def first_plan(direction, geometry, bias=False, last=False):
     """As the provider looks for it."""
-    last, unwanted = last or geometry.dtype in casts.DTYPES, cudnn.unwanted(geometry.dtype)
-    search = direction, geometry, bias, last, unwanted, cudnn.WORKSPACE
+    last, unwanted = last or geometry.dtype in casts.DTYPES, cudnn_engines.unwanted(geometry.dtype)
+    search = direction, geometry, bias, last, unwanted, cudnn_engines.WORKSPACE
     return next(cudnn_plans.plans(DEVICE, *search), None)
 
 
@@ -44,7 +44,7 @@ def test_every_layer_of_the_paper_has_a_plan(direction, batch, dtype):
     for geometry in layers(batch).values():
         plan = first_plan(direction, geometry._replace(dtype=dtype))
         assert plan, geometry
-        assert plan.workspace <= cudnn.WORKSPACE
+        assert plan.workspace <= cudnn_engines.WORKSPACE
         taken, made = geometry.weights[1], geometry.weights[0]
         if dtype == "float32":
             assert TENSOR_CORE not in plan.notes

@@ -86,7 +86,7 @@ def test_an_engine_that_does_not_run_is_not_the_best(gpu, monkeypatch):  # noqa:
 
     gpu.engines[3] = [Engine(5, runs=False), Engine(4), Engine(2)]
     geometry = gpu_convolution.convolution(1, 2, 3, 4, 3, 1)._replace(dtype="tf32")
-    arrays = zip(gpu_convolution.cudnn.OPERANDS, geometry, strict=False)
+    arrays = zip(gpu_convolution.cudnn_engines.OPERANDS, geometry, strict=False)
     arrays = {name: array(random(shape)) for name, shape in arrays}
     monkeypatch.setattr(gpu_convolution, "operands", lambda geometry: arrays)
     monkeypatch.setattr(gpu_convolution, "milliseconds", milliseconds)

@@ -10,7 +10,7 @@ import pytest
 from models.blocks import in_a_row
 from tests.acted_cudnn import array
 from tests.test_cudnn import double, gpu, needs_compiler, only_cudnn, random, using  # noqa: F401
-from utils.stack import F, L, casts, chainer, cudnn, layers, providers
+from utils.stack import F, L, casts, chainer, cudnn_engines, layers, providers
 from utils.stack.providers import Unsuitable
 
 pytestmark = needs_compiler
@@ -98,9 +98,9 @@ def test_is_one_node_of_few_kernels(gpu, monkeypatch, dtype):  # noqa: F811
 
 def test_only_what_is_asked_for_is_worked_out(gpu, monkeypatch):  # noqa: F811
     made, x = links(), images(2)
-    directions, compute = [], cudnn.compute
+    directions, compute = [], cudnn_engines.compute
     monkeypatch.setattr(
-        cudnn, "compute", lambda *a, **k: directions.append(a[0]) or compute(*a, **k)
+        cudnn_engines, "compute", lambda *a, **k: directions.append(a[0]) or compute(*a, **k)
     )
     with using("tf32"), only_cudnn():
         chainer.grad([loss(in_a_row(x, made, 3))], [x])
@@ -143,7 +143,7 @@ def test_gradient_of_a_relu_with_its_sums(gpu, monkeypatch, dtype, parts, shape)
 
 @pytest.mark.parametrize("fails", ["forward", "data_gradient", "weight_gradient"])
 def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, caplog, fails):  # noqa: F811
-    compute = cudnn.compute
+    compute = cudnn_engines.compute
 
     def refuse(direction, *args, last=False, **kwargs):
         if direction == fails and last:
@@ -151,7 +151,7 @@ def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, caplog, fai
         compute(direction, *args, last=last, **kwargs)
 
     caplog.set_level(logging.INFO, providers.__name__)
-    monkeypatch.setattr(cudnn, "compute", refuse)
+    monkeypatch.setattr(cudnn_engines, "compute", refuse)
     with using("tf32"):
         ours, again = results(2), results(2)
     assert len(ours) == len(again) and caplog.text.count("layers are not one node: no engine") == 1

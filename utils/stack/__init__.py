@@ -4,7 +4,8 @@ compat     mends Chainer for today's Python, NumPy and CuPy
 providers  puts a library into its convolutions and linear layers, which geometry describes:
   onednn   on the CPU: dnnl is oneDNN's C interface; direct has its own convolutions, winograd those
            by minimal filtering, of tiles and products
-  cudnn    on a GPU: cudnn_plans is cuDNN's C interface, casts makes arrays with channels last
+  cudnn    on a GPU: cudnn_plans is cuDNN's C interface, cudnn_engines chooses what computes a
+           shape, casts makes arrays with channels last
 layers     has it compute several in a row, whose arrays stay so in between
 branches   has a GPU compute several networks at the same time
 precision  chooses the type in which both multiply

@@ -1,13 +1,7 @@
-"""Chainer's convolutions, linear layers on a GPU, computed by cuDNN 9 where it can.
-
-Which of cuDNN's engines computes follows Chainer's configuration: use_cudnn,
-use_cudnn_tensor_core, cudnn_deterministic, autotune.  A shape seen before needs no wait for the
-device, so that a CUDA graph can capture what is done for it.
-"""
+"""Chainer's convolutions, linear layers on a GPU, computed by cuDNN 9 where it can."""
 
 import contextlib
 import functools
-import itertools
 import logging
 import math
 import os
@@ -16,7 +10,8 @@ import threading
 import numpy as np
 
 from utils.errors import UserError
-from utils.stack import casts, cudnn_plans, kernels, providers
+from utils.stack import casts, cudnn_engines, cudnn_plans, kernels, providers
+from utils.stack.cudnn_engines import OPERANDS
 from utils.stack.geometry import (
     Geometry,
     of_convolution,
@@ -25,29 +20,26 @@ from utils.stack.geometry import (
 )
 from utils.stack.providers import Unsuitable
 
-WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
-TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
-# Python needs longer to launch a small kernel than the GPU to run it: what is to be timed queues up
-# behind this one, a third of a millisecond.
-CYCLES = 600_000
-IDLE = r"""
-extern "C" __global__ void idle(long long cycles) {
-  for (long long start = clock64(); clock64() - start < cycles;);
-}
-"""
 CAPABILITY = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 70}  # 80 for a GPU of 8.0
-FAILURES = RuntimeError, MemoryError  # of an engine: cuDNN's and CUDA's own are RuntimeErrors
-OPERANDS = "images", "weights", "outputs"  # in the order of a plan's tensors
 
 _dtype = "tf32"  # of the numbers that convolutions, linear layers multiply
+
+
+class Packing(threading.local):
+    """What each thread's node at work has packed, as `_packing` has it."""
+
+    packed = None
+
+
+_node = Packing()
 
 
 def install(chainer):
     """Let `chainer`'s convolutions, deconvolutions of any dimensions, linear layers, with all
     their gradients, use cuDNN on a GPU.
 
-    Without the library, with CHAINER_CUDNN=0 and for what cuDNN cannot do they stay with
-    Chainer's own code, and the log says why, once.
+    Without the library, with CHAINER_CUDNN=0 or chainer.config.use_cudnn "never" and for what cuDNN
+    cannot do they stay with Chainer's own code, and the log says why, once.
     """
     linear = _linear, _linear_data_gradient, _linear_weight_gradient
     computes = _convolution, _weight_gradient, _deconvolution, *linear
@@ -119,7 +111,7 @@ def _prepared(compute):
             raise Unsuitable(*obstacle)
         inputs, packed = _check_arrays(node, inputs), {}
         try:
-            with _packing(packed) if _thread.packed is None else contextlib.nullcontext():
+            with _packing(packed) if _node.packed is None else contextlib.nullcontext():
                 result = compute(node, *inputs)
         except cudnn_plans.Error as error:
             raise Unsuitable(logging.WARNING, str(error)) from None
@@ -143,15 +135,15 @@ def _with_what_was_packed(own):
 @contextlib.contextmanager
 def _packing(known):
     """In this context an array is packed once: {(its id, how): (it, casts.Packed)}."""
-    _thread.packed = known
+    _node.packed = known
     try:
         yield
     finally:
-        _thread.packed = None
+        _node.packed = None
 
 
 def _packed(array, shape, *how):
-    known, key = {} if _thread.packed is None else _thread.packed, (id(array), *how)
+    known, key = {} if _node.packed is None else _node.packed, (id(array), *how)
     if key not in known:
         known[key] = array, casts.Packed(array.reshape(shape), *how)
     return known[key][1]
@@ -270,15 +262,15 @@ def run(direction, geometry, bias=None, **arrays):
         factors = {n: _packed(a, shapes[n], dtype, limit) for n, a in arrays.items()}
         packed = {name: factor.array for name, factor in factors.items()}
         packed[written] = cupy.empty(shape, np.uint16)
-        compute(direction, geometry, packed, last=True)
+        cudnn_engines.compute(direction, geometry, packed, last=True)
         return casts.unpacked([packed[written]], dtype, factors.values(), limit, bias)[0]
 
     arrays[written] = cupy.empty(shape, np.float32)
     if bias is not None and direction == "forward":
         with contextlib.suppress(Unsuitable):  # where no engine adds it in one go
-            compute(direction, geometry, {**arrays, "bias": bias})
+            cudnn_engines.compute(direction, geometry, {**arrays, "bias": bias})
             return arrays[written]
-    compute(direction, geometry, arrays)
+    cudnn_engines.compute(direction, geometry, arrays)
     if bias is not None:
         arrays[written] += bias.reshape(-1, *[1] * len(shape[2:]))
     return arrays[written]
@@ -289,145 +281,6 @@ def _terms(geometry):
     outputs, inputs, *kernel = geometry.weights
     most = max(inputs, outputs // geometry.groups) * math.prod(kernel)
     return max(most, geometry.outputs[0] * math.prod(geometry.outputs[2:]))
-
-
-class Thread(threading.local):
-    """What each thread has for itself, since cuDNN's objects are not to be shared.
-
-    handles: by device.  plans: by what they are for; Unsuitable's arguments where there is none.
-    packed: what the node at work has packed, as `_packing` has it.
-    """
-
-    def __init__(self):
-        self.handles, self.plans, self.packed = {}, {}, None
-
-
-_thread = Thread()
-_kept = []  # the plans of all threads: a CUDA graph may run their kernels after the thread's end
-
-
-def compute(direction, geometry, arrays, last=False):
-    """Have cuDNN write one of the arrays, {an operand or "bias": array of its layout}.
-
-    last: whether channels are neighbours in memory.  Raises Unsuitable, cudnn_plans.Error where
-    cuDNN cannot.
-    """
-    import cupy
-
-    device = cupy.cuda.runtime.getDevice()
-    handle = _handle(device)
-    handle.follow(cupy.cuda.get_current_stream().ptr)
-    addresses = [arrays[name].data.ptr for name in (*OPERANDS, "bias") if name in arrays]
-
-    without, autotune = unwanted(geometry.dtype), _chainer().config.autotune
-    key = direction, geometry, "bias" in arrays, last, without, autotune
-    plan = _thread.plans.get((device, *key))
-    if isinstance(plan, cudnn_plans.Plan):
-        try:
-            return execute(plan, handle, addresses)
-        except FAILURES as error:
-            if cupy.cuda.get_current_stream().is_capturing():  # where none can be tried
-                raise
-            providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
-            plan = None
-    if plan is None:
-        plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
-        _kept.append(plan)
-    if isinstance(plan, tuple):
-        raise Unsuitable(*plan)
-    execute(plan, handle, addresses)
-
-
-def _handle(device):
-    """This thread's Handle of a device; Unsuitable if there is none, which is not tried again."""
-    if device not in _thread.handles:
-        try:
-            _thread.handles[device] = cudnn_plans.Handle()
-        except cudnn_plans.Error as error:
-            _thread.handles[device] = f"it does not start ({error})"
-    handle = _thread.handles[device]
-    if isinstance(handle, str):
-        raise Unsuitable(logging.WARNING, handle)
-    return handle
-
-
-def execute(plan, handle, addresses):
-    """Run a Plan on the arrays at these addresses, as `Plan.execute` takes them."""
-    import cupy
-
-    room = cupy.cuda.alloc(plan.workspace)  # of the pool in use, so that a graph can keep it
-    plan.execute(handle, addresses, room.ptr)
-
-
-def unwanted(dtype):
-    """Properties that an engine must not have."""
-    config = _chainer().config
-    notes = {cudnn_plans.DOWN_CONVERT, cudnn_plans.REDUCED_SUMS}
-    if dtype == "float32" or config.use_cudnn_tensor_core == "never":
-        notes.add(cudnn_plans.TENSOR_CORE)
-    if config.cudnn_deterministic:
-        notes.add(cudnn_plans.NONDETERMINISTIC)
-    return frozenset(notes)
-
-
-def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
-    """The plan to use from now on, or Unsuitable's arguments."""
-    told = handle, addresses, (failures := [])
-    found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
-    working = (plan for plan in found if _runs(plan, *told))
-    try:
-        plan = _fastest(working, *told) if autotune else next(working, None)
-    except cudnn_plans.Error as error:
-        return logging.INFO, f"cuDNN has no engine for the {direction} of {geometry} ({error})"
-    if plan is None and failures:
-        why = f"({len(failures)} tried: {failures[-1]})"
-        return logging.WARNING, f"no engine of cuDNN runs for the {direction} of {geometry} {why}"
-    return plan or (logging.INFO, f"cuDNN has no engine for the {direction} of {geometry}")
-
-
-def _runs(plan, handle, addresses, failures):
-    """Whether cuDNN executes its own plan, which loads the kernels; `failures` say why not."""
-    try:
-        execute(plan, handle, addresses)
-    except FAILURES as error:
-        failures.append(error)
-        return False
-    return True
-
-
-def _fastest(working, handle, addresses, failures):
-    """Of the first few, by the clock of the device; None of none."""
-    from cupy import cuda
-
-    times = {}
-    cuda.runtime.deviceSynchronize()  # other streams may still be at work
-    for plan in itertools.islice(working, TRIED):
-        start, end = cuda.Event(), cuda.Event()
-        try:
-            idle(CYCLES)
-            start.record()
-            for _ in range(TIMED):
-                execute(plan, handle, addresses)
-            end.record()
-            end.synchronize()
-        except FAILURES as error:
-            failures.append(error)
-        else:
-            times[plan] = cuda.get_elapsed_time(start, end)
-    return min(times, key=times.get, default=None)
-
-
-def idle(cycles):
-    """Have the GPU wait."""
-    if kernels.usable():
-        _idle()((1,), (1,), (cycles,))
-
-
-@functools.cache
-def _idle():
-    import cupy
-
-    return cupy.RawKernel(IDLE, "idle")
 
 
 @functools.cache

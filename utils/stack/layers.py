@@ -9,7 +9,7 @@ the gradients of both.
 import os
 from logging import WARNING
 
-from utils.stack import F, casts, chainer, cudnn, cudnn_plans, kernels, providers
+from utils.stack import F, casts, chainer, cudnn, cudnn_engines, cudnn_plans, kernels, providers
 from utils.stack.geometry import Geometry
 from utils.stack.providers import Unsuitable
 
@@ -139,10 +139,10 @@ class Layers(chainer.FunctionNode):
 
     def computed(self, direction, geometry, factors):
         """What cuDNN makes of the factors."""
-        (written,) = set(cudnn.OPERANDS) - factors.keys()
-        shape = dict(zip(cudnn.OPERANDS, geometry, strict=False))[written]
+        (written,) = set(cudnn_engines.OPERANDS) - factors.keys()
+        shape = dict(zip(cudnn_engines.OPERANDS, geometry, strict=False))[written]
         made = cuda.cupy.empty(shape, casts.KEPT_IN[self.dtype])
-        cudnn.compute(direction, geometry, factors | {written: made}, last=True)
+        cudnn_engines.compute(direction, geometry, factors | {written: made}, last=True)
         return made
 
     def plainly(self, x, *params):

@@ -1,0 +1,171 @@
+"""Which of cuDNN's engines computes what: those that run are tried, the fastest is kept.
+
+The choice follows Chainer's configuration: use_cudnn_tensor_core, cudnn_deterministic, autotune.
+A shape seen before needs no wait for the device, so that a CUDA graph can capture what is done for
+it.
+"""
+
+import functools
+import itertools
+import logging
+import threading
+
+from utils.stack import cudnn_plans, kernels, providers
+from utils.stack.providers import Unsuitable
+
+WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
+TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
+# Python needs longer to launch a small kernel than the GPU to run it: what is to be timed queues up
+# behind this one, a third of a millisecond.
+CYCLES = 600_000
+IDLE = r"""
+extern "C" __global__ void idle(long long cycles) {
+  for (long long start = clock64(); clock64() - start < cycles;);
+}
+"""
+FAILURES = RuntimeError, MemoryError  # of an engine: cuDNN's and CUDA's own are RuntimeErrors
+OPERANDS = "images", "weights", "outputs"  # in the order of a plan's tensors
+
+
+class Thread(threading.local):
+    """What each thread has for itself, since cuDNN's objects are not to be shared.
+
+    handles: by device.  plans: by what they are for; Unsuitable's arguments where there is none.
+    """
+
+    def __init__(self):
+        self.handles, self.plans = {}, {}
+
+
+_thread = Thread()
+_kept = []  # the plans of all threads: a CUDA graph may run their kernels after the thread's end
+
+
+def compute(direction, geometry, arrays, last=False):
+    """Have cuDNN write one of the arrays, {an operand or "bias": array of its layout}.
+
+    last: whether channels are neighbours in memory.  Raises Unsuitable, cudnn_plans.Error where
+    cuDNN cannot.
+    """
+    import cupy
+
+    device = cupy.cuda.runtime.getDevice()
+    handle = _handle(device)
+    handle.follow(cupy.cuda.get_current_stream().ptr)
+    addresses = [arrays[name].data.ptr for name in (*OPERANDS, "bias") if name in arrays]
+
+    without, autotune = unwanted(geometry.dtype), _config().autotune
+    key = direction, geometry, "bias" in arrays, last, without, autotune
+    plan = _thread.plans.get((device, *key))
+    if isinstance(plan, cudnn_plans.Plan):
+        try:
+            return execute(plan, handle, addresses)
+        except FAILURES as error:
+            if cupy.cuda.get_current_stream().is_capturing():  # where none can be tried
+                raise
+            providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
+            plan = None
+    if plan is None:
+        plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
+        _kept.append(plan)
+    if isinstance(plan, tuple):
+        raise Unsuitable(*plan)
+    execute(plan, handle, addresses)
+
+
+def _handle(device):
+    """This thread's Handle of a device; Unsuitable if there is none, which is not tried again."""
+    if device not in _thread.handles:
+        try:
+            _thread.handles[device] = cudnn_plans.Handle()
+        except cudnn_plans.Error as error:
+            _thread.handles[device] = f"it does not start ({error})"
+    handle = _thread.handles[device]
+    if isinstance(handle, str):
+        raise Unsuitable(logging.WARNING, handle)
+    return handle
+
+
+def execute(plan, handle, addresses):
+    """Run a Plan on the arrays at these addresses, as `Plan.execute` takes them."""
+    import cupy
+
+    room = cupy.cuda.alloc(plan.workspace)  # of the pool in use, so that a graph can keep it
+    plan.execute(handle, addresses, room.ptr)
+
+
+def _config():
+    import chainer  # mended, by the time that a node computes
+
+    return chainer.config
+
+
+def unwanted(dtype):
+    """Properties that an engine must not have."""
+    config = _config()
+    notes = {cudnn_plans.DOWN_CONVERT, cudnn_plans.REDUCED_SUMS}
+    if dtype == "float32" or config.use_cudnn_tensor_core == "never":
+        notes.add(cudnn_plans.TENSOR_CORE)
+    if config.cudnn_deterministic:
+        notes.add(cudnn_plans.NONDETERMINISTIC)
+    return frozenset(notes)
+
+
+def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
+    """The plan to use from now on, or Unsuitable's arguments."""
+    told = handle, addresses, (failures := [])
+    found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
+    working = (plan for plan in found if _runs(plan, *told))
+    try:
+        plan = _fastest(working, *told) if autotune else next(working, None)
+    except cudnn_plans.Error as error:
+        return logging.INFO, f"cuDNN has no engine for the {direction} of {geometry} ({error})"
+    if plan is None and failures:
+        why = f"({len(failures)} tried: {failures[-1]})"
+        return logging.WARNING, f"no engine of cuDNN runs for the {direction} of {geometry} {why}"
+    return plan or (logging.INFO, f"cuDNN has no engine for the {direction} of {geometry}")
+
+
+def _runs(plan, handle, addresses, failures):
+    """Whether cuDNN executes its own plan, which loads the kernels; `failures` say why not."""
+    try:
+        execute(plan, handle, addresses)
+    except FAILURES as error:
+        failures.append(error)
+        return False
+    return True
+
+
+def _fastest(working, handle, addresses, failures):
+    """Of the first few, by the clock of the device; None of none."""
+    from cupy import cuda
+
+    times = {}
+    cuda.runtime.deviceSynchronize()  # other streams may still be at work
+    for plan in itertools.islice(working, TRIED):
+        start, end = cuda.Event(), cuda.Event()
+        try:
+            idle(CYCLES)
+            start.record()
+            for _ in range(TIMED):
+                execute(plan, handle, addresses)
+            end.record()
+            end.synchronize()
+        except FAILURES as error:
+            failures.append(error)
+        else:
+            times[plan] = cuda.get_elapsed_time(start, end)
+    return min(times, key=times.get, default=None)
+
+
+def idle(cycles):
+    """Have the GPU wait."""
+    if kernels.usable():
+        _idle()((1,), (1,), (cycles,))
+
+
+@functools.cache
+def _idle():
+    import cupy
+
+    return cupy.RawKernel(IDLE, "idle")
