@@ -21,20 +21,27 @@ AREAS = ("whole", "moving")
 def windows(video, length, count):
     """Yield (number of the first frame, clip) for `count` places spread evenly over a video.
 
-    A clip is uint8 (length, C, H, W).  A video that is too short, or a place with a frame that
-    cannot be used, is named on stderr and left out.
+    A clip is as `read_clip` reads it; a place where that is None is left out.
     """
-    last = len(video) - length
-    if last < 0:
-        warn(video.path, f"{len(video)} frames, {length} are needed")
-        return
+    last = max(0, len(video) - length)
     for start in np.unique(np.linspace(0, last, min(count, last + 1)).round().astype(int)):
-        try:
-            clip = video.read(start, start + length)
-        except BadFrame as bad:
-            warn(bad.path, bad.reason)
-            continue
-        yield int(start), np.stack(clip).transpose(0, 3, 1, 2)
+        if (clip := read_clip(video, int(start), length)) is not None:
+            yield int(start), clip
+
+
+def read_clip(video, start, length):
+    """Successive frames of a video from number `start` on, uint8 (length, C, H, W).
+
+    None, and a line on stderr, where the video has not so many or one cannot be used.
+    """
+    if not 0 <= start <= len(video) - length:
+        warn(video.path, f"{len(video)} frames, {length} are needed")
+        return None
+    try:
+        return np.stack(video.read(start, start + length)).transpose(0, 3, 1, 2)
+    except BadFrame as bad:
+        warn(bad.path, bad.reason)
+        return None
 
 
 def examine(model, device, video, history, frames, count):

@@ -1,12 +1,10 @@
 """What follows the end of a video: frames that nobody has seen, so there are no numbers."""
 
-import numpy as np
 from tqdm import tqdm
 
 from utils import gallery, pictures
 from utils.errors import UserError
-from utils.evaluation import predict
-from utils.frames import BadFrame, warn
+from utils.evaluation import predict, read_clip
 from utils.names import printable
 from utils.pixels import denormalise
 
@@ -20,7 +18,7 @@ def forecast_ends(model, device, videos, frames, out):
     """
     animated = []
     for video in tqdm(videos, desc="forecast", unit="video", disable=None, leave=False):
-        past = read_end(video, model.history)
+        past = read_clip(video, len(video) - model.history, model.history)
         if past is None:
             continue
         future = denormalise(predict(model, device, past, frames))
@@ -31,19 +29,6 @@ def forecast_ends(model, device, videos, frames, out):
     if not animated:
         raise UserError(f"no video ends with {model.history} good frames: give longer ones")
     return len(animated)
-
-
-def read_end(video, count):
-    """The last frames of a video, uint8 (count, C, H, W), or None and a line on stderr."""
-    start = len(video) - count
-    if start < 0:
-        warn(video.path, f"{len(video)} frames, {count} are needed")
-        return None
-    try:
-        return np.stack(video.read(start, len(video))).transpose(0, 3, 1, 2)
-    except BadFrame as bad:
-        warn(bad.path, bad.reason)
-        return None
 
 
 def save_frames(folder, frames):
