@@ -6,7 +6,7 @@ import sys
 
 import constants
 from utils.errors import memory_for, one_line
-from utils.recipe import Recipe, clips_per_shard
+from utils.recipe import MOST_FRAMES, Recipe, clips_per_shard
 from utils.signals import all_as_ctrl_c, signals_later, status_of
 from utils.usage import PIXELS, Parser, add_look, local_place, number, place, whole
 from utils.workers import cores, environment, workers
@@ -34,7 +34,7 @@ def parse(argv=None):
     add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to make")
     add("--split", choices=list(DIRS), default="train", help="what they are for")
     add("-o", "--out", type=place, metavar="PATH", help=f"where they go (default: {clips})")
-    frames = {"type": whole(1, 1000), "metavar": "N"}  # rundir.py takes no more for those of a run
+    frames = {"type": whole(1, MOST_FRAMES), "metavar": "N"}
     add("--history", default=constants.HISTORY, **frames, help="past frames of a clip")
     add("--horizon", default=constants.HORIZON, **frames, help="future frames of a clip")
     size = "height and width of a clip, or one number for both"

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+MOST_FRAMES, MOST_PIXELS = 1000, 2**14  # of a clip's past or future, of its height or width
 SHARD_BYTES = 2**25  # uncompressed; what one worker holds in memory before it writes
 SHARD_CLIPS = 2**10  # no more of small clips, lest few workers have something to do
 

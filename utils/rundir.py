@@ -14,6 +14,7 @@ from utils import lock
 from utils.errors import UserError, reason, writing_to
 from utils.files import PARTIAL, read_file, write_whole
 from utils.names import name_apart, printable
+from utils.recipe import MOST_FRAMES, MOST_PIXELS
 
 OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
@@ -21,7 +22,7 @@ BEST = "BEST.model"  # of all validations so far
 SNAPSHOT = "snapshot_iter_"
 LOG = "log"
 OPTIONS_BYTES = 2**20  # no record is larger
-LARGEST = {"history": 1000, "horizon": 1000, "channels": 1000, "size": 2**14}
+LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 1000, "size": MOST_PIXELS}
 PACKAGES = (
     *("chainer", "numpy", "scipy", "onednn-cpu-gomp"),
     *("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),

@@ -3,6 +3,8 @@
 import argparse
 import math
 
+from utils.recipe import MOST_PIXELS
+
 AXES = ("THW", "NTHW", "THWC", "NTHWC")
 
 
@@ -105,7 +107,7 @@ class Sides(argparse.Action):
         setattr(namespace, self.dest, tuple(values))
 
 
-PIXELS = {"action": Sides, "type": whole(2, 2**14), "nargs": "+", "metavar": "PIXELS"}
+PIXELS = {"action": Sides, "type": whole(2, MOST_PIXELS), "nargs": "+", "metavar": "PIXELS"}
 
 
 def add_look(add):
