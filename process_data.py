@@ -100,7 +100,7 @@ def spread_over(args, recipe):
 
 
 def run(args, recipe, spread):
-    """Cut the clips on the workers of `spread`; raises UserError for what the user can mend."""
+    """Cut the clips on the workers of `spread`; raises UserError for what the user can correct."""
     # Imported late, so that --help and mistakes on the command line are answered at once, and
     # workers start meanwhile.
     with signals_later():

@@ -36,10 +36,10 @@ def parse(argv):
     back = "after NaN go back to the last snapshot, with half the learning rates, up to N times"
     add("--rollbacks", type=whole(0), default=constants.ROLLBACKS, metavar="N", help=back)
     add("--keep-going", action="store_true", help="train on when a file cannot be written")
-    every = "iterations from one to the next"
-    add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **count, help=every)
-    add("--report-every", default=constants.REPORT_EVERY, **count, help=every)
-    add("--validate-every", default=constants.VALIDATE_EVERY, **count, help=every)
+    every = "iterations between {}".format
+    add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **count, help=every("snapshots"))
+    add("--report-every", default=constants.REPORT_EVERY, **count, help=every("reports"))
+    add("--validate-every", default=constants.VALIDATE_EVERY, **count, help=every("validations"))
 
     add = parser.add_argument_group("data").add_argument
     add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, **clips, help="clips to train on")

@@ -287,7 +287,7 @@ def test_nothing_can_be_read(tmp_path):
     film(tmp_path / "in" / "a", 4)
     for path in (tmp_path / "in" / "a").iterdir():
         path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match="nowhere are 3 successive frames left: mend the files"):
+    with pytest.raises(UserError, match="nowhere are 3 successive frames left: repair the files"):
         Made(tmp_path / "in", tmp_path / "out", 10, recipe())
 
 

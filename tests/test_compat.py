@@ -1,4 +1,4 @@
-"""Each mend of Chainer: what it is for fails without it, works with it."""
+"""Each patch of Chainer: what it is for fails without it, works with it."""
 
 import os
 import pickle
@@ -15,7 +15,7 @@ from utils.stack import F, L, chainer
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Loads compat.py by itself, so that one mend can be left out before Chainer is imported.
+# Loads compat.py by itself, so that one patch can be left out before Chainer is imported.
 LOAD = """
 import importlib.util, sys, warnings
 warnings.simplefilter("error")
@@ -25,16 +25,16 @@ spec.loader.exec_module(compat)
 """
 LEAVE_OUT = """
 for stage in ("BEFORE_IMPORT", "AFTER_IMPORT"):
-    mends = [mend for mend in getattr(compat, stage) if mend.__name__ != {mend!r}]
-    setattr(compat, stage, mends)
+    patches = [patch for patch in getattr(compat, stage) if patch.__name__ != {patch!r}]
+    setattr(compat, stage, patches)
 """
 IMPORT = """
-chainer = compat.mended_chainer()
+chainer = compat.patched_chainer()
 import numpy as np
 from chainer import functions as F
 """
 
-# mend: (what needs it, how that fails without)
+# patch: (what needs it, how that fails without)
 CASES = {
     "skip_environment_check": ("", "distutils|pkg_resources"),
     "restore_numpy_names": (
@@ -49,7 +49,7 @@ CASES = {
         """,
         "ModuleNotFoundError: .*pkg_resources",
     ),
-    "mend_categorical": (
+    "patch_categorical": (
         """
         likely = chainer.distributions.Categorical(np.array([[0.25, 0.75], [0.5, 0.5]], "f"))
         found = likely.log_prob(np.array([1, 0])).array
@@ -57,14 +57,14 @@ CASES = {
         """,
         "TypeError",
     ),
-    "mend_pad_sequence": (
+    "patch_pad_sequence": (
         """
         padded = F.pad_sequence([np.ones(2, "u1"), np.ones(1, "u1")], padding=-1)
         assert padded.array.tolist() == [[1, 1], [1, 255]]
         """,
         "OverflowError",
     ),
-    "mend_deconvolution": (
+    "patch_deconvolution": (
         """
         x, w = np.ones((1, 1, 2, 2), "f"), chainer.Variable(np.ones((1, 1, 2, 2), "f"))
         F.sum(F.deconvolution_2d(x, w)).backward()
@@ -72,7 +72,7 @@ CASES = {
         """,
         "ValueError",
     ),
-    "mend_prefetch_thread": (
+    "patch_prefetch_thread": (
         """
         batches = chainer.iterators.MultiprocessIterator(
             list(range(4)), 2, n_processes=1, shuffle=False
@@ -94,17 +94,17 @@ def python(code):
     )
 
 
-@pytest.mark.parametrize("mend", CASES)
-def test_fails_without_the_mend(mend):
-    need, failure = CASES[mend]
-    run = python(LOAD + LEAVE_OUT.format(mend=mend) + IMPORT + textwrap.dedent(need))
+@pytest.mark.parametrize("patch", CASES)
+def test_fails_without_the_patch(patch):
+    need, failure = CASES[patch]
+    run = python(LOAD + LEAVE_OUT.format(patch=patch) + IMPORT + textwrap.dedent(need))
     assert run.returncode != 0
     assert re.search(failure, run.stderr), run.stderr
 
 
-@pytest.mark.parametrize("mend", CASES)
-def test_works_with_the_mend(mend):
-    exec(textwrap.dedent(CASES[mend][0]), {"chainer": chainer, "np": np, "F": F})
+@pytest.mark.parametrize("patch", CASES)
+def test_works_with_the_patch(patch):
+    exec(textwrap.dedent(CASES[patch][0]), {"chainer": chainer, "np": np, "F": F})
 
 
 FAILED_IMPORT = """
@@ -119,9 +119,9 @@ else:
 
 def test_chainer_is_whole_after_a_failed_import():
     whole = "\nassert chainer.backends.cuda.chainer is chainer"
-    mended = python(LOAD + FAILED_IMPORT + IMPORT + whole)
-    assert mended.returncode == 0, mended.stderr
-    without = LEAVE_OUT.format(mend="forget_half_import")
+    patched = python(LOAD + FAILED_IMPORT + IMPORT + whole)
+    assert patched.returncode == 0, patched.stderr
+    without = LEAVE_OUT.format(patch="forget_half_import")
     assert python(LOAD + FAILED_IMPORT + without + IMPORT + whole).returncode != 0
 
 
@@ -182,11 +182,11 @@ def test_load_npz_unpickles_nothing(write, tmp_path):
 from chainer import links as L
 chainer.serializers.load_npz({str(tmp_path / "weights.npz")!r}, L.Linear(2, 3))
 """
-    unmended = python(LOAD + LEAVE_OUT.format(mend="refuse_pickles") + IMPORT + load)
-    assert unmended.stdout == "unpickled\n"
-    mended = python(LOAD + IMPORT + load)
-    assert mended.stdout == ""
-    assert "ValueError" in mended.stderr
+    unpatched = python(LOAD + LEAVE_OUT.format(patch="refuse_pickles") + IMPORT + load)
+    assert unpatched.stdout == "unpickled\n"
+    patched = python(LOAD + IMPORT + load)
+    assert patched.stdout == ""
+    assert "ValueError" in patched.stderr
 
 
 def test_uninitialised_parameters_load(tmp_path):

@@ -113,7 +113,7 @@ def test_ssim_is_one_less_the_metric(size):
     ids=["l1", "l2", "l1.5", "gdl1", "gdl2", "pixel bce", "ssim", "real", "fake"],
 )
 def test_gradients_are_the_numerical_ones(frames, loss):
-    from chainer import gradient_check  # only after utils.stack has mended Chainer
+    from chainer import gradient_check  # only after utils.stack has patched Chainer
 
     predicted, true = frames
     gradient_check.check_backward(

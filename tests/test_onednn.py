@@ -153,7 +153,7 @@ def test_channels_of_the_paper(channels):
 @pytest.mark.parametrize("function", [F.convolution_2d, F.deconvolution_2d])
 @pytest.mark.parametrize("how", [{}, {"stride": 2, "pad": 1}, {"groups": 2, "dilate": (1, 2)}])
 def test_gradients_are_the_numerical_ones(function, bias, how):
-    from chainer import gradient_check  # only after utils.stack has mended Chainer
+    from chainer import gradient_check  # only after utils.stack has patched Chainer
 
     groups = how.get("groups", 1)
     x, w, b = random((2, 4, 7, 8)), random((4, 4 // groups, 3, 2), 1), random(4, 2)

@@ -111,7 +111,7 @@ def test_rounding_errors_of_a_layer_of_the_paper(dtype, least, most):
 
 @pytest.mark.parametrize("function", [F.convolution_2d, F.deconvolution_2d])
 def test_gradients_are_the_numerical_ones(always, function):
-    from chainer import gradient_check  # only after utils.stack has mended Chainer
+    from chainer import gradient_check  # only after utils.stack has patched Chainer
 
     inputs = random((2, 4, 9, 8)), random((4, 4, 3, 3), 1), random(4, 2)
 

@@ -23,7 +23,7 @@ class BadFrame(UserError):
         self.path, self.reason = Path(path), reason
 
     def __str__(self):
-        return f"{printable(self.path)}: {self.reason}; mend or remove it"
+        return f"{printable(self.path)}: {self.reason}; repair or remove it"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from utils.store import ClipStore
 
 PREFIX = "unfinished."
 PLAN = "plan"
-REFUSED = "refused"  # that a file stopped the run: once it is mended, the same clips never come
+REFUSED = "refused"  # that a file stopped the run: once it is repaired, the same clips never come
 
 
 def identity(value):

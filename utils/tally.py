@@ -26,7 +26,7 @@ class Tally:
         """Leave out a file, with a warning the first time; Refused if strict."""
         name = printable(path)
         if self.strict:
-            raise Refused(f"{name}: {reason}; mend or remove it, or leave out --strict")
+            raise Refused(f"{name}: {reason}; repair or remove it, or leave out --strict")
         if name not in self.skipped:
             self.skipped[name] = reason
             tqdm.write(f"warning: {name}: {reason}; left out", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Chainer on today's stack: `from utils.stack import F, L, chainer`, never `import chainer`.
 
-compat     mends Chainer for today's Python, NumPy and CuPy
+compat     patches Chainer for today's Python, NumPy and CuPy
 providers  puts a library into its convolutions and linear layers, which geometry describes:
   onednn   on the CPU: dnnl is oneDNN's C interface; direct has its own convolutions, winograd those
            by minimal filtering, of tiles and products
@@ -16,7 +16,7 @@ adds 0 in none.
 
 from utils.stack import adam, compat, cudnn, gpu_adam, gpu_join, gpu_neutral, onednn
 
-chainer = compat.mended_chainer()
+chainer = compat.patched_chainer()
 chainer.global_config.dtype = chainer.get_dtype("float32")  # whatever CHAINER_DTYPE asks for
 adam.install(chainer)
 gpu_adam.install(chainer)

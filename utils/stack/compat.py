@@ -1,4 +1,4 @@
-"""Chainer 7.8.1 mended for NumPy 2, for Python 3.10 to 3.13, for CuPy 13 or 14 or none."""
+"""Chainer 7.8.1 patched for NumPy 2, for Python 3.10 to 3.13, for CuPy 13 or 14 or none."""
 
 import contextlib
 import ctypes
@@ -12,14 +12,14 @@ import warnings
 import numpy as np
 
 
-def mended_chainer():
-    """Return the module `chainer` with every mend in place, whatever was imported before."""
-    for mend in BEFORE_IMPORT:
-        mend()
+def patched_chainer():
+    """Return the module `chainer` with every patch in place, whatever was imported before."""
+    for patch in BEFORE_IMPORT:
+        patch()
     with no_cupy_without_driver(), no_cudnn_notices():
         import chainer
-    for mend in AFTER_IMPORT:
-        mend(chainer)
+    for patch in AFTER_IMPORT:
+        patch(chainer)
     return chainer
 
 
@@ -140,7 +140,7 @@ def refuse_pickles(chainer):
     deserializer.__call__ = read_array_or_none
 
 
-def mend_categorical(chainer):
+def patch_categorical(chainer):
     """distributions/categorical.py:74, 76: since NumPy 2.0 `meshgrid` returns a tuple, no list."""
 
     def log_prob(self, x):
@@ -150,7 +150,7 @@ def mend_categorical(chainer):
     chainer.distributions.Categorical.log_prob = log_prob
 
 
-def mend_pad_sequence(chainer):
+def patch_pad_sequence(chainer):
     """functions/array/pad_sequence.py:55: NumPy 2 (NEP 50) refuses -1 in an unsigned array."""
     function = chainer.functions.array.pad_sequence.PadSequence
     forward = function.forward
@@ -164,7 +164,7 @@ def mend_pad_sequence(chainer):
     function.forward = forward_with_wrapped_padding
 
 
-def mend_deconvolution(chainer):
+def patch_deconvolution(chainer):
     """functions/connection/deconvolution_2d.py:340 passes Variables where shapes are wanted: no
     gradient of W alone on the CPU, whatever the NumPy.
     """
@@ -178,7 +178,7 @@ def mend_deconvolution(chainer):
     function._set_cover_all = set_cover_all_of_shapes
 
 
-def mend_scatter_add(chainer):
+def patch_scatter_add(chainer):
     """functions/array/get_item.py:93, others by way of cupyx: CuPy 14 warns of `scatter_add`, each
     time that a slice has a gradient.
     """
@@ -202,7 +202,7 @@ def mend_scatter_add(chainer):
     gradient.forward = forward_without_scatter_add
 
 
-def mend_prefetch_thread(chainer):
+def patch_prefetch_thread(chainer):
     """iterators/multiprocess_iterator.py:475: Python 3.10 deprecated `Thread.setDaemon`."""
 
     class Thread(threading.Thread):
@@ -221,9 +221,9 @@ BEFORE_IMPORT = (
 )
 AFTER_IMPORT = (
     refuse_pickles,
-    mend_categorical,
-    mend_pad_sequence,
-    mend_deconvolution,
-    mend_scatter_add,
-    mend_prefetch_thread,
+    patch_categorical,
+    patch_pad_sequence,
+    patch_deconvolution,
+    patch_scatter_add,
+    patch_prefetch_thread,
 )

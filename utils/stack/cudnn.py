@@ -60,7 +60,7 @@ def _on_gpu(inputs):
 
 
 def _chainer():
-    import chainer  # mended, by the time that a node computes
+    import chainer  # patched, by the time that a node computes
 
     return chainer
 

@@ -95,7 +95,7 @@ def execute(plan, handle, addresses):
 
 
 def _config():
-    import chainer  # mended, by the time that a node computes
+    import chainer  # patched, by the time that a node computes
 
     return chainer.config
 

@@ -32,7 +32,7 @@ def _pad_after(size, kernel, output, stride, pad, dilate):
 
 def of_convolution(node, images, weights, dtype):
     """The Geometry of one of Chainer's function nodes for arrays of these shapes."""
-    from chainer.utils.conv import get_conv_outsize  # once compat.py has mended Chainer
+    from chainer.utils.conv import get_conv_outsize  # once compat.py has patched Chainer
 
     (stride, pad, dilate), cover = _steps(node), itertools.repeat(node.cover_all)
     size = map(get_conv_outsize, images[2:], weights[2:], stride, pad, cover, dilate)

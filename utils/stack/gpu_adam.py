@@ -173,6 +173,6 @@ def kernel(name, source=SOURCE):
 
 
 def get_cupy():
-    from chainer.backends import cuda  # mended, by the time that there is an array on a GPU
+    from chainer.backends import cuda  # patched, by the time that there is an array on a GPU
 
     return cuda.cupy

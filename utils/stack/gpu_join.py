@@ -42,7 +42,7 @@ def install(chainer):
     """
     cuda, array = chainer.backends.cuda, chainer.functions.array
 
-    def mend(function, replaced):
+    def patch(function, replaced):
         """replaced: how many axes of each array the result's axis stands for."""
         own = function.forward
 
@@ -62,8 +62,8 @@ def install(chainer):
 
         function.forward = forward
 
-    mend(array.concat.Concat, 1)
-    mend(array.stack.Stack, 0)
+    patch(array.concat.Concat, 1)
+    patch(array.stack.Stack, 0)
 
 
 def joined(arrays, shape, axis):

@@ -10,7 +10,7 @@ def install(chainer):
     """
     cuda, functions = chainer.backends.cuda, chainer.functions.math.basic_math
 
-    def mend(function, neutral):
+    def patch(function, neutral):
         own = function.forward
 
         @functools.wraps(own)
@@ -21,5 +21,5 @@ def install(chainer):
 
         function.forward = forward
 
-    mend(functions.AddConstant, 0)
-    mend(functions.MulConstant, 1)
+    patch(functions.AddConstant, 0)
+    patch(functions.MulConstant, 1)
