@@ -294,6 +294,14 @@ def test_where_a_bucket_is(monkeypatch):
     }
 
 
+@pytest.mark.parametrize("url", ["s3://", "s3:///", "http://"])
+def test_a_url_of_nowhere_is_refused(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="a URL of nowhere"):
+        ClipStore.prepare(url, None, 2, 1, (4, 6))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("side, clips", [(32, 1024), (256, 34), (2048, 1)])
 def test_shards_have_many_small_clips_or_few_large_ones(tmp_path, side, clips):
     assert ClipStore.create(tmp_path, 4, 1, (side, side)).shard == clips

@@ -39,7 +39,10 @@ def locate(path):
     s3://bucket/clips is Amazon's, or that of the server that AWS_ENDPOINT_URL names.
     UserError for a folder whose name is not UTF-8.
     """
-    scheme, mark, place = str(path).rstrip("/").partition("://")
+    scheme, mark, place = str(path).partition("://")
+    place = place.rstrip("/")
+    if mark and not place:
+        raise UserError(f"{path}: a URL of nowhere; give one such as s3://BUCKET/clips")
     if not mark:
         folder = f"{os.path.abspath(path)}{os.sep}"
         try:
