@@ -7,7 +7,6 @@ WORK/NAME, and prints one JSON line.  `make leaderboard` records the data, runs 
 docs/leaderboard.md.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -16,27 +15,39 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # where models is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where models is
+from utils.errors import UserError, one_line, writing_to
+from utils.usage import Parser, checked, number, whole
 
+ROOT = Path(__file__).resolve().parents[1]
 CLIPS, TEST_CLIPS = 20_000, 200
 ALWAYS = ("--lr-gen", "1e-3", "--validate-every", "1000000", "--report-every", "5")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def named_folder(text):
+    """NAME=FOLDER as (name, Path); ValueError for another text or a folder that is not there."""
+    name, _, folder = text.partition("=")
+    if not name or "/" in name or not folder or not Path(folder).is_dir():
+        raise ValueError
+    return name, Path(folder)
+
+
+@one_line
+def main(argv=None):
+    parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, help="where clips, runs and tables go")
-    parser.add_argument("--images", nargs="+", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--minutes", type=float, default=1.0, help="of training for each")
-    parser.add_argument("--frames", type=int, default=8, help="predicted recursively")
+    pair = {"type": checked("NAME=FOLDER, a folder that is there", named_folder), "nargs": "+"}
+    parser.add_argument("--images", **pair, required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--minutes", type=number(0), default=1.0, help="of training for each")
+    parser.add_argument("--frames", type=whole(1, 9999), default=8, help="predicted recursively")
     parser.add_argument("--report", type=Path, help="Markdown file for the tables")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     import models
 
     tables, found = {}, {}
-    for name, folder in (pair.split("=", 1) for pair in options.images):
-        work, images = options.work / name, Path(folder)
+    for name, images in options.images:
+        work = options.work / name
         for split, count in (("train", CLIPS), ("test", TEST_CLIPS)):
             if not (work / f"{split}clips").exists():
                 place = ("--images", images / split, "-o", work / f"{split}clips")
@@ -50,7 +61,8 @@ def main():
         ranking = json.loads((out / "leaderboard.json").read_text())["runs"]
         found[name] = [entry["name"] for entry in ranking]
     if options.report:
-        options.report.write_text(report(tables, options))
+        with writing_to(options.report):
+            options.report.write_text(report(tables, options))
     print(json.dumps({"minutes": options.minutes, "ranking": found}))
 
 
@@ -65,9 +77,11 @@ def train(arch, work, minutes):
 
 
 def run(script, *arguments):
-    """Run a script of the project, its words on stderr."""
+    """Run a script of the project, its words on stderr; UserError if it fails, having said why."""
     command = [sys.executable, ROOT / script, *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    status = subprocess.run(command, stdout=sys.stderr).returncode
+    if status:
+        raise UserError(f"{script} ended with status {status}: mend what it says above")
 
 
 def report(tables, options):

@@ -51,3 +51,15 @@ def test_the_pieces_are_used_for_a_plain_adam(monkeypatch):
     update = chainer.optimizers.adam.AdamRule.update_core_cpu
     train(monkeypatch, update, (adam.PIECE + 5,), steps=1)
     assert sorted(calls) == [5, adam.PIECE]
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_overflows_is_told_in_no_thread_where_the_caller_asked_for_silence(monkeypatch):
+    monkeypatch.setattr(adam, "threads", lambda: 2)
+    arrays = [np.full(2 * adam.PIECE, 1e30, np.float32) for _ in range(2)]
+    link = L.Parameter(arrays[0])
+    optimizer = chainer.optimizers.Adam(1e300).setup(link)
+    link.W.grad = arrays[1]
+    with np.errstate(all="ignore"):
+        optimizer.update()
+    assert not np.isfinite(link.W.array).any()

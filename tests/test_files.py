@@ -63,7 +63,7 @@ def test_files_alone_are_read(tmp_path):
     assert read_file(tmp_path / "file") == b"content"
     assert read_file(tmp_path / "file", 3) == b"con"
     os.mkfifo(tmp_path / "pipe")
-    for path, told in ((tmp_path / "pipe", "not a file"), (tmp_path, "Is a directory")):
+    for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(OSError) as caught:
             read_file(path)
-        assert reason(caught.value) == f"{path}: {told}"
+        assert reason(caught.value) == f"{path}: not a file"

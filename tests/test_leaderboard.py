@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmarks import leaderboard as race
 from utils import leaderboard
 from utils.leaderboard import COPY, Entry
 
@@ -115,3 +116,21 @@ def test_what_a_training_took_is_told_only_where_it_is_known(entries, tmp_path):
     runs = json.loads((tmp_path / "l.json").read_text())["runs"]
     known = {run["name"]: (run["iterations"], run["training"]) for run in runs}
     assert known == {"bad": (10, 5.5), "good": (None, None), COPY: (0, 0)}
+
+
+@pytest.mark.parametrize(
+    "more, told",
+    [
+        (("--images", "a"), "argument --images: 'a' will not do; give NAME=FOLDER, a folder"),
+        (("--images", "a=nowhere"), "argument --images: 'a=nowhere' will not do"),
+        (("--images", "a=.", "--minutes", "nan"), "argument --minutes: 'nan' will not do"),
+        (("--images", "a=.", "--frames", "0"), "argument --frames: '0' will not do"),
+        (("--images", "a=."), "process_data.py ended with status 2: mend what it says above"),
+    ],
+)
+def test_a_race_that_cannot_be_run_is_told_in_one_line(tmp_path, monkeypatch, capfd, more, told):
+    monkeypatch.chdir(tmp_path)  # which holds no videos
+    with pytest.raises(SystemExit) as caught:
+        race.main([str(tmp_path / "work"), *more])
+    assert caught.value.code == 2
+    assert capfd.readouterr().err.splitlines()[-1].startswith(f"error: {told}")

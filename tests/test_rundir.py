@@ -29,10 +29,10 @@ def test_a_damaged_record_is_refused(tmp_path, text):
         rundir.read_options(tmp_path)
 
 
-@pytest.mark.parametrize("make, told", [(os.mkfifo, "not a file"), (os.mkdir, "a directory")])
-def test_a_record_that_is_no_file_is_refused_at_once(tmp_path, make, told):
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_record_that_is_no_file_is_refused_at_once(tmp_path, make):
     make(tmp_path / rundir.OPTIONS)
-    with pytest.raises(UserError, match=f"cannot be read .*{told}.*; restore it"):
+    with pytest.raises(UserError, match=r"cannot be read \(not a file\); restore it"):
         rundir.read_options(tmp_path)
 
 

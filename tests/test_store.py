@@ -294,6 +294,27 @@ def test_where_a_bucket_is(monkeypatch):
     }
 
 
+def test_a_pipe_in_place_of_a_file_holds_nobody_up(store, tmp_path):
+    (tmp_path / "clips/c.0.0.0.0.0").unlink()
+    with pytest.raises(UserError, match=r"is damaged: .*/c.0.0.0.0.0: No such file or dir[^\[]*$"):
+        ClipStore.open(store.path).read([0])
+    os.mkfifo(tmp_path / "clips/c.0.0.0.0.0")
+    with pytest.raises(UserError, match="c.0.0.0.0.0: not a file"):
+        ClipStore.open(store.path).read([0])
+    (tmp_path / "clips/zarr.json").unlink()
+    os.mkfifo(tmp_path / "clips/zarr.json")
+    with pytest.raises(UserError, match="zarr.json is not a file"):
+        ClipStore.open(store.path)
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///", "http://"])
+def test_a_url_of_nowhere_is_refused(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="a URL of nowhere"):
+        ClipStore.prepare(url, None, 2, 1, (4, 6))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("side, clips", [(32, 1024), (256, 34), (2048, 1)])
 def test_shards_have_many_small_clips_or_few_large_ones(tmp_path, side, clips):
     assert ClipStore.create(tmp_path, 4, 1, (side, side)).shard == clips

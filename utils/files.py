@@ -35,19 +35,18 @@ def write_whole(path, write):
 
 
 def read_file(path, at_most=-1):
-    """The bytes of a file, the first `at_most` of them.
-
-    OSError for anything but a regular file: to read a pipe would wait for ever.
-    """
-    with open(path, "rb", opener=without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a file", str(path))
+    """The bytes of a file, the first `at_most` of them; OSError for anything but a file."""
+    with open(open_file(path), "rb") as file:
         return file.read(at_most)
 
 
-def without_waiting(path, flags):
-    """An opener, as `open` takes one, that no pipe without a writer holds up."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def open_file(path):
+    """A descriptor to read a file from; OSError for anything else: a pipe would wait for ever."""
+    found = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return found
 
 
 def sync_directory(path):

@@ -7,7 +7,7 @@ import google_crc32c
 import numpy as np
 import zstandard
 
-from utils.files import write_whole
+from utils.files import open_file, write_whole
 
 OPEN_FILES = 256  # at once
 CRC_BYTES = 4
@@ -61,7 +61,7 @@ class Shard:
 
     def __init__(self, path, count):
         self.path = path
-        self.file = os.open(path, os.O_RDONLY)
+        self.file = open_file(path)
         self.size = os.fstat(self.file).st_size
         length = 16 * count + CRC_BYTES
         index = self.read_checked(self.size - length, length)

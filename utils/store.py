@@ -38,7 +38,10 @@ def locate(path):
     s3://bucket/clips is Amazon's, or that of the server that AWS_ENDPOINT_URL names.
     UserError for a folder whose name is not UTF-8.
     """
-    scheme, mark, place = str(path).rstrip("/").partition("://")
+    scheme, mark, place = str(path).partition("://")
+    place = place.rstrip("/")
+    if mark and not place:
+        raise UserError(f"{path}: a URL of nowhere; give one such as s3://BUCKET/clips")
     if not mark:
         folder = f"{os.path.abspath(path)}{os.sep}"
         try:
@@ -177,7 +180,12 @@ class ClipStore:
 
         UserError if something else is there.
         """
+        about = os.path.join(path, "zarr.json")
         try:
+            if "://" not in str(path) and os.path.exists(about) and not os.path.isfile(about):
+                raise ValueError(
+                    "its zarr.json is not a file"
+                )  # to read a pipe would take for ever
             found = open_files(path).read("zarr.json").result()
             if found.state != "value":
                 if vacant(path):
@@ -220,7 +228,8 @@ class ClipStore:
                 for place, clip in enumerate(self._shards.read(indices.tolist())):
                     stored[place] = clip
         except (FileNotFoundError, ValueError) as error:
-            raise UserError(f"{self.path} is damaged: {error}; make it anew") from None
+            why = reason(error) if isinstance(error, OSError) else error
+            raise UserError(f"{self.path} is damaged: {why}; make it anew") from None
         except OSError as error:  # not the clips' fault: permissions, open files, the network
             raise UserError(f"{reason(error)}: cannot be read") from None
         return clips

@@ -30,12 +30,13 @@ def install(chainer):
             own(self, param)
             return
         arrays = [a.reshape(-1) for a in arrays]
-        rate = self.alpha_t
+        rate, told = self.alpha_t, np.geterr()
 
         def steps(pieces):
             temporary = np.empty(PIECE, np.float32)
-            for piece in pieces:
-                step(hp, rate, *(a[piece] for a in arrays), temporary)
+            with np.errstate(**told):  # a thread has its own
+                for piece in pieces:
+                    step(hp, rate, *(a[piece] for a in arrays), temporary)
 
         pieces = [slice(start, start + PIECE) for start in range(0, param.size, PIECE)]
         share(steps, pieces)
