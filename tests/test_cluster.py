@@ -96,3 +96,27 @@ def test_nobody_answers(monkeypatch):
         cluster("tcp://127.0.0.1:9"),
     ):
         pass
+
+
+def test_a_worker_takes_no_store_for_an_earlier_one(scheduler, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (99, 160, 160), np.uint8)
+    np.save(tmp_path / "in.npy", frames)
+    for size in (32, 128):  # of other shapes, hence with other numbers of clips in a file
+        command = ("-n", 200, "--images", "in.npy", "--size", size, "--overwrite")
+        done = process_data(*command, "-o", "there", "--scheduler", scheduler, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_worker_takes_no_code_for_earlier_code(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.cluster.ROOT", tmp_path)
+    (tmp_path / "utils").mkdir()
+    (tmp_path / "utils" / "__init__.py").touch()
+    for answer in (1, 22):
+        (tmp_path / "utils" / "fresh.py").write_text(f"answer = {answer}\n")
+        with cluster(scheduler) as spread:
+            assert list(spread(answer_after_a_while, range(4))) == [answer] * 4
+
+
+answer_after_a_while = eval(
+    "lambda _: [__import__('time').sleep(0.1), __import__('utils.fresh').fresh.answer][1]"
+)

@@ -36,6 +36,7 @@ def cluster(address):
             raise UserError(f"the Dask scheduler at {address} has no workers: start `dask worker`")
         with tempfile.TemporaryDirectory() as aside:
             archive = shutil.make_archive(f"{aside}/{CODE}", "zip", ROOT, "utils")
+            client.run(forget_earlier_code())
             client.upload_file(archive)
 
         def spread(function, items):
@@ -48,3 +49,20 @@ def cluster(address):
                 client.cancel(futures)
 
         yield spread
+
+
+def forget_earlier_code():
+    """A function for workers that have served before: they unload this project's modules.
+
+    Dask would reload the package alone, so that its modules kept their earlier code, and what their
+    caches know of files that may have changed since.
+    """
+
+    def forget():  # nested: Dask sends its code, not its name
+        import sys
+
+        for name, module in list(sys.modules.items()):
+            if f"{CODE}.zip" in (getattr(module, "__file__", None) or ""):
+                del sys.modules[name]
+
+    return forget

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import functools
 import itertools
 import math
 
@@ -42,7 +41,7 @@ def cut_task(task, recipe, path, start, total):
 
     A task that an earlier run has done is not done again.
     """
-    store = open_once(path)
+    store = ClipStore.find(path)
     if store is None:
         raise UserError(f"a worker sees nothing at {path}: give a place that all of them share")
     journal, name = Journal(store), describe_task(task, recipe, start, total)
@@ -76,12 +75,6 @@ def cut(task, recipe, store, start, total):
     if task.visits[0].more is not None:  # told at an earlier visit
         outcome.copies = outcome.cut_windows = 0
     return outcome
-
-
-@functools.lru_cache(maxsize=1)
-def open_once(path):
-    """The store at `path`, found by a worker's first task."""
-    return ClipStore.find(path)
 
 
 def draw_crops(task, recipe, start, outcome):
