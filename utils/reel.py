@@ -38,7 +38,7 @@ class Reel:
                 film[place], usable[place] = frame, True
         film = np.empty(shape, np.uint8) if film is None else film
         self.first, self.stop, self.film, self.usable = first, stop, film, usable
-        return self._drop_copies() if self.recipe.drop_copies else (film, usable)
+        return self._drop_copies(kept) if self.recipe.drop_copies else (film, usable)
 
     def _decode(self):
         frame = next(self.frames, None)
@@ -48,12 +48,13 @@ class Reel:
         self.outcome.decoded += frame is not None
         return frame
 
-    def _drop_copies(self):
+    def _drop_copies(self, counted):
+        """The film without near copies; those among its first `counted` frames count no more."""
         kept = [0]
         for place in range(1, len(self.film)):
             pair = [kept[-1], place]
             if self.usable[pair].all() and is_copy(*self.film[pair]):
-                self.outcome.copies += 1
+                self.outcome.copies += place >= counted
             else:
                 kept.append(place)
         return self.film[kept], self.usable[kept]
