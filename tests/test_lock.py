@@ -1,5 +1,7 @@
 """A folder has one writer at a time and is free again after it."""
 
+import fcntl
+
 import pytest
 
 from utils.errors import UserError
@@ -30,3 +32,18 @@ def test_a_url_is_not_claimed_on_this_disk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with claim("s3://bucket/clips"), claim("s3://bucket/clips"):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_its_last_owner_removes_is_made_anew(tmp_path, monkeypatch):
+    folder, flock = tmp_path / "a", fcntl.flock
+
+    def late(*args):
+        monkeypatch.undo()
+        folder.rmdir()
+        flock(*args)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with claim(folder):
+        assert folder.is_dir()
+        with pytest.raises(UserError, match="another process is writing to"), claim(folder):
+            pass

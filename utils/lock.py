@@ -19,22 +19,32 @@ def claim(path):
     if "://" in str(path):
         yield
         return
-    with writing_to(path):
-        os.makedirs(path, exist_ok=True)
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(folder)
-        raise UserError(
-            f"another process is writing to {path}: wait for its end or give another --out"
-        ) from None
-    except OSError as error:  # NFS, for one, locks no folders
-        reason = f"{error.strerror}: see that no other process writes there"
-        print(f"warning: {path} cannot be claimed, {reason}", file=sys.stderr)
+    folder = open_locked(path)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             os.rmdir(path)
         os.close(folder)
+
+
+def open_locked(path):
+    """A descriptor of the folder, which this process has locked."""
+    while True:
+        with writing_to(path):
+            os.makedirs(path, exist_ok=True)
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise UserError(
+                f"another process is writing to {path}: wait for its end or give another --out"
+            ) from None
+        except OSError as error:  # NFS, for one, locks no folders
+            reason = f"{error.strerror}: see that no other process writes there"
+            print(f"warning: {path} cannot be claimed, {reason}", file=sys.stderr)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(folder), os.stat(path)):
+                return folder
+        os.close(folder)  # its last owner removed it before it was locked here
