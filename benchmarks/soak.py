@@ -22,9 +22,8 @@ def make_clips(path, count, size=32):
     from utils.store import ClipStore
 
     store = ClipStore.create(path, 4, 1, (size, size))
-    store.write(
-        0, np.random.default_rng(0).integers(0, 256, (count, 5, 3, size, size), "u1"), count
-    )
+    noise = np.random.default_rng(0).integers(0, 256, (count, *store.shape), np.uint8)
+    store.write(0, noise, count)
     store.commit(count, {})
 
 
@@ -71,10 +70,14 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         for name, count in (("clips", 2000), ("test", 100)):
             make_clips(f"{place}/{name}", count)
-        where = f"-d {place}/clips --test-data {place}/test -o {place}/result"
-        every = "".join(f" --{what}-every {options.every}" for what in ("snapshot", "report"))
-        length = f"--validate-every {options.every} --minutes {options.minutes}"
-        train.main(f"{where}{every} {length} --width {options.width}".split())
+        train.main(
+            [
+                *("-d", f"{place}/clips", "--test-data", f"{place}/test", "-o", f"{place}/result"),
+                *(f"--{what}-every={options.every}" for what in ("snapshot", "report", "validate")),
+                f"--minutes={options.minutes}",
+                f"--width={options.width}",
+            ]
+        )
 
     span = notes[-1][0] / PARTS
     parts = [[n for n in notes if k * span <= n[0] < (k + 1) * span] for k in range(1, PARTS)]
