@@ -127,11 +127,9 @@ def main():
     if options.dtype == "bfloat16":
         sides["pytorch_float32"] = theirs_in_float32
     report = rivals.compete(sides, arguments, options.repeats, options.threads)
-    report["ratio"] = rivals.ratio(report, "median_s")
+    report |= rivals.ratios(report)
     if options.dtype == "bfloat16":
         report["ratio_to_float32"] = rivals.ratio(report, "median_s", "pytorch_float32")
-    report["cpu_ratio"] = rivals.ratio(report, "cpu_s")
-    report["peak_rss_ratio"] = rivals.ratio(report, "peak_rss_mib")
     report["gflop"] = round(operations(*arguments) / 1e9, 1)
     # By the processor's time, which other programs do not lengthen.
     peak = 2e-9 * SGEMM**3 / report["sgemm"]["cpu_s"]

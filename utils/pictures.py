@@ -17,7 +17,7 @@ SECONDS = 0.25  # each picture of an animation
 def panel(frame, caption=""):
     """uint8 (C, H, W), grey or RGB -> uint8 (CAPTION + H, W, 3) with the caption above it."""
     pixels = np.broadcast_to(frame, (3, *frame.shape[1:])).transpose(1, 2, 0)
-    zoom = -(-SMALLEST // pixels.shape[0]) if pixels.shape[0] < SMALLEST else 1
+    zoom = -(-SMALLEST // pixels.shape[0])
     pixels = pixels.repeat(zoom, 0).repeat(zoom, 1)
     sheet = Image.new("RGB", (pixels.shape[1], pixels.shape[0] + CAPTION), BACKGROUND)
     sheet.paste(Image.fromarray(pixels), (0, CAPTION))
