@@ -7,10 +7,10 @@ import pytest
 
 from tests import acted_cudnn
 from utils import divergence, gpu_losses, supply
-from utils.stack import casts, chainer, cudnn, gpu_adam, gpu_join
+from utils.stack import casts, chainer, cudnn_engines, gpu_adam, gpu_join
 
-SOURCES = {"adam": gpu_adam.SOURCE, "judge": divergence.SOURCE, "gather": supply.GATHER}
-SOURCES["idle"] = cudnn.IDLE
+SOURCES = {"adam": gpu_adam.SOURCE, "check_finite": divergence.SOURCE, "gather": supply.GATHER}
+SOURCES["idle"] = cudnn_engines.IDLE
 SOURCES |= {f"join {size}": gpu_join.source(size) for size in gpu_join.NUMBERS}
 SOURCES |= {f"casts {dtype}": casts.source(dtype) for dtype in casts.CONVERSIONS}
 
