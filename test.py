@@ -53,10 +53,10 @@ def main(argv=None):
     elif options.forecast:
         forecast(runs, records, options)
     else:
-        judge(runs, records, options)
+        evaluate(runs, records, options)
 
 
-def judge(runs, records, options):
+def evaluate(runs, records, options):
     """Test every run on the same videos; compare them where there are several."""
     # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils.conventions import CONVENTIONS
@@ -143,7 +143,6 @@ def examine_run(run, name, record, device, videos, history, options, out):
 
     model = load_model(run, record, options.best)
     model.to_device(device)
-    length = history, options.frames, options.windows
     conditions = {
         "run": record,
         "images": options.images,
@@ -154,14 +153,24 @@ def examine_run(run, name, record, device, videos, history, options, out):
     }
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
-        trial = examine_videos(model, device, videos, length, out, options.gifs, name)
-        if not trial.judged:
+        trial = examine_videos(
+            model,
+            device,
+            videos,
+            out,
+            name,
+            history=history,
+            frames=options.frames,
+            windows=options.windows,
+            gifs=options.gifs,
+        )
+        if not trial.scores:
             raise UserError(
                 f"no test video has the {history + options.frames} frames that --frames "
                 f"{options.frames} needs; ask for fewer or give longer videos"
             )
         trial.save(out, conditions)
-    windows = len(trial.judged)
+    windows = len(trial.scores)
     print(f"{run}: means over {windows} windows of {trial.videos} videos; more in {out}")
     if trial.videos > len(trial.gifs) > 0:
         print(f"GIFs of the first {len(trial.gifs)} videos; --gifs asks for more")

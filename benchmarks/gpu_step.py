@@ -52,7 +52,7 @@ def ours(width, batch, precision, graph):
         reporter.add_observer(name, optimizer.target)
 
     def step():
-        losses.clear()  # those of the step before are not for FiniteCheck to judge
+        losses.clear()  # those of the step before are not for FiniteCheck to see
         fastest, dtype = chainer.using_config("autotune", True), gpu_rivals.DTYPES[precision]
         with cudnn.using_dtype(dtype), fastest, reporter.scope(losses):
             updater.update()
@@ -86,7 +86,7 @@ def theirs(width, batch, precision, compiled, graph, device="cuda"):
     gen, dis = nets
     if compiled:
         gen.pyramid = torch.compile(gen.pyramid)
-        dis = torch.nn.ModuleList(torch.compile(judge) for judge in dis)
+        dis = torch.nn.ModuleList(torch.compile(net) for net in dis)
     store = torch.from_numpy(Noise().read(range(CLIPS))).to(device)
     clips = store[:batch].clone()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -67,12 +67,12 @@ class Discriminators(chainer.ChainList):
     def forward(self, pasts, futures):
         """Judge each scale: lists of (B, history, C, h, w) and (B, horizon, C, h, w), coarse to
         fine, in [-1, 1] -> list of (B, 1), the logits of "this future is real"."""
-        judged = []
+        inputs = []
         for past, future in zip(pasts, futures, strict=True):
             frames = F.concat([past, future], axis=1) if self.conditional else future
             batch, _, _, height, width = frames.shape
-            judged.append(F.reshape(frames, (batch, -1, height, width)))
-        return branches.applied(self, judged)
+            inputs.append(F.reshape(frames, (batch, -1, height, width)))
+        return branches.applied(self, inputs)
 
 
 class Discriminator(chainer.Chain):

@@ -12,7 +12,7 @@ from PIL import Image
 import models
 from utils import metrics, pictures, report
 from utils.conventions import CONVENTIONS
-from utils.evaluation import examine, judge, windows
+from utils.evaluation import examine, score, windows
 from utils.gallery import animate, contact_sheet, place
 from utils.metrics import METRICS
 from utils.pixels import normalise
@@ -33,9 +33,9 @@ def clip():
 
 def test_the_truth_beats_copying_and_copying_equals_the_last_frame(clip):
     perfect = normalise(clip[4:])
-    found = judge(perfect, clip)
+    found = score(perfect, clip)
     assert (found["model", "whole"]["psnr"] > 140).all()
-    copied = judge(np.repeat(normalise(clip[3:4]), 8, axis=0), clip)
+    copied = score(np.repeat(normalise(clip[3:4]), 8, axis=0), clip)
     for area in ("whole", "moving"):
         for name, values in copied["model", area].items():
             assert values == pytest.approx(found["copy", area][name], nan_ok=True), name
@@ -43,7 +43,7 @@ def test_the_truth_beats_copying_and_copying_equals_the_last_frame(clip):
 
 
 def test_the_moving_area_is_judged_by_its_own_pixels(clip):
-    found = judge(normalise(clip[4:]) * 0, clip)
+    found = score(normalise(clip[4:]) * 0, clip)
     share = found["model", "moving"]["moving"]
     assert share == pytest.approx([18 * 18 / 1600] * 8)
     mse = found["copy", "moving"]["mse"] * share
@@ -54,14 +54,14 @@ def test_the_moving_area_is_judged_by_its_own_pixels(clip):
 
 
 def test_edge_contrast_of_a_blank_prediction_is_none_in_the_moving_area_either(clip):
-    found = judge(normalise(clip[4:]) * 0, clip)
+    found = score(normalise(clip[4:]) * 0, clip)
     assert found["model", "moving"]["edge_contrast"] == pytest.approx([0] * 8)
     assert found["copy", "moving"]["mae"][0] > found["copy", "whole"]["mae"][0]
 
 
 def test_frames_in_which_nothing_moves_have_no_number_by_any_convention(clip):
     clip[8:] = clip[8]
-    found = judge(normalise(clip[4:]), clip)["model", "moving"]
+    found = score(normalise(clip[4:]), clip)["model", "moving"]
     for name in (*METRICS, *CONVENTIONS):
         assert np.isnan(found[name][5:]).all(), name
     assert np.isnan(found["psnr_mathieu"]).all()  # theirs leaves out what is that close
@@ -88,11 +88,11 @@ def test_the_example_is_the_place_where_most_moves(clip, lively):
     still = clip[-1:].repeat(12, axis=0)
     film = Film(np.concatenate([still, clip] if lively else [clip, still]))
     model, cpu = models.create("last-frame", 4, 1, 3, (40, 40)), chainer.get_device("@numpy")
-    judged, (name, shown, predicted), seconds = examine(model, cpu, film, 4, 8, 3)
-    assert list(judged) == [("a", 0), ("a", 6), ("a", 12)] and len(seconds) == 3
+    scores, (name, shown, predicted), seconds = examine(model, cpu, film, 4, 8, 3)
+    assert list(scores) == [("a", 0), ("a", 6), ("a", 12)] and len(seconds) == 3
     assert name == "a" and np.array_equal(shown, clip)
     assert np.array_equal(predicted, normalise(clip[3:4]).repeat(8, axis=0))
-    found, wanted = judged["a", lively], judge(predicted, clip)
+    found, wanted = scores["a", lively], score(predicted, clip)
     assert np.array_equal(found["model", "whole"]["mse"], wanted["model", "whole"]["mse"])
     assert examine(model, cpu, Film(still), 4, 8, 1)[1] is not None  # nothing moves, one is shown
 
@@ -104,15 +104,15 @@ def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
         Image.fromarray(frame.transpose(1, 2, 0)).save(folder / f"{number}.png")
     model = models.create("last-frame", 4, 1, 3, (40, 40))
     (video,) = find_videos(tmp_path)
-    judged, example, _ = examine(model, chainer.get_device("@numpy"), video, 4, 8, 1)
-    report.save_csv(tmp_path / "m.csv", judged)
+    scores, example, _ = examine(model, chainer.get_device("@numpy"), video, 4, 8, 1)
+    report.save_csv(tmp_path / "m.csv", scores)
     contact_sheet(tmp_path / "sheet.png", [example])
     with open(tmp_path / "m.csv", encoding="utf-8") as file:
         assert {row["video"] for row in csv.DictReader(file)} == {r"lat\xe9in"}
 
 
 def test_the_table_ends_with_the_last_frame(clip):
-    means = report.average([judge(normalise(clip[2:]) * 0.5, clip)])
+    means = report.average([score(normalise(clip[2:]) * 0.5, clip)])
     rows = [line.split()[0] for line in report.table(means).splitlines() if line[0].isdigit()]
     assert rows == [*"12345678", "10"]
 
@@ -127,10 +127,10 @@ def test_every_video_has_an_animation_of_its_own(clip, tmp_path):
 
 
 def test_a_report_holds_the_means_and_every_number(clip, tmp_path):
-    judged = {("a", 0): judge(normalise(clip[4:]) * 0.5, clip)}
-    judged["a", 3] = judge(normalise(clip[4:]) * 0.9, clip)
-    means = report.average(list(judged.values()))
-    whole = [found["model", "whole"]["mse"] for found in judged.values()]
+    scores = {("a", 0): score(normalise(clip[4:]) * 0.5, clip)}
+    scores["a", 3] = score(normalise(clip[4:]) * 0.9, clip)
+    means = report.average(list(scores.values()))
+    whole = [found["model", "whole"]["mse"] for found in scores.values()]
     assert means["model", "whole"]["mse"] == pytest.approx(np.mean(whole, axis=0))
 
     text = report.table(means)
@@ -138,11 +138,11 @@ def test_a_report_holds_the_means_and_every_number(clip, tmp_path):
     assert f"{means['model', 'whole']['psnr'][7]:.2f}" in row
     assert f"{means['model', 'moving']['ssim'][7]:.4f}" in row
 
-    report.save_csv(tmp_path / "m.csv", judged)
+    report.save_csv(tmp_path / "m.csv", scores)
     with open(tmp_path / "m.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 2 * 8
-    assert float(rows[0]["mse"]) == judged["a", 0]["model", "whole"]["mse"][0]
+    assert float(rows[0]["mse"]) == scores["a", 0]["model", "whole"]["mse"][0]
     assert "psnr_dyelax" in rows[0] and "ssim_openstl" in rows[0]
 
     report.save_json(tmp_path / "m.json", {"frames": 8}, means)
@@ -153,7 +153,7 @@ def test_a_report_holds_the_means_and_every_number(clip, tmp_path):
 
 def test_a_still_video_has_no_moving_area_and_no_number_for_it(clip, tmp_path):
     still = np.repeat(clip[:1], 12, axis=0)
-    means = report.average([judge(normalise(still[4:]), still)])
+    means = report.average([score(normalise(still[4:]), still)])
     assert np.isnan(means["model", "moving"]["psnr"]).all()
     assert means["model", "whole"]["psnr"] == pytest.approx([metrics.BEST_DECIBELS] * 8)
     report.save_json(tmp_path / "m.json", {}, means)

@@ -107,8 +107,8 @@ def test_gradients_are_those_of_the_whole_loss_written_out():
     fakes, reals, pasts = gen.pyramid(past), gen.scales(future), gen.scales(past)
 
     dis_loss = 0
-    for judged, target in ((reals, 1), ([f.array for f in fakes], 0)):
-        dis_loss += sum(losses.bce(logit, target) for logit in dis(pasts, judged))
+    for futures, target in ((reals, 1), ([f.array for f in fakes], 0)):
+        dis_loss += sum(losses.bce(logit, target) for logit in dis(pasts, futures))
     dis.cleargrads()
     dis_loss.backward()
     assert last_gradient(updater, "dis") == pytest.approx(gradient(dis), abs=1e-6)

@@ -8,11 +8,11 @@ from utils.errors import Diverged
 from utils.stack import chainer, gpu_adam, kernels
 
 # On a GPU the host does not wait for the numbers.  The first that are not finite are noted there:
-# [iterations judged, the first bad one, its terms, the norm of its gradient].
+# [iterations checked, the first bad one, its terms, the norm of its gradient].
 SOURCE = (
     gpu_adam.SOURCE
     + r"""
-extern "C" __global__ void judge(
+extern "C" __global__ void check_finite(
     const Arrays terms, const double* square_sum, double* note, int* halted) {
   note[0] += 1;
   if (*halted) return;
@@ -29,7 +29,7 @@ extern "C" __global__ void judge(
 
 
 class FiniteCheck(chainer.training.Extension):
-    """Judges each step of an updater's optimizers: a bad gradient or loss moves no parameter.
+    """Checks each step of an updater's optimizers: a bad gradient or loss moves no parameter.
 
     On the CPU, or without own kernels, it raises Diverged at once.  On a GPU it notes the bad
     iteration and halts Adam; the extension raises Diverged, for that iteration, when it is called
@@ -45,9 +45,9 @@ class FiniteCheck(chainer.training.Extension):
         self.halted = None
         self.notes = {}  # name of an optimizer: (names of its terms, the note on the GPU)
         for optimizer in self.optimizers.values():
-            optimizer.add_hook(self.judge, self.name, "pre")
+            optimizer.add_hook(self.check_step, self.name, "pre")
 
-    def judge(self, optimizer):
+    def check_step(self, optimizer):
         """The hook that each optimizer calls before its step."""
         (name,) = (n for n, other in self.optimizers.items() if other is optimizer)
         gradients = [param.grad for param in optimizer.target.params()]
@@ -63,7 +63,7 @@ class FiniteCheck(chainer.training.Extension):
         found = gpu_adam.square_sum(gradients), note, self.halted
         terms = [term.astype(np.float32, copy=False) for term in terms.values()]
         for table, _ in gpu_adam.launches(terms):
-            gpu_adam.kernel("judge", SOURCE)((1,), (1,), (table, *found))
+            gpu_adam.kernel("check_finite", SOURCE)((1,), (1,), (table, *found))
 
     def prepare(self, optimizer, name, terms):
         """Make room for an optimizer's note on the GPU, and have it heed the flag that halts it."""

@@ -47,19 +47,19 @@ def read_clip(video, start, length):
 def examine(model, device, video, history, frames, count):
     """Predict the `frames` frames after `history` ones at `count` places of a video.
 
-    Returns {(video name, first frame): what `judge` found}, the (name, clip, predicted) of the
+    Returns {(video name, first frame): what `score` found}, the (name, clip, predicted) of the
     place with the most motion, None if the video is too short, and each place's seconds per frame.
     """
-    judged, example, seconds, liveliest = {}, None, [], -1.0
+    scores, example, seconds, liveliest = {}, None, [], -1.0
     name = printable(video.name)
     for start, clip in windows(video, history + frames, count):
         began = time.perf_counter()
         predicted = predict(model, device, clip[:-frames], frames)
         seconds.append((time.perf_counter() - began) / frames)
-        judged[name, start] = found = judge(predicted, clip)
+        scores[name, start] = found = score(predicted, clip)
         if (share := found["model", "moving"]["moving"].mean()) > liveliest:
             liveliest, example = share, (name, clip, predicted)
-    return judged, example, seconds
+    return scores, example, seconds
 
 
 def predict(model, device, past, frames):
@@ -71,14 +71,14 @@ def predict(model, device, past, frames):
     return chainer.get_device("@numpy").send(rollout(model, seen, frames))[0]
 
 
-def judge(predicted, clip):
+def score(predicted, clip):
     """Compare predicted, float (F, C, H, W) in [-1, 1], with the last F frames of the clip.
 
-    clip: uint8 (T, C, H, W).  Returns {(predictor, area): {metric: values of each frame, (F,)}}.
-    Over the moving area our own metrics are means of its pixels.  Those of other code bases are
-    computed as Mathieu et al. do it: still pixels are made black in both frames, all pixels count,
-    frames in which nothing moves, or whose psnr_mathieu then is 50 or more, are left out (NaN).
-    "moving" is the area's share of the frame.
+    clip: uint8 (T, C, H, W).  Returns {(predictor, area): {metric: values of each frame, (F,)}};
+    "moving" among the metrics is the share of the frame that moves.  Over the moving area our own
+    metrics are means of its pixels.  For those of other code bases still pixels are made black in
+    both frames and all pixels count, as Mathieu et al. do it.  Where nothing moves both are NaN, as
+    are Mathieu's own where psnr_mathieu over the moving area is 50 or more.
     """
     frames = len(predicted)
     known = metrics.to_unit(normalise(clip[-frames - 1 :]))

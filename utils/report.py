@@ -14,14 +14,14 @@ WIDTH = 10  # of a column of the table
 SHOWN = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)  # frames in the table, with the last
 
 
-def average(judged):
-    """Mean over windows of what `evaluation.judge` found in each, every metric still (F,)."""
+def average(scores):
+    """Mean over windows of what `evaluation.score` found in each, every metric still (F,)."""
     return {
         key: {
-            name: metrics.mean(name, np.stack([one[key][name] for one in judged]), axis=0)
+            name: metrics.mean(name, np.stack([one[key][name] for one in scores]), axis=0)
             for name in values
         }
-        for key, values in judged[0].items()
+        for key, values in scores[0].items()
     }
 
 
@@ -50,16 +50,16 @@ def table(means):
     return "\n".join(lines)
 
 
-def save_csv(path, judged):
+def save_csv(path, scores):
     """Write a row for each (video, window), predictor, area and predicted frame.
 
-    judged: {(video name, number of the window's first frame): what `evaluation.judge` found}.
+    scores: {(video name, number of the window's first frame): what `evaluation.score` found}.
     """
     with open(path, "w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
-        names = next(iter(next(iter(judged.values())).values()))
+        names = next(iter(next(iter(scores.values())).values()))
         out.writerow(["video", "start", "predictor", "area", "frame", *names])
-        for (video, start), found in judged.items():
+        for (video, start), found in scores.items():
             for (predictor, area), values in found.items():
                 for k, numbers in enumerate(zip(*values.values(), strict=True)):
                     out.writerow([video, start, predictor, area, k + 1, *numbers])

@@ -14,12 +14,12 @@ from utils.leaderboard import Entry
 class Trial:
     """What became of the videos.
 
-    judged: {(video, first frame): what `evaluation.judge` found}. seconds: what a predicted frame
+    scores: {(video, first frame): what `evaluation.score` found}. seconds: what a predicted frame
     took, of each window. shown: examples as `gallery.contact_sheet` takes them. gifs: the files.
     videos: how many were long enough.
     """
 
-    judged: dict = dataclasses.field(default_factory=dict)
+    scores: dict = dataclasses.field(default_factory=dict)
     seconds: list = dataclasses.field(default_factory=list)
     shown: list = dataclasses.field(default_factory=list)
     gifs: list = dataclasses.field(default_factory=list)
@@ -28,13 +28,13 @@ class Trial:
     @property
     def means(self):
         """Of all windows, as `report.average` has them."""
-        return report.average(list(self.judged.values()))
+        return report.average(list(self.scores.values()))
 
     def save(self, out, conditions):
         """Leave the contact sheet and the numbers, which `conditions` explains, in a folder."""
         gallery.contact_sheet(out / "contact_sheet.png", self.shown)
-        report.save_csv(out / "metrics.csv", self.judged)
-        conditions = {**conditions, "videos": self.videos, "windows": len(self.judged)}
+        report.save_csv(out / "metrics.csv", self.scores)
+        conditions = {**conditions, "videos": self.videos, "windows": len(self.scores)}
         report.save_json(out / "metrics.json", conditions, self.means)
 
     def entry(self, name, model, size, training):
@@ -53,16 +53,17 @@ class Trial:
         )
 
 
-def examine_videos(model, device, videos, length, out, gifs, name):
+def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs):
     """The Trial of a network on its device, GIFs of the first `gifs` videos written to `out`.
 
-    length: (past frames, frames to predict, places in each video). `name` is for the progress.
-    Nothing is judged where no video is long enough.
+    history, frames: how many past frames are shown, how many are predicted, at `windows` places of
+    each video. `name` is for the progress bar.
+    There are no scores where no video is long enough.
     """
     trial = Trial()
     for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
-        found, example, seconds = examine(model, device, video, *length)
-        trial.judged |= found
+        found, example, seconds = examine(model, device, video, history, frames, windows)
+        trial.scores |= found
         trial.seconds += seconds
         if not example:
             continue

@@ -74,9 +74,9 @@ class AdversarialUpdater(PredictionUpdater):
         """Loss of the discriminators (L_adv^D): real is 1, fake is 0; summed over the scales."""
         twice = [F.concat([past, past], axis=0) for past in pasts]
         both = [F.concat([r, f.array], axis=0) for r, f in zip(reals, fakes, strict=True)]
-        judged = F.concat(dis(twice, both), axis=0)  # one loss for all scales: fewer kernels
+        logits = F.concat(dis(twice, both), axis=0)  # one loss for all scales: fewer kernels
         scales = len(pasts)
-        real, fake = F.split_axis(F.reshape(judged, (scales, 2, -1)), 2, axis=1)
+        real, fake = F.split_axis(F.reshape(logits, (scales, 2, -1)), 2, axis=1)
         loss = scales * (losses.bce(real, 1) + losses.bce(fake, 0))
         chainer.report({"loss": loss}, dis)
         return loss
