@@ -194,15 +194,15 @@ def make_updater(options, clips, gen, device):
         more = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
         raise UserError(f"{more} at {options.data}; lower it or make more clips")
     batches, converter = supply(clips, options.batch_size, options.seed, device)
-    gen_optimizer = optimizer(gen, options.lr_gen)
+    optimizers = {"gen": optimizer(gen, options.lr_gen)}
     if not (adversarial and weight):
-        return PredictionUpdater(batches, gen_optimizer, terms, converter, device)
+        return PredictionUpdater(batches, optimizers, terms, converter, device)
     try:
         dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.single_frame_dis)
     except ValueError as error:
         raise UserError(error) from None
-    optimizers = gen_optimizer, optimizer(dis, options.lr_dis)
-    return AdversarialUpdater(batches, *optimizers, weight, terms, converter, device)
+    optimizers["dis"] = optimizer(dis, options.lr_dis)
+    return AdversarialUpdater(batches, optimizers, weight, terms, converter, device)
 
 
 if __name__ == "__main__":

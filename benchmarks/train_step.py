@@ -57,13 +57,13 @@ def updater(width, adversarial, batches, converter, device):
     gen.to_device(device)
     terms, _ = by_name("l2=1,gdl=1", alpha=1)
     shared = terms, converter, device
-    gen_optimizer = chainer.optimizers.Adam(RATE_GEN).setup(gen)
+    optimizers = {"gen": chainer.optimizers.Adam(RATE_GEN).setup(gen)}
     if not adversarial:
-        return PredictionUpdater(batches, gen_optimizer, *shared)
+        return PredictionUpdater(batches, optimizers, *shared)
     dis = Discriminators.of(gen, size, width)
     dis.to_device(device)
-    optimizers = gen_optimizer, chainer.optimizers.Adam(RATE_DIS).setup(dis)
-    return AdversarialUpdater(batches, *optimizers, WEIGHT_ADV, *shared)
+    optimizers["dis"] = chainer.optimizers.Adam(RATE_DIS).setup(dis)
+    return AdversarialUpdater(batches, optimizers, WEIGHT_ADV, *shared)
 
 
 def theirs(width, batch, adversarial, dtype):

@@ -78,12 +78,13 @@ def our_step(optimizers):
     """One step -> the losses of generator and, if there are two optimizers, discriminators."""
     terms, _ = by_name("l2=1,gdl=1", alpha=1)
     shared = terms, to_past_and_future(SHAPE[0]), chainer.get_device("@numpy")
+    optimizers = dict(zip(("gen", "dis"), optimizers, strict=False))
     if len(optimizers) == 2:
-        updater = AdversarialUpdater(OneBatch(), *optimizers, WEIGHT_ADV, *shared)
+        updater = AdversarialUpdater(OneBatch(), optimizers, WEIGHT_ADV, *shared)
     else:
-        updater = PredictionUpdater(OneBatch(), *optimizers, *shared)
+        updater = PredictionUpdater(OneBatch(), optimizers, *shared)
     reporter, told = chainer.Reporter(), {}
-    for name, optimizer in zip(("gen", "dis"), optimizers, strict=False):
+    for name, optimizer in optimizers.items():
         reporter.add_observer(name, optimizer.target)
     with reporter.scope(told):
         updater.update()

@@ -69,20 +69,21 @@ def prediction(device, arch="conv2d", loss="l2"):
     gen = create(arch)
     gen.to_device(device)
     terms, _ = losses.by_name(f"{loss}=1", 2.0)
-    optimizer = chainer.optimizers.Adam(0.001).setup(gen)
-    return PredictionUpdater(Clips(), optimizer, terms, to_past_and_future(HISTORY), device)
+    optimizers = {"gen": chainer.optimizers.Adam(0.001).setup(gen)}
+    return PredictionUpdater(Clips(), optimizers, terms, to_past_and_future(HISTORY), device)
 
 
 def adversarial(device, loss="l2=1,gdl=1,adversarial=0.05", lr=0.001, seed=0):
     gen = create("multiscale", seed, SMALLER, pyramid="4-8")
     dis = Discriminators.of(gen, SMALLER, "small")
-    for net in gen, dis:
+    nets = {"gen": gen, "dis": dis}
+    for net in nets.values():
         net.to_device(device)
-    optimizers = [chainer.optimizers.Adam(lr).setup(net) for net in (gen, dis)]
+    optimizers = {name: chainer.optimizers.Adam(lr).setup(net) for name, net in nets.items()}
     terms, weight = losses.by_name(loss, 1.0)
     convert = to_past_and_future(HISTORY)
     clips = Clips(size=SMALLER)
-    return AdversarialUpdater(clips, *optimizers, weight, terms, convert, device)
+    return AdversarialUpdater(clips, optimizers, weight, terms, convert, device)
 
 
 def told(updater, steps=1):

@@ -34,17 +34,18 @@ def networks():
 
 def adversarial(weights=WEIGHTS, lr_gen=0.0, lr_dis=0.0):
     gen, dis = networks()
-    optimizers = [
-        chainer.optimizers.SGD(lr).setup(net) for lr, net in ((lr_gen, gen), (lr_dis, dis))
-    ]
-    for optimizer in optimizers:
+    optimizers = {
+        "gen": chainer.optimizers.SGD(lr_gen).setup(gen),
+        "dis": chainer.optimizers.SGD(lr_dis).setup(dis),
+    }
+    for optimizer in optimizers.values():
         optimizer.add_hook(LastGradient())
     weighted = {name: weights[name] for name in weights if name != "adversarial"}
     terms = {name: (weight, losses.LOSSES[name]) for name, weight in weighted.items()}
     convert = to_past_and_future(HISTORY)
     device = chainer.get_device("@numpy")
     return AdversarialUpdater(
-        OneBatch(), *optimizers, weights["adversarial"], terms, convert, device
+        OneBatch(), optimizers, weights["adversarial"], terms, convert, device
     )
 
 
@@ -193,7 +194,7 @@ def test_without_adversary_the_gradient_is_that_of_the_prediction_loss_alone():
     device = chainer.get_device("@numpy")
     convert = to_past_and_future(HISTORY)
     terms = {name: (1, losses.LOSSES[name]) for name in ("l2", "gdl")}
-    updater = PredictionUpdater(OneBatch(), optimizer, terms, convert, device)
+    updater = PredictionUpdater(OneBatch(), {"gen": optimizer}, terms, convert, device)
     updater.update()
     assert last_gradient(updater, "gen") == pytest.approx(gen_gradient(l2=1, gdl=1), abs=1e-7)
 

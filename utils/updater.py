@@ -10,11 +10,11 @@ from utils.stack import F, chainer
 class PredictionUpdater(chainer.training.updaters.StandardUpdater):
     """Train the generator alone, on how far its predictions are from the future.
 
+    optimizers: {"gen": the generator's}.
     terms: {name: (weight, loss)} with loss(predicted, true) -> a scalar, as in utils/losses.py.
     """
 
-    def __init__(self, batches, gen_optimizer, terms, converter, device, **others):
-        optimizers = {"gen": gen_optimizer, **others}
+    def __init__(self, batches, optimizers, terms, converter, device):
         super().__init__(batches, optimizers, converter=converter, device=device)
         self.terms = terms
         self.step = self.learn if device.xp is np else Graph(self.learn, optimizers.values())
@@ -46,6 +46,7 @@ class PredictionUpdater(chainer.training.updaters.StandardUpdater):
 class AdversarialUpdater(PredictionUpdater):
     """Train generator and discriminators in turn (Mathieu et al., algorithm 1).
 
+    optimizers: {"gen": the generator's, "dis": the discriminators'}.
     weight: of the adversarial loss beside the terms.
 
     Two savings leave every gradient exact.  The discriminators judge real and fake frames in one
@@ -54,8 +55,8 @@ class AdversarialUpdater(PredictionUpdater):
     graph valid for its own step, where the discriminators just updated judge the frames.
     """
 
-    def __init__(self, batches, gen_optimizer, dis_optimizer, weight, terms, converter, device):
-        super().__init__(batches, gen_optimizer, terms, converter, device, dis=dis_optimizer)
+    def __init__(self, batches, optimizers, weight, terms, converter, device):
+        super().__init__(batches, optimizers, terms, converter, device)
         self.weight = weight
 
     def learn(self, past, future):
