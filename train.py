@@ -121,10 +121,16 @@ def train(options, deadline):
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = find_test_clips(options.test_data, clips)
-    limits = options.iterations, deadline, options.clip_gradients, options.keep_going
     fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
-        trainer = Trainer(updater, options.out, *limits)
+        trainer = Trainer(
+            updater,
+            options.out,
+            options.iterations,
+            deadline=deadline,
+            max_norm=options.clip_gradients or math.inf,
+            keep_going=options.keep_going,
+        )
         trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
         if test_clips is not None:
             as_frames = to_past_and_future(clips.history)

@@ -24,12 +24,13 @@ class Trainer(chainer.training.Trainer):
     """Run an updater up to `iterations` in the directory `out`, to the end or to a signal.
 
     deadline: when, by time.monotonic(), it ends in any case; infinity for never.
-    clip: the largest norm of a network's gradient, to which longer ones are scaled; 0 or None for
-    no limit.
+    max_norm: of a network's gradient, to which longer ones are scaled; infinity for no limit.
     keep_going: a file that cannot be written is a warning, not the end of the run.
     """
 
-    def __init__(self, updater, out, iterations, deadline=math.inf, clip=None, keep_going=False):
+    def __init__(
+        self, updater, out, iterations, *, deadline=math.inf, max_norm=math.inf, keep_going=False
+    ):
         super().__init__(updater, self.ends, out)
         self.iterations, self.deadline, self.keep_going = iterations, deadline, keep_going
         self.late = None, False  # an iteration, whether the deadline had passed then
@@ -39,8 +40,8 @@ class Trainer(chainer.training.Trainer):
         self.finite = FiniteCheck(updater)
         self.extend(self.finite, trigger=self.any_due)
         for optimizer in updater.get_all_optimizers().values():
-            if clip:
-                optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
+            if max_norm < math.inf:
+                optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(max_norm))
             for param in optimizer.target.params():
                 # Now, not at the first step, so that all snapshots have the same entries.
                 param.update_rule._init_states(param)
