@@ -1,6 +1,5 @@
-"""What one task does: it draws moving crops from its blocks, writes them into the store."""
+"""What one task does: it draws moving crops from its blocks into the store, or counts them."""
 
-import collections
 import dataclasses
 import itertools
 import math
@@ -15,7 +14,7 @@ from utils.movement import UNIT, Motion
 from utils.names import printable
 from utils.reel import Reel
 from utils.store import ClipStore
-from utils.tasks import describe_task
+from utils.tasks import Count, describe_task
 
 
 @dataclasses.dataclass
@@ -37,7 +36,7 @@ class Outcome:
 
 
 def cut_task(task, recipe, path, start, total):
-    """Cut the clips of one task into the store at `path`; returns its Outcome.
+    """Do one task, a Task or a Count, for the store at `path`; returns its Outcome.
 
     A task that an earlier run has done is not done again.
     """
@@ -47,7 +46,11 @@ def cut_task(task, recipe, path, start, total):
     journal, name = Journal(store), describe_task(task, recipe, start, total)
     done = journal.recall(name)
     if done is None:
-        done = dataclasses.asdict(cut(task, recipe, store, start, total))
+        if isinstance(task, Count):
+            outcome = count(task.stock, recipe, start)
+        else:
+            outcome = cut(task, recipe, store, start, total)
+        done = dataclasses.asdict(outcome)
         journal.note(name, done)
     return Outcome(**done)
 
@@ -71,9 +74,20 @@ def cut(task, recipe, store, start, total):
         if begin + count < stop:
             outcome.missing.append((begin + count, stop))
         outcome.clips += count
-    collections.deque(crops, maxlen=0)  # a task without places only counts
     if task.visits[0].more is not None:  # told at an earlier visit
         outcome.copies = outcome.cut_windows = 0
+    return outcome
+
+
+def count(stock, recipe, start):
+    """Count the moving crops that a Stock has left -> Outcome."""
+    outcome, block = Outcome(), stock.block
+    motion = watch(*Reel(recipe, outcome).load(block), recipe, outcome)
+    exempt = draw_exempt(motion, stock.exempt, (recipe.seed, start, 1, block.number))
+    left = count_moving(motion, exempt) - stock.moving
+    outcome.drawn[block.number] = stock.exempt, stock.moving, left
+    outcome.most_movement = motion.most / UNIT
+    outcome.copies = outcome.cut_windows = 0  # told when clips were drawn
     return outcome
 
 
@@ -91,17 +105,14 @@ def draw_crops(task, recipe, start, outcome):
             wanted = math.ceil(moving * block.windows / windows)
         free = exempt * block.windows // windows
         windows -= block.windows
-        if task.places and not wanted + free:
+        if not wanted + free:
             continue
         film, usable = reel.load(block)
         motion = watch(film, usable, recipe, outcome)
         seed = recipe.seed, start, 1, block.number
         free_crops = draw_exempt(motion, visit.exempt + free, seed)
-        if task.places:
-            after, left, sample = draw_moving(motion, free_crops, visit.moving, wanted, seed)
-            add_motion(outcome.motion, {category(block.video): sample})
-        else:
-            after, left = [], count_moving(motion, free_crops) - visit.moving
+        after, left, sample = draw_moving(motion, free_crops, visit.moving, wanted, seed)
+        add_motion(outcome.motion, {category(block.video): sample})
         outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), left
         outcome.most_movement = max(outcome.most_movement, motion.most / UNIT)
         fresh = free_crops[visit.exempt :]

@@ -61,10 +61,7 @@ class Stock:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Clips to cut from some blocks into `places`, (start, stop) ranges of single shards.
-
-    Without places, the crops that are left in the blocks are counted.
-    """
+    """Clips to cut from some blocks into `places`, (start, stop) ranges of single shards."""
 
     visits: tuple[Visit, ...]
     places: tuple[tuple[int, int], ...]
@@ -73,6 +70,28 @@ class Task:
     @property
     def clips(self):
         return count_places(self.places)
+
+    @property
+    def key(self):
+        """What the clips depend on, as JSON types."""
+        visits = [
+            (v.block.number, v.block.video.digest, v.block.first, v.exempt, v.moving, v.more)
+            for v in self.visits
+        ]
+        return visits, self.places, self.exempt
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """Moving crops to count: those that a block has left, its Stock does not say how many."""
+
+    stock: Stock
+
+    @property
+    def key(self):
+        """What the count depends on, as JSON types."""
+        block = self.stock.block
+        return block.number, block.video.digest, block.first, self.stock.exempt, self.stock.moving
 
 
 def find_blocks(videos, recipe, skip):
@@ -136,7 +155,7 @@ def count_places(places):
 
 
 def count_rest(stocks, short, seed):
-    """Yield tasks that count what is left in blocks, until so many clips are known to be there.
+    """Yield lists of Count, until so many clips are known to be left in blocks.
 
     stocks: {number of the block: Stock}, kept up to date by whoever runs the tasks.
     """
@@ -145,7 +164,7 @@ def count_rest(stocks, short, seed):
     known, several = [stock for stock in stocks.values() if stock.left], 1
     while unknown and sum(min(stock.left, BLOCK_WINDOWS) for stock in known) < short:
         some, unknown = sorted(unknown[:several]), unknown[several:]
-        yield [Task((stocks[number].visit(0),), (), 0) for number in some]
+        yield [Count(stocks[number]) for number in some]
         known += [stocks[number] for number in some]
         several *= 2
 
@@ -179,10 +198,5 @@ def refill(stocks, missing, seed):
 
 
 def describe_task(task, recipe, start, total):
-    """A name that two tasks share only if they make the same clips."""
-    visits = [
-        (v.block.number, v.block.video.digest, v.block.first, v.exempt, v.moving, v.more)
-        for v in task.visits
-    ]
-    recipe = dataclasses.asdict(recipe)
-    return identity([visits, task.places, task.exempt, recipe, start, total])
+    """A name that two tasks, each a Task or a Count, share only if they have the same outcome."""
+    return identity([*task.key, dataclasses.asdict(recipe), start, total])
