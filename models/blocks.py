@@ -51,16 +51,16 @@ def relu(x):
     return x
 
 
-def in_a_row(x, links, activated):
-    """Apply the links one after the other, a ReLU after each of the first `activated`.
+def sequential(x, links, relus):
+    """Apply the links one after the other, a ReLU after each of the first `relus`.
 
     x: (B, C, H, W) for Convolution2D links, (B, C) for Linear ones.
     """
-    if (y := layers.applied(x, links, activated)) is not None:
+    if (y := layers.fused(x, links, relus)) is not None:
         return y
-    for link in links[:activated]:
+    for link in links[:relus]:
         x = relu(link(x))
-    for link in links[activated:]:
+    for link in links[relus:]:
         x = link(x)
     return x
 

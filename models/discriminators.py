@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from models.blocks import in_a_row
+from models.blocks import sequential
 from utils.stack import F, L, branches, chainer
 
 
@@ -96,7 +96,7 @@ class Discriminator(chainer.Chain):
 
     def forward(self, x):
         """(B, inputs, h, w) in [-1, 1] -> (B, 1) logits."""
-        x = in_a_row(x, list(self.convolutions), len(self.convolutions))
+        x = sequential(x, list(self.convolutions), len(self.convolutions))
         if self.pool > 1:
             x = F.max_pooling_2d(x, self.pool, cover_all=False)
-        return in_a_row(F.reshape(x, (len(x), -1)), list(self.layers), len(self.layers) - 1)
+        return sequential(F.reshape(x, (len(x), -1)), list(self.layers), len(self.layers) - 1)

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from models.blocks import in_a_row
+from models.blocks import sequential
 from models.predictor import Predictor, enlarge, stacked, unstacked
 from utils.stack import F, L, chainer
 
@@ -100,4 +100,4 @@ class Refiner(chainer.ChainList):
 
     def forward(self, x):
         """(B, inputs, H, W) -> (B, maps[-1], H, W)."""
-        return in_a_row(x, list(self), len(self) - 1)
+        return sequential(x, list(self), len(self) - 1)

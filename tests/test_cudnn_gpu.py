@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from models.blocks import in_a_row
+from models.blocks import sequential
 from tests.test_cudnn import double, every_result, only_cudnn, random
 from tests.test_gpu import CPU, adversarial, told
 from utils.device import open_device
@@ -104,7 +104,7 @@ def test_convolutions_in_a_row_are_near_float64(batch, dtype):
         x = chainer.Variable(put_there(random((batch, 15, 16, 16))))
         params = [param for link in links for param in link.params()]
         with cudnn.using_dtype(dtype), only_cudnn():
-            y = in_a_row(x, links, 2)
+            y = sequential(x, links, 2)
             gradients = chainer.grad([F.sum(y * y)], [x, *params])
         assert (y.creator.label == "Layers") == (put_there is put)
         found.append([y.array, *(gradient.array for gradient in gradients)])

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from models.blocks import in_a_row
+from models.blocks import sequential
 from tests.acted_cudnn import array
 from tests.test_cudnn import double, gpu, needs_compiler, only_cudnn, random, using  # noqa: F401
 from utils.stack import F, L, casts, chainer, cudnn_engines, layers, providers
@@ -38,10 +38,10 @@ def images(batch, put=array):
     return chainer.Variable(put(random((batch, 5, 9, 8))))
 
 
-def results(activated, batch=2, put=array, linear=False):
+def results(relus, batch=2, put=array, linear=False):
     """What comes out, all gradients."""
     x, made = images(batch, put), links(put, linear)
-    y = in_a_row(F.reshape(x, (batch, -1)) if linear else x, made, activated)
+    y = sequential(F.reshape(x, (batch, -1)) if linear else x, made, relus)
     params = [param for link in made for param in link.params()]
     gradients = chainer.grad([loss(y)], [x, *params])
     return [y.array, *(gradient.array for gradient in gradients)]
@@ -67,14 +67,14 @@ def share(found, exact):
 
 
 @pytest.mark.parametrize("dtype", layers.DTYPES)
-@pytest.mark.parametrize("activated", [1, 2, 3])
+@pytest.mark.parametrize("relus", [1, 2, 3])
 @pytest.mark.parametrize("how", [{"batch": 1}, {"batch": 40}, {"batch": 9, "linear": True}])
-def test_is_as_near_to_float64_as_node_by_node(gpu, monkeypatch, dtype, activated, how):  # noqa: F811
+def test_is_as_near_to_float64_as_node_by_node(gpu, monkeypatch, dtype, relus, how):  # noqa: F811
     with using(dtype), only_cudnn():
-        ours, again = results(activated, **how), results(activated, **how)
+        ours, again = results(relus, **how), results(relus, **how)
         monkeypatch.setattr(layers, "DTYPES", ())
-        others = results(activated, **how)
-    exact = results(activated, put=double, **how)
+        others = results(relus, **how)
+    exact = results(relus, put=double, **how)
     for found, same, other, truth in zip(ours, again, others, exact, strict=True):
         assert found.shape == truth.shape and found.dtype == np.float32
         assert share(found, truth) < 1.3 * share(other, truth) + {"tf32": 1e-5}.get(dtype, 1e-3)
@@ -87,7 +87,7 @@ def test_is_one_node_of_few_kernels(gpu, monkeypatch, dtype):  # noqa: F811
     monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
     made = links()
     with using(dtype), only_cudnn():
-        y = in_a_row(images(2), made, 2)
+        y = sequential(images(2), made, 2)
         assert nodes(y) == ["Layers"]
         before = len(gpu.executed)
         chainer.grad([loss(y)], [p for link in made for p in link.params()])
@@ -103,10 +103,10 @@ def test_only_what_is_asked_for_is_worked_out(gpu, monkeypatch):  # noqa: F811
         cudnn_engines, "compute", lambda *a, **k: directions.append(a[0]) or compute(*a, **k)
     )
     with using("tf32"), only_cudnn():
-        chainer.grad([loss(in_a_row(x, made, 3))], [x])
+        chainer.grad([loss(sequential(x, made, 3))], [x])
         assert directions == ["forward"] * 3 + ["data_gradient"] * 3
         directions.clear()
-        chainer.grad([loss(in_a_row(x, made, 3))], [made[2].W])
+        chainer.grad([loss(sequential(x, made, 3))], [made[2].W])
         assert directions == ["forward"] * 3 + ["weight_gradient"]
 
 
@@ -114,7 +114,7 @@ def test_a_prediction_keeps_no_array(gpu, monkeypatch):  # noqa: F811
     made, node = [], layers.Layers
     monkeypatch.setattr(layers, "Layers", lambda *a: made.append(node(*a)) or made[0])
     with using("tf32"), only_cudnn(), chainer.no_backprop_mode():
-        y = in_a_row(images(2), links(), 2)
+        y = sequential(images(2), links(), 2)
     assert [m.shape for m in made[0].maps] == [y.shape]
 
 
@@ -122,7 +122,7 @@ def test_nan_passes(gpu):  # noqa: F811
     x = random((1, 5, 9, 8))
     x[0, 0, 0, 0] = np.nan
     with using("bfloat16"), only_cudnn():
-        y = in_a_row(array(x), links(), 3).array
+        y = sequential(array(x), links(), 3).array
     assert np.isnan(y).any() and not np.isnan(y).all()
 
 
@@ -162,7 +162,7 @@ def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, caplog, fai
 def test_gradients_have_gradients(gpu):  # noqa: F811
     def second(put):
         made, x = links(put), images(2, put)
-        y = in_a_row(x, made, 2)
+        y = sequential(x, made, 2)
         (gx,) = chainer.grad([y], [x], [y * y], enable_double_backprop=True)
         return chainer.grad([gx], [made[0].W], [gx])[0].array
 
@@ -174,14 +174,14 @@ def test_gradients_have_gradients(gpu):  # noqa: F811
 def test_they_can_be_turned_off(gpu, monkeypatch):  # noqa: F811
     monkeypatch.setenv("CHAINER_LAYERS", "0")
     with using("tf32"), only_cudnn():
-        y = in_a_row(images(2), links(), 2)
+        y = sequential(images(2), links(), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_other_types_go_node_by_node(gpu, dtype):  # noqa: F811
     with using(dtype), only_cudnn():
-        y = in_a_row(images(2), links(), 2)
+        y = sequential(images(2), links(), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
 
 
@@ -190,7 +190,7 @@ def test_linear_layers_in_tf32_are_not_copied(gpu, monkeypatch):  # noqa: F811
     monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
     made = links(linear=True)
     with using("tf32"), only_cudnn():
-        y = in_a_row(F.reshape(images(2), (2, -1)), made, 2)
+        y = sequential(F.reshape(images(2), (2, -1)), made, 2)
         chainer.grad([loss(y)], [p for link in made for p in link.params()])
     assert collections.Counter(launched) == {"unpack": 1, "activate": 2, "pass_on": 3}
 
@@ -199,17 +199,17 @@ def test_a_hook_sees_every_convolution(gpu):  # noqa: F811
     from utils.cost import Count
 
     with using("tf32"), only_cudnn(), Count() as count:
-        in_a_row(images(2), links(), 2)
+        sequential(images(2), links(), 2)
     assert count.flops > 0
 
 
 def test_an_image_smaller_than_a_kernel_is_chainers_mistake_to_tell(gpu):  # noqa: F811
     with using("tf32"), pytest.raises(RuntimeError, match="should be positive"):
-        in_a_row(array(random((1, 5, 2, 1))), links()[:2], 2)
+        sequential(array(random((1, 5, 2, 1))), links()[:2], 2)
 
 
 def test_no_bias_goes_node_by_node(gpu):  # noqa: F811
     made = [L.Convolution2D(5, 7, 3, nobias=True)]
     made[0].W.array = array(made[0].W.array)
     with using("tf32"), only_cudnn():
-        assert nodes(in_a_row(images(2), made, 0)) == ["Convolution2DFunction"]
+        assert nodes(sequential(images(2), made, 0)) == ["Convolution2DFunction"]

@@ -232,10 +232,10 @@ def _check_arrays(node, inputs):
         raise Unsuitable(logging.INFO, "an array is empty")
     if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
         raise Unsuitable(logging.INFO, "a memory layout of the array's own is not provided for")
-    return [in_a_row(array) for array in inputs]
+    return [as_aligned(array) for array in inputs]
 
 
-def in_a_row(array):
+def as_aligned(array):
     """The array, or a copy where its memory is not as cuDNN wants it."""
     aligned = array.data.ptr % cudnn_plans.ALIGNMENT == 0
     return array if array.flags.c_contiguous and aligned else array.copy()

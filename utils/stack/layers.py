@@ -18,9 +18,9 @@ cuda = chainer.backends.cuda
 get_conv_outsize = chainer.utils.conv.get_conv_outsize
 
 
-def applied(x, links, activated):
+def fused(x, links, relus):
     """x (B, C, H, W) after the Convolution2D `links`, or (B, C) after the Linear ones, ReLU after
-    the first `activated` of them.
+    the first `relus` of them.
 
     None where they are not to be one node: on a CPU, without cuDNN, in other types than DTYPES, for
     what cuDNN has no engine, where function hooks watch each, with CHAINER_LAYERS=0.
@@ -36,7 +36,7 @@ def applied(x, links, activated):
     if any(min(geometry.outputs) < 1 for geometry in geometries):
         return None
     try:
-        return Layers(geometries, activated).apply((x, *params))[0]
+        return Layers(geometries, relus).apply((x, *params))[0]
     except (Unsuitable, cudnn_plans.Error) as obstacle:
         tell(obstacle)
         return None
@@ -70,8 +70,8 @@ def fit(x, params):
 class Layers(chainer.FunctionNode):
     """x, W, b, W, b, ... -> x after these layers."""
 
-    def __init__(self, geometries, activated):
-        self.geometries, self.activated = geometries, activated
+    def __init__(self, geometries, relus):
+        self.geometries, self.relus = geometries, relus
         self.dtype = geometries[0].dtype
 
     def forward(self, inputs):
@@ -85,8 +85,8 @@ class Layers(chainer.FunctionNode):
             factors = {"images": self.maps[-1], "weights": self.weights[k]}
             made = self.computed("forward", geometry, factors)
             bias = cuda.cupy.ascontiguousarray(params[2 * k + 1])
-            if k < max(self.activated, len(self.geometries) - 1):
-                made = casts.activated(made, bias, self.dtype, relu=k < self.activated)
+            if k < max(self.relus, len(self.geometries) - 1):
+                made = casts.activated(made, bias, self.dtype, relu=k < self.relus)
                 bias = None  # else it is added to float32 numbers
             self.maps.append(made)
             if not chainer.config.enable_backprop:
@@ -115,7 +115,7 @@ class Layers(chainer.FunctionNode):
         (gradient,) = self.packed([gy], [self.geometries[-1].outputs])
         sums, products = {}, {}
         for k in reversed(range(len(self.geometries))):
-            geometry, made = self.geometries[k], self.maps[k + 1] if k < self.activated else None
+            geometry, made = self.geometries[k], self.maps[k + 1] if k < self.relus else None
             done = counters[sum(groups[:k]) :]
             passed, sums[2 * k + 2] = casts.passed_on(gradient, made, self.dtype, done)
             outputs = {"outputs": passed}
@@ -134,7 +134,7 @@ class Layers(chainer.FunctionNode):
         }
 
     def packed(self, arrays, shapes):
-        rows = [cudnn.in_a_row(a).reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
+        rows = [cudnn.as_aligned(a).reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
         return casts.packed(rows, self.dtype)
 
     def computed(self, direction, geometry, factors):
@@ -154,5 +154,5 @@ class Layers(chainer.FunctionNode):
             else:
                 how = {"dilate": geometry.dilate, "groups": geometry.groups}
                 x = F.convolution_2d(x, W, b, geometry.stride, geometry.pad, **how)
-            x = F.relu(x) if k < self.activated else x
+            x = F.relu(x) if k < self.relus else x
         return x
