@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_file, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import natural, warn
 from utils.images import FORMATS
@@ -50,9 +50,10 @@ def main():
         cats.append((options.out / ("train" if number % options.test else "test"), files))
     if not cats:
         raise UserError(f"no folder with cat_0 to cat_result, no GIF in {root}")
-    for folder, files in tqdm(cats, disable=None):
-        for file in files:
-            add_file(file, folder / file.relative_to(root))
+    with Collection(options) as collection:
+        for folder, files in tqdm(cats, disable=None):
+            for file in files:
+                collection.add_file(file, folder / file.relative_to(root))
     print(f"{options.out}: {len(cats)} videos")
 
 

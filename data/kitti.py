@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import add_file, add_out, folder_of
+from utils.collection import Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.usage import Parser
@@ -51,10 +51,11 @@ def main():
     }
     if not places:
         raise UserError(f"no recordings of KITTI or Caltech below {options.images}")
-    for video, (split, name) in tqdm(places.items(), disable=None):
-        for number in range(len(video)):
-            path = video.place(number)
-            add_file(path, options.out / split / name / path.name)
+    with Collection(options) as collection:
+        for video, (split, name) in tqdm(places.items(), disable=None):
+            for number in range(len(video)):
+                path = video.place(number)
+                collection.add_file(path, options.out / split / name / path.name)
     print(f"{options.out}: {len(places)} recordings")
 
 

@@ -14,7 +14,7 @@ from PIL import ImageSequence
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_frames, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.frames import BadFrame, warn
@@ -47,6 +47,24 @@ def stretch(pictures):
     return scaled.clip(0, 255).round().astype(np.uint8)
 
 
+def convert(video, options, collection):
+    """Put a recording into the collection; whether it can be used."""
+    name = options.images.resolve().name if video.name == "." else video.name
+    folder = options.out / options.split / name
+    if collection.has(folder):
+        return True
+    try:
+        pictures = [picture for path in files(video) for picture in read_grey(path)]
+    except BadFrame as bad:
+        warn(bad.path, bad.reason)
+        return False
+    if len({picture.shape for picture in pictures}) > 1:
+        warn(video.path, "pictures of several sizes")
+        return False
+    collection.add_frames(folder, stretch(pictures))
+    return True
+
+
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
@@ -54,19 +72,9 @@ def main():
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     add_out(parser)
     options = parser.parse_args()
-    count = 0
-    for video in tqdm(find_videos(options.images), disable=None):
-        try:
-            pictures = [picture for path in files(video) for picture in read_grey(path)]
-        except BadFrame as bad:
-            warn(bad.path, bad.reason)
-            continue
-        if len({picture.shape for picture in pictures}) > 1:
-            warn(video.path, "pictures of several sizes")
-            continue
-        name = options.images.resolve().name if video.name == "." else video.name
-        add_frames(options.out / options.split / name, stretch(pictures))
-        count += 1
+    videos = find_videos(options.images)
+    with Collection(options) as collection:
+        count = sum(convert(video, options, collection) for video in tqdm(videos, disable=None))
     if not count:
         raise UserError(f"no recording below {options.images} can be used")
     print(f"{options.out / options.split}: {count} recordings")

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_frames, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, open_image
@@ -62,7 +62,8 @@ def main():
     if not paths:
         raise UserError(f"no pictures in {options.images}: give the folder of one sequence")
     folder = options.out / options.split / options.images.resolve().name
-    count = add_frames(folder, usable(paths, options.pool))
+    with Collection(options) as collection:
+        count = collection.add_frames(folder, usable(paths, options.pool))
     print(f"{folder}: {count} frames")
 
 

@@ -256,6 +256,67 @@ def test_cats(run):
     assert list(found("own/train")) == ["a"] and list(found("own/test")) == ["b"]
 
 
+def catz():
+    for name in range(3):
+        Path("catz/train", str(name)).mkdir(parents=True)
+        for place in cats.PLACES:
+            Image.new("RGB", (9, 9)).save(f"catz/train/{name}/{place}.jpg")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_same_command_goes_on_where_it_was_interrupted(run, monkeypatch, links):
+    catz()
+    put, done = os.link if links else shutil.copyfile, []
+
+    def put_some(*arguments, **options):
+        done.append(arguments)
+        if len(done) == 8:
+            if not links:
+                Path(arguments[1]).write_bytes(b"half")
+            raise KeyboardInterrupt
+        return put(*arguments, **options)
+
+    def refuse(*_):
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        if links:
+            patch.setattr(os, "link", put_some)
+        else:
+            patch.setattr(os, "link", refuse)
+            patch.setattr(shutil, "copyfile", put_some)
+        assert run(cats, "--images", "catz")[0] == 130
+    assert len(list(Path("data/images/train").glob("*/[!.]*"))) == 7
+    status, _, said = run(cats, "--images", "catz", "--test", 2)  # another command
+    assert status == 2 and "cat_0.jpg is there already: remove it or give another --out" in said
+    assert run(cats, "--images", "catz") == (0, "data/images: 3 videos\n", "")
+    assert {len(video) for video in found("data/images/train").values()} == {6}
+    assert run(cats, "--images", "catz")[0] == 2
+    assert not list(Path("data/images").rglob(".*"))
+
+
+@pytest.mark.parametrize("script", [microscopy, moving_mnist])
+def test_what_was_written_before_an_interruption_is_not_made_again(run, monkeypatch, script):
+    for name in "ab":
+        Path("in", name).mkdir(parents=True)
+        for number in range(3):
+            Image.effect_noise((9, 8), 50).save(f"in/{name}/{number}.png")
+    made = "stretch" if script is microscopy else "make_sequence"
+    arguments = ("--images", "in") if script is microscopy else ("--train", 1, "--test", 1)
+    calls, make = [], getattr(script, made)
+
+    def make_one(*arguments):
+        calls.append(None)
+        return stop() if len(calls) == 2 else make(*arguments)
+
+    monkeypatch.setattr(script, made, make_one)
+    assert run(script, *arguments)[0] == 130
+    status, said, _ = run(script, *arguments)
+    assert status == 0 and len(calls) == 3 and said
+    assert len(list(Path("data/images").rglob("[!.]*.*"))) == (6 if script is microscopy else 2)
+    assert not list(Path("data/images").glob(".*"))
+
+
 @shared
 def test_real_cats(run):
     assert run(cats, "--images", SHARED / "cats", "--test", 2)[0] == 0

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import constants
 import train
 from utils import losses, rundir
 from utils.errors import UserError
@@ -51,7 +50,7 @@ def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
 def test_a_rate_for_discriminators_that_are_not_there_is_refused(clips, tmp_path):
     """Unless a run of an earlier version, which recorded one in any case, is resumed."""
     options = parse("--no-adversarial", "-o", tmp_path)
-    kept = {**vars(options), "lr_dis": constants.LR_DIS}
+    kept = {**vars(options), "lr_dis": train.constants.LR_DIS}
     del kept["resume"]
     model, gen = train.make_generator(options, clips)
     train.make_updater(options, clips, gen, CPU).finalize()
@@ -67,7 +66,7 @@ def test_the_record_of_an_adversarial_run_has_the_usual_rate_of_its_discriminato
     options = parse()
     _, gen = train.make_generator(options, clips)
     updater = train.make_updater(options, clips, gen, CPU)
-    assert updater.get_optimizer("dis").alpha == options.lr_dis == constants.LR_DIS
+    assert updater.get_optimizer("dis").alpha == options.lr_dis == train.constants.LR_DIS
     updater.finalize()
 
 
