@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import Collection, add_out, folder_of
+from utils.collection import Collection, add_out, folder_of, tell_missing
 from utils.errors import UserError, one_line, reason
 from utils.files import read_file
 from utils.frames import BadFrame, Look, warn
@@ -58,6 +58,8 @@ def main():
         count = sum(cut)
     if not count:
         raise UserError(f"no sequence of {options.sequences} is in a film below {options.videos}")
+    missing = sorted(ranges.keys() - {name_of(film) for film in films})
+    tell_missing(missing, f"films of {options.sequences}", options.videos)
     print(f"{options.out}: {count} sequences")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, Collection, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out, folder_of, tell_missing
 from utils.errors import UserError, one_line, reason
 from utils.files import read_file
 from utils.usage import Parser
@@ -55,12 +55,7 @@ def main():
             for name in tqdm(names, split, disable=None):
                 collection.add_file(options.videos / name, options.out / split / name)
             print(f"{options.out / split}: {len(names)} films")
-    if missing:
-        print(
-            f"warning: {len(missing)} films of the lists are not below {options.videos}, "
-            f"the first is {missing[0]}",
-            file=sys.stderr,
-        )
+    tell_missing(missing, "films of the lists", options.videos)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,8 @@ def test_kth(run):
         "Some words before.\n\n"
         "person16_boxing_d1\t\tframes\t1-95, 96-185, 186-245, 246-360\n"
         "person17_boxing_d1\t\tframes\t1-30, 31-999\n"
+        "person13_handclapping_d3\t\t*missing*\n"
+        "person21_boxing_d1\t\tframes\t1-30\nperson20_boxing_d1\t\tframes\t1-30\n"
     )
     Path("kth/boxing").mkdir(parents=True)
     film = SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi"
@@ -123,6 +125,7 @@ def test_kth(run):
     status, said, warned = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
     assert status == 0 and said == "data/images: 5 sequences\n"
     assert "person03_boxing_d1_uncomp.avi: not in 00sequences.txt" in warned
+    assert "2 films of 00sequences.txt are not below kth, the first is person20_boxing_d1" in warned
     assert "360 frames, sequence 31-999 is not among them" in warned
     videos = found("data/images/train")
     lengths = {name: len(video) for name, video in videos.items()}
@@ -160,7 +163,7 @@ def test_ucf101(run):
         Path("ucf", name.split("_")[1]).mkdir(parents=True)
         shutil.copy(SHARED / "ucf101_avi" / name, Path("ucf", name.split("_")[1], name))
     Path("trainlist02.txt").write_text(
-        "Bowling/v_Bowling_g01_c01.avi 16\nBowling/v_Bowling_g09_c09.avi 16\n"
+        "Bowling/v_Bowling_g01_c01.avi 16\n" * 2 + "Bowling/v_Bowling_g09_c09.avi 16\n"
     )
     Path("testlist02.txt").write_text("JumpRope/v_JumpRope_g01_c01.avi\n")
     arguments = ("--videos", "ucf", "--lists", ".", "--split", 2)

@@ -132,3 +132,10 @@ def folder_of(text):
     if not path.is_dir():
         raise UserError(f"no folder {text}: give the place of the unpacked data set")
     return path
+
+
+def tell_missing(names, what, root):
+    """Warn, in one line, of what a list of the data set has and its folder lacks."""
+    if names:
+        told = f"{len(names)} {what} are not below {root}, the first is {names[0]}"
+        print(f"warning: {told}", file=sys.stderr)
