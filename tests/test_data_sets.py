@@ -351,6 +351,39 @@ def test_kitti_and_caltech(run):
     assert run(kitti, "--images", "raw/labels")[0] == 2
 
 
+def test_kitti_as_it_unpacks(run):
+    """Raw recordings beside rectified ones, points and times beside pictures."""
+    day = Path("raw/2011_09_26")
+    for kind in ("extract", "sync"):
+        for camera in ("image_00", "image_02"):
+            folder = day / f"2011_09_26_drive_0001_{kind}" / camera
+            (folder / "data").mkdir(parents=True)
+            (folder / "timestamps.txt").touch()
+            for number in range(3):
+                size = 8 + (kind == "sync"), 6
+                Image.new("L", size).save(folder / "data" / f"{number:010d}.png")
+        points = day / f"2011_09_26_drive_0001_{kind}" / "velodyne_points" / "data"
+        points.mkdir(parents=True)
+        (points / "0000000000.bin").touch()
+    status, said, warned = run(kitti, "--images", "raw")
+    assert status == 0 and said == "data/images: 2 recordings\n"
+    assert {video.size for video in found("data/images/train").values()} == {(6, 9)}
+    lines = warned.splitlines()
+    assert len(lines) == 2 and "0001_extract/image_00/data: the same recording as raw" in lines[0]
+
+
+def test_films_of_caltech_are_to_be_unpacked_first(run):
+    Path("caltech/set00").mkdir(parents=True)
+    Path("caltech/set00/V000.seq").touch()
+    status, _, said = run(kitti, "--images", "caltech")
+    assert status == 2 and said.startswith("error: only .seq films below caltech: write the pict")
+    Path("caltech/set00/V001").mkdir()
+    Image.new("L", (8, 6)).save("caltech/set00/V001/I00000.jpg")
+    status, said, warned = run(kitti, "--images", "caltech")
+    assert status == 0 and said == "data/images: 1 recordings\n"
+    assert warned.startswith("warning: 1 .seq films are left out: write the pictures of each to")
+
+
 @pytest.mark.parametrize(
     "script, needed",
     [
