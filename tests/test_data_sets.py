@@ -200,11 +200,21 @@ def test_radar_without_a_usable_picture_leaves_nothing(run):
     Image.new("RGB", (80, 60)).save("in/colour.png")
     status, _, said = run(radar, "--images", "in", "--pool", 7)
     assert status == 2 and "smaller than --pool 7" in said and "of mode RGB has no palette" in said
-    assert (
-        said.splitlines()[-1]
-        == "error: data/images/train/in: no frame for it can be read; give others"
-    )
-    assert not list(Path("data/images/train").iterdir())
+    assert said.splitlines()[-1] == "error: no picture in in can be used: give others"
+    assert not Path("data").exists()
+
+
+def test_radar_does_not_bridge_a_picture_that_cannot_be_read(run):
+    Path("day").mkdir()
+    for number in range(5):
+        Image.new("L", (8, 6), number).save(f"day/{number}.png")
+    Path("day/2.png").write_bytes(b"")
+    Path("day/._3.png").write_bytes(b"")
+    status, said, warned = run(radar, "--images", "day")
+    assert status == 0 and warned.count("\n") == 1 and "warning: day/2.png: cannot be" in warned
+    assert said == "data/images/train/day: 2 frames\ndata/images/train/day_2: 2 frames\n"
+    assert [len(video) for video in found("data/images/train").values()] == [2, 2]
+    assert found("data/images/train")["day_2"].read(0, 1)[0].max() == 3
 
 
 @shared
