@@ -24,8 +24,9 @@ PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
 def find_cats(root):
     """The files of each cat in a folder: six pictures or a GIF; incomplete ones with a warning."""
-    cats = [[path] for path in root.glob("*.gif")]
-    for folder in root.glob("*/"):
+    files = [path for path in root.glob("[!.]*") if path.suffix.lower() == ".gif"]
+    cats = [[path] for path in files if path.is_file()]
+    for folder in root.glob("[!.]*/"):
         pictures = {p.stem: p for p in folder.iterdir() if p.suffix.lower() in FORMATS}
         missing = [place for place in PLACES if place not in pictures]
         if not missing:

@@ -46,6 +46,17 @@ def read_digits(path):
         raise UserError(f"{path} has no digits ({why}): give MNIST's images-idx3-ubyte") from None
 
 
+def check_published(path):
+    """UserError for a file that is not laid out as the published test set."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype != np.uint8 or array.shape[2:] != (SIDE, SIDE) or array.ndim != 4:
+            raise ValueError(f"{array.dtype} {array.shape}, not uint8 (20, 10000, {SIDE}, {SIDE})")
+    except (OSError, EOFError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else error
+        raise UserError(f"{path} has no sequences ({why}): give mnist_test_seq.npy") from None
+
+
 def draw_digits():
     """The ten digits in some sizes of a font, uint8 (N, 28, 28)."""
     pictures = []
@@ -104,6 +115,8 @@ def main():
     options = parser.parse_args()
     if not (options.train or options.test or options.published):
         raise UserError("--train and --test are both 0; give one of them at least 1")
+    if options.published:
+        check_published(options.published)
     digits = read_digits(options.digits) if options.digits else draw_digits()
     unseen = read_digits(options.test_digits) if options.test_digits else digits
     with Collection(options) as collection:

@@ -257,10 +257,14 @@ def test_cats(run):
             colour = (40 * number, 0, 0)
             Image.new("RGB", (96, 96), colour).save(f"catz/{split}/{name}/{place}.jpg")
     Path("catz/train/short/cat_3.jpg").unlink()
+    Path("catz/train/.git").mkdir()
+    Path("catz/train/._d.gif").touch()
+    pages = [Image.new("L", (9, 9), level) for level in (0, 200)]
+    pages[0].save("catz/e.GIF", save_all=True, append_images=pages[1:])
     status, said, warned = run(cats, "--images", "catz")
-    assert status == 0 and said == "data/images: 3 videos\n"
+    assert status == 0 and said == "data/images: 4 videos\n" and warned.count("\n") == 1
     assert warned.splitlines()[0] == "warning: catz/train/short: no picture cat_3; left out"
-    assert list(found("data/images/train")) == ["a", "b"]
+    assert list(found("data/images/train")) == ["e.GIF", "a", "b"]
     (video,) = find_videos("data/images/test")
     reds = np.array([frame[0, 0, 0] for frame in video])
     assert np.abs(reds - 40.0 * np.arange(6)).max() < 3
@@ -429,6 +433,9 @@ def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
         (("--out", "s3://bucket"), "argument --out: 's3://bucket' will not do"),
         (("--frames", 10**12), "argument --frames: '1000000000000' will not do"),
         (("--published", "nowhere"), "no file 'nowhere'"),
+        (("--published", "damaged"), "damaged has no sequences ("),
+        (("--published", "short.npy"), "short.npy has no sequences (mmap length is"),
+        (("--published", "films.npy"), "films.npy has no sequences (uint8 (20, 32, 32), not uint8"),
         (("--digits", ""), "no file ''"),
         (("--digits", "pipe"), "no file 'pipe'"),
         (("--digits", "damaged"), "damaged has no digits"),
@@ -440,6 +447,9 @@ def test_moving_mnist_finds_mistakes_before_it_makes_anything(run, arguments, to
     packed = bytearray(gzip.compress(bytes(10**5)))
     packed[20:40] = b"\xff" * 20
     Path("damaged").write_bytes(packed)
+    np.save("films.npy", np.zeros((20, 32, 32), np.uint8))
+    np.save("short.npy", np.zeros((20, 3, 64, 64), np.uint8))
+    os.truncate("short.npy", 5000)
     Path("none").write_bytes(bytes([0, 0, 8, 3, *(0, 0, 0, 0), *(0, 0, 0, 28), *(0, 0, 0, 28)]))
     status, said, error = run(moving_mnist, "--train", 1, *arguments)
     assert (status, said) == (2, "") and error.startswith(f"error: {told}"), error
