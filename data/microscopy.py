@@ -18,7 +18,7 @@ from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.frames import BadFrame, warn
-from utils.images import open_image
+from utils.images import grey_levels, open_image
 from utils.usage import Parser
 from utils.videos import find_videos
 
@@ -30,7 +30,10 @@ def read_grey(path):
     with open_image(path) as image:
         for page in ImageSequence.Iterator(image):
             grey = page.mode in {"L", "F"} or page.mode.startswith("I")
-            yield np.array(page if grey else page.convert("L"))
+            levels = grey_levels(page) if grey else np.asarray(page.convert("L"))
+            if not np.isfinite(levels).all():
+                raise ValueError("some of its pixels are not numbers: make them 0")
+            yield levels.astype(levels.dtype.newbyteorder("="))
 
 
 def files(video):
@@ -60,6 +63,9 @@ def convert(video, options, collection):
         return False
     if len({picture.shape for picture in pictures}) > 1:
         warn(video.path, "pictures of several sizes")
+        return False
+    if len({picture.dtype for picture in pictures}) > 1:
+        warn(video.path, "pictures of several depths, 8 bits and 16")
         return False
     collection.add_frames(folder, stretch(pictures))
     return True

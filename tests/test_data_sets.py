@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from data import cats, kitti, kth, microscopy, moving_mnist, radar, ucf101
@@ -237,6 +238,38 @@ def test_microscopy_of_a_stack_with_12_bits(run):
     frames = np.stack(list(found("data/images/train")["cells.tif"]))[..., 0]
     assert frames.min() == 0 and frames.max() == 255
     assert np.abs(frames - (levels - 1000.0) / 3000 * 255).max() < 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int8, np.int16, np.float32])
+def test_microscopy_of_any_numbers(run, dtype):
+    Path("in").mkdir()
+    levels = np.linspace(0, 250, 4 * 20 * 30).astype(np.uint8).reshape(4, 20, 30)
+    lowest = 100 if np.dtype(dtype).kind == "i" else 0
+    recorded = (levels.astype(int) - lowest).clip(-128, 127 if lowest else 255).astype(dtype)
+    tifffile.imwrite("in/cells.tif", recorded, photometric="minisblack")
+    if np.dtype(dtype).kind == "u":
+        white = np.iinfo(dtype).max - recorded
+        tifffile.imwrite("in/white.tif", white, photometric="miniswhite")
+    assert run(microscopy, "--images", "in")[0] == 0
+    shown = (recorded - float(recorded.min())) / float(np.ptp(recorded.astype(float))) * 255
+    for video in found("data/images/train").values():
+        assert np.abs(np.stack(list(video))[..., 0] - shown).max() < 3, video.name
+
+
+def test_microscopy_refuses_what_is_no_number_or_of_several_depths(run):
+    Path("in/mixed").mkdir(parents=True)
+    levels = np.linspace(0, 1, 600).astype(np.float32).reshape(20, 30)
+    levels[3, 4] = np.nan
+    tifffile.imwrite("in/a.tif", np.stack([levels, levels]))
+    tifffile.imwrite("in/mixed/1.tif", np.zeros((20, 30), np.uint8))
+    tifffile.imwrite("in/mixed/2.tif", np.zeros((20, 30), np.uint16))
+    status, _, said = run(microscopy, "--images", "in")
+    assert status == 2 and said.splitlines() == [
+        "warning: in/a.tif: cannot be read (some of its pixels are not numbers: make them 0); "
+        "left out",
+        "warning: in/mixed: pictures of several depths, 8 bits and 16; left out",
+        "error: no recording below in can be used",
+    ]
 
 
 def test_microscopy_leaves_alpha_out(run):
