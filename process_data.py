@@ -106,7 +106,7 @@ def run(args, recipe, spread):
     with signals_later():
         from tqdm import tqdm
 
-        from utils.clips import describe, make_clips
+        from utils.clips import check_count, describe, make_clips
         from utils.frames import Look
         from utils.journal import open_store
         from utils.lock import claim
@@ -119,6 +119,7 @@ def run(args, recipe, spread):
     look = Look(args.step, args.gray, args.resize)
     videos = find_videos(args.images, tally.skip, look, args.axes)
     blocks = find_blocks(videos, recipe, tally.skip)
+    check_count(args.clips, blocks, recipe)
     if args.drop_still:
         blocks = drop_still(blocks, recipe, args.still, spread, tally)
     record = describe(videos, args.clips, recipe)

@@ -63,7 +63,8 @@ def parse(argv):
     add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=terms)
     add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
     add("--lr-gen", default=constants.LR_GEN, **rate, help="learning rate of the generator")
-    add("--lr-dis", default=constants.LR_DIS, **rate, help="learning rate of the discriminators")
+    usual = f"learning rate of the discriminators (default: {constants.LR_DIS})"
+    add("--lr-dis", **rate, help=usual)
     norm = "largest norm of a network's gradient; 0 is no limit"
     clip = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
     add("--clip-gradients", **clip, help=norm)
@@ -76,6 +77,8 @@ def parse(argv):
     if options.resume and rundir.exists(options.out):
         # The options of the run hold, unless this command line says otherwise.
         saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
+        if saved.get("lr_dis") == constants.LR_DIS:  # earlier versions left it in every run
+            saved["lr_dis"] = None
         parser.set_defaults(**{k: v for k, v in saved.items() if k not in OF_THE_COMMAND})
         options = parser.parse_args(argv)
     return options
@@ -192,21 +195,26 @@ def make_updater(options, clips, gen, device):
     adversarial = gen.adversarial if options.adversarial is None else options.adversarial
     if options.adversarial and not weight:
         raise UserError(f"--loss {options.loss}: --adversarial needs a weight, adversarial=0.05")
-    if not (adversarial and weight) and not any(weight for weight, _ in terms.values()):
+    alone = not (adversarial and weight)
+    if alone and not any(weight for weight, _ in terms.values()):
         raise UserError(f"--loss {options.loss}: leaves nothing to learn from; add l2=1")
-    if options.single_frame_dis and not (adversarial and weight):
+    if alone and options.single_frame_dis:
         raise UserError("--single-frame-dis: no discriminators, give --adversarial")
+    if alone and options.lr_dis is not None:
+        raise UserError(f"--lr-dis {options.lr_dis}: no discriminators, give --adversarial")
     if options.batch_size > len(clips):
         more = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
         raise UserError(f"{more} at {options.data}; lower it or make more clips")
     batches, converter = supply(clips, options.batch_size, options.seed, device)
     optimizers = {"gen": optimizer(gen, options.lr_gen)}
-    if not (adversarial and weight):
+    if alone:
         return PredictionUpdater(batches, optimizers, terms, converter, device)
     try:
         dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.single_frame_dis)
     except ValueError as error:
         raise UserError(error) from None
+    if options.lr_dis is None:
+        options.lr_dis = constants.LR_DIS
     optimizers["dis"] = optimizer(dis, options.lr_dis)
     return AdversarialUpdater(batches, optimizers, weight, terms, converter, device)
 

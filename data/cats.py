@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_file, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import natural, warn
 from utils.images import FORMATS
@@ -24,8 +24,9 @@ PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
 def find_cats(root):
     """The files of each cat in a folder: six pictures or a GIF; incomplete ones with a warning."""
-    cats = [[path] for path in root.glob("*.gif")]
-    for folder in root.glob("*/"):
+    files = [path for path in root.glob("[!.]*") if path.suffix.lower() == ".gif"]
+    cats = [[path] for path in files if path.is_file()]
+    for folder in root.glob("[!.]*/"):
         pictures = {p.stem: p for p in folder.iterdir() if p.suffix.lower() in FORMATS}
         missing = [place for place in PLACES if place not in pictures]
         if not missing:
@@ -50,9 +51,10 @@ def main():
         cats.append((options.out / ("train" if number % options.test else "test"), files))
     if not cats:
         raise UserError(f"no folder with cat_0 to cat_result, no GIF in {root}")
-    for folder, files in tqdm(cats, disable=None):
-        for file in files:
-            add_file(file, folder / file.relative_to(root))
+    with Collection(options) as collection:
+        for folder, files in tqdm(cats, disable=None):
+            for file in files:
+                collection.add_file(file, folder / file.relative_to(root))
     print(f"{options.out}: {len(cats)} videos")
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import add_file, add_out, folder_of
+from utils.collection import Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
+from utils.frames import warn
+from utils.images import FORMATS
 from utils.usage import Parser
 from utils.videos import find_videos
 
@@ -24,6 +26,7 @@ TEST_DRIVES = {"2011_09_26_drive_0104", "2011_09_26_drive_0079", "2011_09_26_dri
 DRIVE = re.compile(r"(\d{4}_\d\d_\d\d_drive_\d{4})_\w+/image_(\d\d)(?:/data)?$")
 SET = re.compile(r"(set(\d\d))/(V\d{3})(?:/images)?$")
 FIRST_TEST_SET = 6
+RAW = "_extract/"
 
 
 def place(folder):
@@ -38,23 +41,55 @@ def place(folder):
     return None
 
 
+def find_folders(root):
+    """The folders of pictures below one, rectified recordings (_sync) before raw ones (_extract).
+
+    KITTI keeps points and times beside them, 100,000 files which are not worth a word each.
+    UserError where there is nothing but films in .seq.
+    """
+    films = []
+
+    def skip(path, reason):
+        ending = Path(path).suffix.lower()
+        if ending == ".seq":
+            films.append(path)
+        elif ending in {"", *FORMATS}:
+            warn(path, reason)
+
+    cure = "write the pictures of each to a folder such as set00/V000 with the data set's own tools"
+    try:
+        videos = find_videos(root, skip)
+    except UserError:
+        if films:
+            raise UserError(f"only .seq films below {root}: {cure}") from None
+        raise
+    if films:
+        print(f"warning: {len(films)} .seq films are left out: {cure}", file=sys.stderr)
+    folders = [video for video in videos if isinstance(video, Folder)]
+    return sorted(folders, key=lambda folder: RAW in folder.path.as_posix())
+
+
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
     add_out(parser)
     options = parser.parse_args()
-    places = {
-        video: place(video.path)
-        for video in find_videos(options.images)
-        if isinstance(video, Folder) and place(video.path)
-    }
+    places = {}
+    for video in find_folders(options.images):
+        if not (found := place(video.path)):
+            continue
+        if found in places:
+            warn(video.path, f"the same recording as {places[found].path}")
+        else:
+            places[found] = video
     if not places:
         raise UserError(f"no recordings of KITTI or Caltech below {options.images}")
-    for video, (split, name) in tqdm(places.items(), disable=None):
-        for number in range(len(video)):
-            path = video.place(number)
-            add_file(path, options.out / split / name / path.name)
+    with Collection(options) as collection:
+        for (split, name), video in tqdm(places.items(), disable=None):
+            for number in range(len(video)):
+                path = video.place(number)
+                collection.add_file(path, options.out / split / name / path.name)
     print(f"{options.out}: {len(places)} recordings")
 
 

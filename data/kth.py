@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import add_frames, add_out, folder_of
+from utils.collection import Collection, add_out, folder_of, tell_missing
 from utils.errors import UserError, one_line, reason
 from utils.files import read_file
 from utils.frames import BadFrame, Look, warn
@@ -51,28 +51,45 @@ def main():
     parser.add_argument("--sequences", type=Path, required=True, help="00sequences.txt")
     add_out(parser)
     options = parser.parse_args()
-    ranges, count = read_ranges(options.sequences), 0
-    for film in tqdm(find_videos(options.videos, look=Look(gray=True)), disable=None):
-        name = film.path.stem.removesuffix("_uncomp")
-        if name not in ranges:
-            warn(film.path, f"not in {options.sequences}")
-            continue
-        person, action = FILM.match(name).groups()
-        split = "test" if int(person) >= FIRST_TEST_PERSON else "train"
-        for number, (first, last) in enumerate(ranges[name], 1):
-            if not 1 <= first <= last <= len(film):
-                warn(film.path, f"{len(film)} frames, sequence {first}-{last} is not among them")
-                continue
-            try:
-                frames = [frame[..., 0] for frame in film.read(first - 1, last)]
-            except BadFrame as bad:
-                warn(bad.path, f"sequence {first}-{last}: {bad.reason}")
-                continue
-            add_frames(options.out / split / action / f"{name}_{number}", frames)
-            count += 1
+    ranges = read_ranges(options.sequences)
+    films = find_videos(options.videos, look=Look(gray=True))
+    with Collection(options) as collection:
+        cut = (cut_film(film, ranges, options, collection) for film in tqdm(films, disable=None))
+        count = sum(cut)
     if not count:
         raise UserError(f"no sequence of {options.sequences} is in a film below {options.videos}")
+    missing = sorted(ranges.keys() - {name_of(film) for film in films})
+    tell_missing(missing, f"films of {options.sequences}", options.videos)
     print(f"{options.out}: {count} sequences")
+
+
+def cut_film(film, ranges, options, collection):
+    """Put the sequences of a film into the collection -> their number."""
+    name, count = name_of(film), 0
+    if name not in ranges:
+        warn(film.path, f"not in {options.sequences}")
+        return 0
+    person, action = FILM.match(name).groups()
+    split = "test" if int(person) >= FIRST_TEST_PERSON else "train"
+    for number, (first, last) in enumerate(ranges[name], 1):
+        folder = options.out / split / action / f"{name}_{number}"
+        if not 1 <= first <= last <= len(film):
+            warn(film.path, f"{len(film)} frames, sequence {first}-{last} is not among them")
+            continue
+        try:
+            if not collection.has(folder):
+                frames = [frame[..., 0] for frame in film.read(first - 1, last)]
+                collection.add_frames(folder, frames)
+        except BadFrame as bad:
+            warn(bad.path, f"sequence {first}-{last}: {bad.reason}")
+            continue
+        count += 1
+    return count
+
+
+def name_of(film):
+    """What the list of sequences calls a film."""
+    return film.path.stem.removesuffix("_uncomp")
 
 
 if __name__ == "__main__":

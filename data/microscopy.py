@@ -14,11 +14,11 @@ from PIL import ImageSequence
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_frames, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.frames import BadFrame, warn
-from utils.images import open_image
+from utils.images import grey_levels, open_image
 from utils.usage import Parser
 from utils.videos import find_videos
 
@@ -30,7 +30,10 @@ def read_grey(path):
     with open_image(path) as image:
         for page in ImageSequence.Iterator(image):
             grey = page.mode in {"L", "F"} or page.mode.startswith("I")
-            yield np.array(page if grey else page.convert("L"))
+            levels = grey_levels(page) if grey else np.asarray(page.convert("L"))
+            if not np.isfinite(levels).all():
+                raise ValueError("some of its pixels are not numbers: make them 0")
+            yield levels.astype(levels.dtype.newbyteorder("="))
 
 
 def files(video):
@@ -47,6 +50,27 @@ def stretch(pictures):
     return scaled.clip(0, 255).round().astype(np.uint8)
 
 
+def convert(video, options, collection):
+    """Put a recording into the collection; whether it can be used."""
+    name = options.images.resolve().name if video.name == "." else video.name
+    folder = options.out / options.split / name
+    if collection.has(folder):
+        return True
+    try:
+        pictures = [picture for path in files(video) for picture in read_grey(path)]
+    except BadFrame as bad:
+        warn(bad.path, bad.reason)
+        return False
+    if len({picture.shape for picture in pictures}) > 1:
+        warn(video.path, "pictures of several sizes")
+        return False
+    if len({picture.dtype for picture in pictures}) > 1:
+        warn(video.path, "pictures of several depths, 8 bits and 16")
+        return False
+    collection.add_frames(folder, stretch(pictures))
+    return True
+
+
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
@@ -54,19 +78,9 @@ def main():
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     add_out(parser)
     options = parser.parse_args()
-    count = 0
-    for video in tqdm(find_videos(options.images), disable=None):
-        try:
-            pictures = [picture for path in files(video) for picture in read_grey(path)]
-        except BadFrame as bad:
-            warn(bad.path, bad.reason)
-            continue
-        if len({picture.shape for picture in pictures}) > 1:
-            warn(video.path, "pictures of several sizes")
-            continue
-        name = options.images.resolve().name if video.name == "." else video.name
-        add_frames(options.out / options.split / name, stretch(pictures))
-        count += 1
+    videos = find_videos(options.images)
+    with Collection(options) as collection:
+        count = sum(convert(video, options, collection) for video in tqdm(videos, disable=None))
     if not count:
         raise UserError(f"no recording below {options.images} can be used")
     print(f"{options.out / options.split}: {count} recordings")

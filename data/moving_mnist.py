@@ -20,9 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_file, add_out, file_of, make_room
-from utils.errors import UserError, one_line, reason, writing_to
-from utils.files import read_file, write_whole
+from utils.collection import SPLITS, Collection, add_out, file_of
+from utils.errors import UserError, one_line, reason
+from utils.files import read_file
 from utils.usage import Parser, whole
 
 SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
@@ -44,6 +44,17 @@ def read_digits(path):
     except (OSError, EOFError, ValueError, zlib.error) as error:
         why = reason(error) if isinstance(error, OSError) else error
         raise UserError(f"{path} has no digits ({why}): give MNIST's images-idx3-ubyte") from None
+
+
+def check_published(path):
+    """UserError for a file that is not laid out as the published test set."""
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype != np.uint8 or array.shape[2:] != (SIDE, SIDE) or array.ndim != 4:
+            raise ValueError(f"{array.dtype} {array.shape}, not uint8 (20, 10000, {SIDE}, {SIDE})")
+    except (OSError, EOFError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else error
+        raise UserError(f"{path} has no sequences ({why}): give mnist_test_seq.npy") from None
 
 
 def draw_digits():
@@ -104,21 +115,23 @@ def main():
     options = parser.parse_args()
     if not (options.train or options.test or options.published):
         raise UserError("--train and --test are both 0; give one of them at least 1")
+    if options.published:
+        check_published(options.published)
     digits = read_digits(options.digits) if options.digits else draw_digits()
     unseen = read_digits(options.test_digits) if options.test_digits else digits
-    for number, (split, shown) in enumerate(zip(SPLITS, (digits, unseen), strict=True)):
-        if not (count := getattr(options, split)):
-            continue
-        path = options.out / split / "moving_mnist.npy"
-        make_room(path)
-        rng = np.random.default_rng((options.seed, number))
-        films = (make_sequence(shown, options.frames, rng) for _ in range(count))
-        shape = count, options.frames, SIDE, SIDE, 1
-        with writing_to(path):
-            write_whole(path, partial(write_films, tqdm(films, split, count, disable=None), shape))
-        print(f"{path}: {count} sequences of {options.frames} frames")
-    if options.published:
-        add_file(options.published, options.out / "test" / "mnist_test_seq.npy")
+    with Collection(options) as collection:
+        for number, (split, shown) in enumerate(zip(SPLITS, (digits, unseen), strict=True)):
+            if not (count := getattr(options, split)):
+                continue
+            path = options.out / split / "moving_mnist.npy"
+            rng = np.random.default_rng((options.seed, number))
+            films = (make_sequence(shown, options.frames, rng) for _ in range(count))
+            shape = count, options.frames, SIDE, SIDE, 1
+            write = partial(write_films, tqdm(films, split, count, disable=None), shape)
+            collection.write_file(path, write)
+            print(f"{path}: {count} sequences of {options.frames} frames")
+        if options.published:
+            collection.add_file(options.published, options.out / "test" / "mnist_test_seq.npy")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
     python data/radar.py --images mch/20150515 --pool 2
 
 writes data/images/train/20150515/frame_00001.png. The number of a colour is the datum: 0 is dry,
-255 is out of the radars' range and becomes dry, too.
+255 is out of the radars' range and becomes dry, too. After a picture that cannot be read a new
+video begins, 20150515_2.
 """
 
+import itertools
+import operator
 import sys
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_frames, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, open_image
@@ -40,12 +43,14 @@ def read_levels(path, pool):
 
 
 def usable(paths, pool):
-    """Yield the levels of each picture, with a warning for those that cannot be read."""
+    """Yield (number of pictures before that could not be read, levels) of those that can be."""
+    gaps = 0
     for path in tqdm(paths, disable=None):
         try:
-            yield read_levels(path, pool)
+            yield gaps, read_levels(path, pool)
         except BadFrame as bad:
             warn(path, bad.reason)
+            gaps += 1
 
 
 @one_line
@@ -57,13 +62,19 @@ def main():
     parser.add_argument("--pool", type=whole(1), default=1, help=pool)
     add_out(parser)
     options = parser.parse_args()
-    paths = [path for path in options.images.iterdir() if path.suffix.lower() in FORMATS]
+    paths = [p for p in options.images.glob("[!.]*") if p.suffix.lower() in FORMATS]
     paths.sort(key=lambda path: natural(path.name))
     if not paths:
         raise UserError(f"no pictures in {options.images}: give the folder of one sequence")
-    folder = options.out / options.split / options.images.resolve().name
-    count = add_frames(folder, usable(paths, options.pool))
-    print(f"{folder}: {count} frames")
+    folder, pictures = options.out / options.split / options.images.resolve().name, False
+    with Collection(options) as collection:
+        parts = itertools.groupby(usable(paths, options.pool), operator.itemgetter(0))
+        for part, (_, pictures) in enumerate(parts, 1):
+            place = folder if part == 1 else folder.with_name(f"{folder.name}_{part}")
+            count = collection.add_frames(place, (levels for _, levels in pictures))
+            print(f"{place}: {count} frames")
+    if not pictures:
+        raise UserError(f"no picture in {options.images} can be used: give others")
 
 
 if __name__ == "__main__":

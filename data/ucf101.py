@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_file, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out, folder_of, tell_missing
 from utils.errors import UserError, one_line, reason
 from utils.files import read_file
 from utils.usage import Parser
@@ -21,11 +21,12 @@ from utils.usage import Parser
 def read_list(path):
     """Class/film.avi of each line of a split list; what follows is the number of the class."""
     try:
-        names = [line.split()[0] for line in read_file(path).decode().splitlines() if line.strip()]
+        lines = read_file(path).decode().splitlines()
     except OSError as error:
         raise UserError(f"cannot read {reason(error)}: give UCF-101's lists") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not text: give UCF-101's lists") from None
+    names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
     for name in names:
         if len(Path(name).parts) != 2 or ".." in name:
             raise UserError(f"{path}: {name} is not a class with a film: give UCF-101's lists")
@@ -49,16 +50,12 @@ def main():
         missing += sorted(set(names) - set(films[split]))
     if not any(films.values()):
         raise UserError(f"no film of the lists is below {options.videos}: give the classes' folder")
-    for split, names in films.items():
-        for name in tqdm(names, split, disable=None):
-            add_file(options.videos / name, options.out / split / name)
-        print(f"{options.out / split}: {len(names)} films")
-    if missing:
-        print(
-            f"warning: {len(missing)} films of the lists are not below {options.videos}, "
-            f"the first is {missing[0]}",
-            file=sys.stderr,
-        )
+    with Collection(options) as collection:
+        for split, names in films.items():
+            for name in tqdm(names, split, disable=None):
+                collection.add_file(options.videos / name, options.out / split / name)
+            print(f"{options.out / split}: {len(names)} films")
+    tell_missing(missing, "films of the lists", options.videos)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from data import cats, kitti, kth, microscopy, moving_mnist, radar, ucf101
@@ -115,6 +116,8 @@ def test_kth(run):
         "Some words before.\n\n"
         "person16_boxing_d1\t\tframes\t1-95, 96-185, 186-245, 246-360\n"
         "person17_boxing_d1\t\tframes\t1-30, 31-999\n"
+        "person13_handclapping_d3\t\t*missing*\n"
+        "person21_boxing_d1\t\tframes\t1-30\nperson20_boxing_d1\t\tframes\t1-30\n"
     )
     Path("kth/boxing").mkdir(parents=True)
     film = SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi"
@@ -123,6 +126,7 @@ def test_kth(run):
     status, said, warned = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
     assert status == 0 and said == "data/images: 5 sequences\n"
     assert "person03_boxing_d1_uncomp.avi: not in 00sequences.txt" in warned
+    assert "2 films of 00sequences.txt are not below kth, the first is person20_boxing_d1" in warned
     assert "360 frames, sequence 31-999 is not among them" in warned
     videos = found("data/images/train")
     lengths = {name: len(video) for name, video in videos.items()}
@@ -160,7 +164,7 @@ def test_ucf101(run):
         Path("ucf", name.split("_")[1]).mkdir(parents=True)
         shutil.copy(SHARED / "ucf101_avi" / name, Path("ucf", name.split("_")[1], name))
     Path("trainlist02.txt").write_text(
-        "Bowling/v_Bowling_g01_c01.avi 16\nBowling/v_Bowling_g09_c09.avi 16\n"
+        "Bowling/v_Bowling_g01_c01.avi 16\n" * 2 + "Bowling/v_Bowling_g09_c09.avi 16\n"
     )
     Path("testlist02.txt").write_text("JumpRope/v_JumpRope_g01_c01.avi\n")
     arguments = ("--videos", "ucf", "--lists", ".", "--split", 2)
@@ -197,11 +201,21 @@ def test_radar_without_a_usable_picture_leaves_nothing(run):
     Image.new("RGB", (80, 60)).save("in/colour.png")
     status, _, said = run(radar, "--images", "in", "--pool", 7)
     assert status == 2 and "smaller than --pool 7" in said and "of mode RGB has no palette" in said
-    assert (
-        said.splitlines()[-1]
-        == "error: data/images/train/in: no frame for it can be read; give others"
-    )
-    assert not list(Path("data/images/train").iterdir())
+    assert said.splitlines()[-1] == "error: no picture in in can be used: give others"
+    assert not Path("data").exists()
+
+
+def test_radar_does_not_bridge_a_picture_that_cannot_be_read(run):
+    Path("day").mkdir()
+    for number in range(5):
+        Image.new("L", (8, 6), number).save(f"day/{number}.png")
+    Path("day/2.png").write_bytes(b"")
+    Path("day/._3.png").write_bytes(b"")
+    status, said, warned = run(radar, "--images", "day")
+    assert status == 0 and warned.count("\n") == 1 and "warning: day/2.png: cannot be" in warned
+    assert said == "data/images/train/day: 2 frames\ndata/images/train/day_2: 2 frames\n"
+    assert [len(video) for video in found("data/images/train").values()] == [2, 2]
+    assert found("data/images/train")["day_2"].read(0, 1)[0].max() == 3
 
 
 @shared
@@ -226,6 +240,38 @@ def test_microscopy_of_a_stack_with_12_bits(run):
     assert np.abs(frames - (levels - 1000.0) / 3000 * 255).max() < 2
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int8, np.int16, np.float32])
+def test_microscopy_of_any_numbers(run, dtype):
+    Path("in").mkdir()
+    levels = np.linspace(0, 250, 4 * 20 * 30).astype(np.uint8).reshape(4, 20, 30)
+    lowest = 100 if np.dtype(dtype).kind == "i" else 0
+    recorded = (levels.astype(int) - lowest).clip(-128, 127 if lowest else 255).astype(dtype)
+    tifffile.imwrite("in/cells.tif", recorded, photometric="minisblack")
+    if np.dtype(dtype).kind == "u":
+        white = np.iinfo(dtype).max - recorded
+        tifffile.imwrite("in/white.tif", white, photometric="miniswhite")
+    assert run(microscopy, "--images", "in")[0] == 0
+    shown = (recorded - float(recorded.min())) / float(np.ptp(recorded.astype(float))) * 255
+    for video in found("data/images/train").values():
+        assert np.abs(np.stack(list(video))[..., 0] - shown).max() < 3, video.name
+
+
+def test_microscopy_refuses_what_is_no_number_or_of_several_depths(run):
+    Path("in/mixed").mkdir(parents=True)
+    levels = np.linspace(0, 1, 600).astype(np.float32).reshape(20, 30)
+    levels[3, 4] = np.nan
+    tifffile.imwrite("in/a.tif", np.stack([levels, levels]))
+    tifffile.imwrite("in/mixed/1.tif", np.zeros((20, 30), np.uint8))
+    tifffile.imwrite("in/mixed/2.tif", np.zeros((20, 30), np.uint16))
+    status, _, said = run(microscopy, "--images", "in")
+    assert status == 2 and said.splitlines() == [
+        "warning: in/a.tif: cannot be read (some of its pixels are not numbers: make them 0); "
+        "left out",
+        "warning: in/mixed: pictures of several depths, 8 bits and 16; left out",
+        "error: no recording below in can be used",
+    ]
+
+
 def test_microscopy_leaves_alpha_out(run):
     Path("in").mkdir()
     levels = np.linspace(0, 200, 20 * 30).astype(np.uint8).reshape(20, 30)
@@ -244,16 +290,81 @@ def test_cats(run):
             colour = (40 * number, 0, 0)
             Image.new("RGB", (96, 96), colour).save(f"catz/{split}/{name}/{place}.jpg")
     Path("catz/train/short/cat_3.jpg").unlink()
+    Path("catz/train/.git").mkdir()
+    Path("catz/train/._d.gif").touch()
+    pages = [Image.new("L", (9, 9), level) for level in (0, 200)]
+    pages[0].save("catz/e.GIF", save_all=True, append_images=pages[1:])
     status, said, warned = run(cats, "--images", "catz")
-    assert status == 0 and said == "data/images: 3 videos\n"
+    assert status == 0 and said == "data/images: 4 videos\n" and warned.count("\n") == 1
     assert warned.splitlines()[0] == "warning: catz/train/short: no picture cat_3; left out"
-    assert list(found("data/images/train")) == ["a", "b"]
+    assert list(found("data/images/train")) == ["e.GIF", "a", "b"]
     (video,) = find_videos("data/images/test")
     reds = np.array([frame[0, 0, 0] for frame in video])
     assert np.abs(reds - 40.0 * np.arange(6)).max() < 3
     assert run(cats, "--images", "catz/test/c")[0] == 2
     assert run(cats, "--images", "catz/train", "--out", "own", "--test", 2)[0] == 0
     assert list(found("own/train")) == ["a"] and list(found("own/test")) == ["b"]
+
+
+def catz():
+    for name in range(3):
+        Path("catz/train", str(name)).mkdir(parents=True)
+        for place in cats.PLACES:
+            Image.new("RGB", (9, 9)).save(f"catz/train/{name}/{place}.jpg")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_same_command_goes_on_where_it_was_interrupted(run, monkeypatch, links):
+    catz()
+    put, done = os.link if links else shutil.copyfile, []
+
+    def put_some(*arguments, **options):
+        done.append(arguments)
+        if len(done) == 8:
+            if not links:
+                Path(arguments[1]).write_bytes(b"half")
+            raise KeyboardInterrupt
+        return put(*arguments, **options)
+
+    def refuse(*_):
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        if links:
+            patch.setattr(os, "link", put_some)
+        else:
+            patch.setattr(os, "link", refuse)
+            patch.setattr(shutil, "copyfile", put_some)
+        assert run(cats, "--images", "catz")[0] == 130
+    assert len(list(Path("data/images/train").glob("*/[!.]*"))) == 7
+    status, _, said = run(cats, "--images", "catz", "--test", 2)  # another command
+    assert status == 2 and "cat_0.jpg is there already: remove it or give another --out" in said
+    assert run(cats, "--images", "catz") == (0, "data/images: 3 videos\n", "")
+    assert {len(video) for video in found("data/images/train").values()} == {6}
+    assert run(cats, "--images", "catz")[0] == 2
+    assert not list(Path("data/images").rglob(".*"))
+
+
+@pytest.mark.parametrize("script", [microscopy, moving_mnist])
+def test_what_was_written_before_an_interruption_is_not_made_again(run, monkeypatch, script):
+    for name in "ab":
+        Path("in", name).mkdir(parents=True)
+        for number in range(3):
+            Image.effect_noise((9, 8), 50).save(f"in/{name}/{number}.png")
+    made = "stretch" if script is microscopy else "make_sequence"
+    arguments = ("--images", "in") if script is microscopy else ("--train", 1, "--test", 1)
+    calls, make = [], getattr(script, made)
+
+    def make_one(*arguments):
+        calls.append(None)
+        return stop() if len(calls) == 2 else make(*arguments)
+
+    monkeypatch.setattr(script, made, make_one)
+    assert run(script, *arguments)[0] == 130
+    status, said, _ = run(script, *arguments)
+    assert status == 0 and len(calls) == 3 and said
+    assert len(list(Path("data/images").rglob("[!.]*.*"))) == (6 if script is microscopy else 2)
+    assert not list(Path("data/images").glob(".*"))
 
 
 @shared
@@ -285,6 +396,39 @@ def test_kitti_and_caltech(run):
         "test": ["2011_09_26_drive_0104_03", "set06_V000"],
     }
     assert run(kitti, "--images", "raw/labels")[0] == 2
+
+
+def test_kitti_as_it_unpacks(run):
+    """Raw recordings beside rectified ones, points and times beside pictures."""
+    day = Path("raw/2011_09_26")
+    for kind in ("extract", "sync"):
+        for camera in ("image_00", "image_02"):
+            folder = day / f"2011_09_26_drive_0001_{kind}" / camera
+            (folder / "data").mkdir(parents=True)
+            (folder / "timestamps.txt").touch()
+            for number in range(3):
+                size = 8 + (kind == "sync"), 6
+                Image.new("L", size).save(folder / "data" / f"{number:010d}.png")
+        points = day / f"2011_09_26_drive_0001_{kind}" / "velodyne_points" / "data"
+        points.mkdir(parents=True)
+        (points / "0000000000.bin").touch()
+    status, said, warned = run(kitti, "--images", "raw")
+    assert status == 0 and said == "data/images: 2 recordings\n"
+    assert {video.size for video in found("data/images/train").values()} == {(6, 9)}
+    lines = warned.splitlines()
+    assert len(lines) == 2 and "0001_extract/image_00/data: the same recording as raw" in lines[0]
+
+
+def test_films_of_caltech_are_to_be_unpacked_first(run):
+    Path("caltech/set00").mkdir(parents=True)
+    Path("caltech/set00/V000.seq").touch()
+    status, _, said = run(kitti, "--images", "caltech")
+    assert status == 2 and said.startswith("error: only .seq films below caltech: write the pict")
+    Path("caltech/set00/V001").mkdir()
+    Image.new("L", (8, 6)).save("caltech/set00/V001/I00000.jpg")
+    status, said, warned = run(kitti, "--images", "caltech")
+    assert status == 0 and said == "data/images: 1 recordings\n"
+    assert warned.startswith("warning: 1 .seq films are left out: write the pictures of each to")
 
 
 @pytest.mark.parametrize(
@@ -322,6 +466,9 @@ def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
         (("--out", "s3://bucket"), "argument --out: 's3://bucket' will not do"),
         (("--frames", 10**12), "argument --frames: '1000000000000' will not do"),
         (("--published", "nowhere"), "no file 'nowhere'"),
+        (("--published", "damaged"), "damaged has no sequences ("),
+        (("--published", "short.npy"), "short.npy has no sequences (mmap length is"),
+        (("--published", "films.npy"), "films.npy has no sequences (uint8 (20, 32, 32), not uint8"),
         (("--digits", ""), "no file ''"),
         (("--digits", "pipe"), "no file 'pipe'"),
         (("--digits", "damaged"), "damaged has no digits"),
@@ -333,6 +480,9 @@ def test_moving_mnist_finds_mistakes_before_it_makes_anything(run, arguments, to
     packed = bytearray(gzip.compress(bytes(10**5)))
     packed[20:40] = b"\xff" * 20
     Path("damaged").write_bytes(packed)
+    np.save("films.npy", np.zeros((20, 32, 32), np.uint8))
+    np.save("short.npy", np.zeros((20, 3, 64, 64), np.uint8))
+    os.truncate("short.npy", 5000)
     Path("none").write_bytes(bytes([0, 0, 8, 3, *(0, 0, 0, 0), *(0, 0, 0, 28), *(0, 0, 0, 28)]))
     status, said, error = run(moving_mnist, "--train", 1, *arguments)
     assert (status, said) == (2, "") and error.startswith(f"error: {told}"), error

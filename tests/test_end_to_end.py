@@ -270,6 +270,7 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("train.py", "-o", "s3://bucket/run"), "give a path on this machine, no URL"),
         (("train.py", "-b", "100000000"), "--batch-size 100000000: more than the "),
         (("train.py", "--no-adversarial", "--single-frame-dis"), "no discriminators"),
+        (("train.py", "--arch", "convlstm-s", "--lr-dis", "0.1"), "--lr-dis 0.1: no dis"),
         (("train.py", "-g", "-2"), "--gpu: '-2' will not do"),
         (("train.py", "--test-data", "result"), "result is not a store"),
         (("train.py", "--lr-gen", "nan"), "--lr-gen: 'nan' will not do"),

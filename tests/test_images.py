@@ -157,6 +157,15 @@ def test_a_tiff_whose_zero_is_white(tmp_path, dtype):
     assert np.array_equal(read_image(tmp_path / "a.tif")[..., 0], np.arange(48).reshape(6, 8))
 
 
+def test_grey_levels_below_zero_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(48, dtype=np.int8).reshape(6, 8))
+    assert np.array_equal(read_image(tmp_path / "a.tif")[..., 0], np.arange(48).reshape(6, 8))
+    for dtype in (np.int8, np.int16):
+        tifffile.imwrite(tmp_path / "a.tif", np.arange(-9, 39, dtype=dtype).reshape(6, 8))
+        with pytest.raises(BadFrame, match="grey levels"):
+            read_image(tmp_path / "a.tif")
+
+
 def test_a_tiff_of_planes_apart_is_right_or_refused(tmp_path):
     pixels = np.arange(144, dtype=np.uint8).reshape(3, 6, 8)
     path, layout = tmp_path / "a.tif", {"photometric": "rgb", "planarconfig": "separate"}

@@ -371,3 +371,12 @@ def test_a_store_at_a_url(images, made, tmp_path):
     assert process_data("-n", 10, *arguments).returncode == 2
     assert process_data("-n", 10, *arguments, "--overwrite").returncode == 0
     assert len(ClipStore.open(url)) == 10
+
+
+def test_more_clips_than_there_are_crops_are_refused_before_anything_is_cut(images, made, tmp_path):
+    out = shutil.copytree(made[0], tmp_path / "clips")
+    done = process_data("-n", 10**9, "--images", images, "-o", out, "--overwrite")
+    crops = 2 * 64 * 179 * 129
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: only {crops} of 1000000000 clips can be cut: the videos")
+    assert len(ClipStore.open(out)) == 3000

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import train
-from utils import losses
+from utils import losses, rundir
+from utils.errors import UserError
 from utils.stack import chainer
 from utils.store import ClipStore
 
+CPU = chainer.get_device("@numpy")
 SMALL = ("--pyramid", "4-8", "--width", "small")
 
 
@@ -30,7 +32,7 @@ def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
     options = parse(*flags, *rates, *weights, "-b", 4, "--seed", 7)
     options.rolled_back = 1
     _, gen = train.make_generator(options, clips)
-    updater = train.make_updater(options, clips, gen, chainer.get_device("@numpy"))
+    updater = train.make_updater(options, clips, gen, CPU)
     gen_optimizer, dis_optimizer = map(updater.get_optimizer, ("gen", "dis"))
     assert gen_optimizer.target is gen
     assert (gen_optimizer.alpha, dis_optimizer.alpha) == (0.2, 0.05)  # halved once
@@ -42,6 +44,29 @@ def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
     assert updater.terms["gdl"][1](*frames).array == losses.gdl(*frames, 1.5).array
     batches = updater.get_iterator("main")
     assert (batches.batch_size, batches.seed) == (4, 7)
+    updater.finalize()
+
+
+def test_a_rate_for_discriminators_that_are_not_there_is_refused(clips, tmp_path):
+    """Unless a run of an earlier version, which recorded one in any case, is resumed."""
+    options = parse("--no-adversarial", "-o", tmp_path)
+    kept = {**vars(options), "lr_dis": train.constants.LR_DIS}
+    del kept["resume"]
+    model, gen = train.make_generator(options, clips)
+    train.make_updater(options, clips, gen, CPU).finalize()
+    assert options.lr_dis is None
+    data = {"fingerprint": clips.fingerprint}
+    rundir.write_options(tmp_path, {"options": kept, "model": model, "data": data})
+    train.make_updater(parse("-r", "-o", tmp_path), clips, gen, CPU).finalize()
+    with pytest.raises(UserError, match="--lr-dis 0.25: no discriminators"):
+        train.make_updater(parse("-r", "-o", tmp_path, "--lr-dis", 0.25), clips, gen, CPU)
+
+
+def test_the_record_of_an_adversarial_run_has_the_usual_rate_of_its_discriminators(clips):
+    options = parse()
+    _, gen = train.make_generator(options, clips)
+    updater = train.make_updater(options, clips, gen, CPU)
+    assert updater.get_optimizer("dis").alpha == options.lr_dis == train.constants.LR_DIS
     updater.finalize()
 
 

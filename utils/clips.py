@@ -12,7 +12,16 @@ from utils.errors import UserError
 from utils.journal import REFUSED, Journal
 from utils.names import printable
 from utils.tally import Refused
-from utils.tasks import Stock, count_places, count_rest, deal, pick, places_between, refill
+from utils.tasks import (
+    Stock,
+    count_crops,
+    count_places,
+    count_rest,
+    deal,
+    pick,
+    places_between,
+    refill,
+)
 
 VERSIONS = "numpy", "pillow", "imagecodecs", "av", "tensorstore"  # they decide what clips look like
 RULES = 3  # raised whenever the same options come to mean other clips
@@ -42,6 +51,16 @@ def make_clips(blocks, store, record, recipe, run, report):
 
 class Shortage(UserError):
     """The videos have fewer clips than asked for."""
+
+
+def check_count(count, blocks, recipe):
+    """Raise Shortage where the blocks have fewer crops than clips are asked for, moving or not."""
+    crops = count_crops(blocks, recipe.size)
+    if crops < count:
+        raise Shortage(
+            f"only {crops} of {count} clips can be cut: the videos have no more crops, whether "
+            "they move or not; lower --clips, or give more video"
+        )
 
 
 def describe(videos, count, recipe):

@@ -1,62 +1,115 @@
 """Videos that the scripts of data/ put below folders named train and test."""
 
+import contextlib
+import hashlib
+import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from PIL import Image
 
 from utils.errors import UserError, writing_to
+from utils.files import write_whole
 from utils.usage import local_place
 
 SPLITS = ("train", "test")
 
 
-def add_frames(folder, frames):
-    """Write frames, uint8 (H, W) or (H, W, 3), as PNG files into a new folder -> their number.
+class Collection:
+    """The folder --out of a script, while it is filled; a context.
 
-    All of them or none. UserError if the folder is there already, there is no frame, or nothing can
-    be written.
+    A file beside the videos keeps the names of those that a run has put there, until it ends as it
+    should: the same command, given again after an interruption, passes over them.
     """
-    folder, count = Path(folder), 0
-    unfinished = make_room(folder) / f".unfinished-{folder.name}"
-    try:
-        with writing_to(folder):
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            for count, frame in enumerate(frames, 1):
-                Image.fromarray(frame).save(unfinished / f"frame_{count:05d}.png")
-            if not count:
-                raise UserError(f"{folder}: no frame for it can be read; give others")
-            unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return count
 
+    def __init__(self, options):
+        self.out = options.out
+        command = Path(sys.argv[0]).name, os.getcwd(), vars(options)
+        told = json.dumps(command, default=str, sort_keys=True)
+        run = hashlib.blake2b(told.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        self.notes = self.out / f".unfinished-{run}"
+        self.known = set()
 
-def add_file(source, target):
-    """Put a file into the collection: a hard link where the disk allows, else a copy."""
-    source, target = Path(source).resolve(), Path(target)
-    make_room(target)
-    try:
-        os.link(source, target)
-    except OSError:
+    def __enter__(self):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self.known = set(self.notes.read_bytes().split(b"\0"))
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.notes.unlink(missing_ok=True)
+
+    def has(self, target):
+        """Whether a run of the same command has put this there; UserError if another one has."""
+        if not os.path.lexists(target):
+            return False
+        if self._name(target) not in self.known:
+            raise UserError(f"{target} is there already: remove it or give another --out")
+        return True
+
+    def add_frames(self, folder, frames):
+        """Write frames, uint8 (H, W) or (H, W, 3), as PNG files into a new folder -> their number.
+
+        All of them or none. UserError if the folder is there already, there is no frame, or nothing
+        can be written.
+        """
+        if self.has(folder):
+            return len(os.listdir(folder))
+        count, unfinished = 0, self._make_room(folder) / f".unfinished-{folder.name}"
         try:
-            shutil.copy2(source, target)
-        except OSError as error:
-            target.unlink(missing_ok=True)
-            raise UserError(
-                f"cannot copy {source} to {target}: {error.strerror or error}"
-            ) from None
+            with writing_to(folder):
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                for count, frame in enumerate(frames, 1):
+                    Image.fromarray(frame).save(unfinished / f"frame_{count:05d}.png")
+                if not count:
+                    raise UserError(f"{folder}: no frame for it can be read; give others")
+                self._note(folder)
+                unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return count
 
+    def add_file(self, source, target):
+        """Put a file into the collection: a hard link where the disk allows, else a copy."""
+        if self.has(target):
+            return
+        source, unfinished = Path(source).resolve(), self._make_room(target) / ".unfinished"
+        with writing_to(target):
+            self._note(target)
+        try:
+            os.link(source, target)
+        except OSError:
+            try:
+                shutil.copy2(source, unfinished)
+                unfinished.rename(target)
+            except OSError as error:
+                why = f"{error.strerror or error}; make room or give another place"
+                raise UserError(f"cannot copy {source} to {target}: {why}") from None
+            finally:
+                unfinished.unlink(missing_ok=True)
 
-def make_room(target):
-    """The folder above a new file or folder, made where there is none; UserError if that exists."""
-    if os.path.lexists(target):
-        raise UserError(f"{target} is there already: remove it or give another --out")
-    with writing_to(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    return target.parent
+    def write_file(self, target, write):
+        """Have `write` fill a new file, as `write_whole` does; not where it has been before."""
+        if not self.has(target):
+            self._make_room(target)
+            with writing_to(target):
+                self._note(target)
+                write_whole(target, write)
+
+    def _make_room(self, target):
+        with writing_to(target.parent):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        return target.parent
+
+    def _note(self, target):
+        with open(self.notes, "ab") as file:
+            file.write(self._name(target) + b"\0")
+
+    def _name(self, target):
+        return os.fsencode(target.relative_to(self.out))
 
 
 def add_out(parser):
@@ -79,3 +132,10 @@ def folder_of(text):
     if not path.is_dir():
         raise UserError(f"no folder {text}: give the place of the unpacked data set")
     return path
+
+
+def tell_missing(names, what, root):
+    """Warn, in one line, of what a list of the data set has and its folder lacks."""
+    if names:
+        told = f"{len(names)} {what} are not below {root}, the first is {names[0]}"
+        print(f"warning: {told}", file=sys.stderr)

@@ -33,6 +33,7 @@ TURNING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where
 SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"XML:com.adobe.xmp")
 PIXEL_CHUNKS = b"IDAT", b"fdAT"  # of a PNG; Pillow checks the others
 PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # tags of TIFF
+SAMPLE_FORMAT, SIGNED = 339, 2
 # It would tell of every frame that has a colour profile libpng dislikes.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
 
@@ -127,6 +128,16 @@ def open_image(path):
         raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
 
 
+def grey_levels(image):
+    """The numbers of a loaded grey picture as recorded, (H, W), of any type; more is brighter."""
+    levels, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    if levels.dtype == np.uint8 and SIGNED in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)):
+        levels = levels.view(np.int8)  # which Pillow does not know of
+    if levels.dtype != np.uint8 and tags.get(PHOTOMETRIC) == 0 and image.mode != "F":
+        return ~levels  # 0 is white, which it knows of 8 bits only
+    return levels
+
+
 def to_rgb(image):
     """A loaded Pillow image -> uint8 (H, W, 3)."""
     tags = getattr(image, "tag_v2", {})
@@ -137,6 +148,8 @@ def to_rgb(image):
         if tags.get(PHOTOMETRIC) == 0:  # 0 is white, which Pillow knows of 8 bits only
             grey = 65535 - grey.astype(np.int32)
         return np.repeat((grey // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "L" and grey_levels(image).min() < 0:
+        raise ValueError("grey levels below zero: data/microscopy.py takes them")
     if image.mode == "F":
         raise ValueError("floating-point grey of unknown range: data/microscopy.py finds it")
     if tags.get(PLANES) == 2 and 16 in np.atleast_1d(tags.get(BITS, 1)):  # Pillow mixes them up

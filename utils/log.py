@@ -1,6 +1,7 @@
 """The file `log` of a run: what it reported, as means over intervals."""
 
 import json
+import math
 from pathlib import Path
 
 from utils import rundir
@@ -10,6 +11,8 @@ from utils.stack import chainer
 
 class Log(chainer.training.Extension):
     """Keeps `entries`, one dict of means each time `due` fires, and writes them as JSON.
+
+    What has no mean, such as the SSIM of frames too small for it, is None there, null in JSON.
 
     The sums of an unfinished interval go with the snapshots, so a run that was killed or stopped by
     a signal has, resumed, the entries of one never stopped.  On a GPU the sums stay there until an
@@ -30,7 +33,7 @@ class Log(chainer.training.Extension):
             self.sums[name] = total + getattr(value, "array", value), count + 1
         if not self.due(trainer):
             return
-        entry = {name: float(total) / count for name, (total, count) in self.sums.items()}
+        entry = {name: known(float(total) / count) for name, (total, count) in self.sums.items()}
         entry |= {"epoch": trainer.updater.epoch, "iteration": trainer.updater.iteration}
         entry["elapsed_time"] = trainer.elapsed_time
         self.entries.append(entry)
@@ -39,7 +42,17 @@ class Log(chainer.training.Extension):
         write_whole(Path(trainer.out) / rundir.LOG, lambda file: file.write(text.encode()))
 
     def serialize(self, serializer):
-        sums = {name: [float(total), count] for name, (total, count) in self.sums.items()}
+        sums = {name: [known(float(total)), count] for name, (total, count) in self.sums.items()}
         text = serializer("state", json.dumps([self.entries, sums]))
         if isinstance(serializer, chainer.Deserializer):
-            self.entries, self.sums = json.loads(text)
+            entries, sums = json.loads(text)  # earlier versions wrote NaN
+            self.entries = [{name: known(value) for name, value in e.items()} for e in entries]
+            self.sums = {
+                name: [math.nan if total is None else total, count]
+                for name, (total, count) in sums.items()
+            }
+
+
+def known(value):
+    """A number, None where it is NaN or infinite, which JSON has no word for."""
+    return value if value is not None and math.isfinite(value) else None

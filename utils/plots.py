@@ -48,7 +48,7 @@ def draw(path, entries, names):
     axes = figure.add_subplot(xlabel="iteration")
     axes.grid()
     for name in names:
-        found = [entry for entry in entries if name in entry]
+        found = [entry for entry in entries if entry.get(name) is not None]
         look = {"label": name, "marker": "." if len(found) == 1 else ""}  # a line needs two
         axes.plot([e["iteration"] for e in found], [e[name] for e in found], **look)
     axes.legend()

@@ -59,7 +59,7 @@ class ProgressBar(chainer.training.Extension):
 
 
 def line(entry):
-    """An entry of the log as text, its numbers to four digits."""
-    counts = {"iteration", "epoch", "elapsed_time"}
-    means = ", ".join(f"{k} {v:.4g}" for k, v in entry.items() if k not in counts)
+    """An entry of the log as text, its numbers to four digits, without those that it lacks."""
+    told = {"iteration", "epoch", "elapsed_time"}
+    means = ", ".join(f"{k} {v:.4g}" for k, v in entry.items() if k not in told and v is not None)
     return f"iteration {entry['iteration']}, {entry['elapsed_time']:.0f} s: {means}"

@@ -8,6 +8,7 @@ whoever runs it.
 import collections
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 
@@ -117,6 +118,12 @@ def find_blocks(videos, recipe, skip):
             "or lower --history, --horizon, --size or --step"
         )
     return blocks
+
+
+def count_crops(blocks, size):
+    """How many crops of `size` (height, width) all windows have, whether they move or not."""
+    rooms = ([a - b + 1 for a, b in zip(block.video.size, size, strict=True)] for block in blocks)
+    return sum(block.windows * math.prod(room) for block, room in zip(blocks, rooms, strict=True))
 
 
 def places_between(start, total, shard):
