@@ -1,5 +1,6 @@
 """Videos that the scripts of data/ put below folders named train and test."""
 
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from utils.errors import UserError, writing_to
+from utils.files import open_file, write_whole
 from utils.usage import local_place
 
 SPLITS = ("train", "test")
@@ -35,16 +37,16 @@ def add_frames(folder, frames):
 
 
 def add_file(source, target):
-    """Put a file into the collection: a hard link where the disk allows, else a copy."""
+    """Put a file into the collection, whole: a hard link where the disk allows, else a copy."""
     source, target = Path(source).resolve(), Path(target)
     make_room(target)
     try:
         os.link(source, target)
     except OSError:
         try:
-            shutil.copy2(source, target)
+            with open(open_file(source), "rb") as file:
+                write_whole(target, functools.partial(shutil.copyfileobj, file))
         except OSError as error:
-            target.unlink(missing_ok=True)
             raise UserError(
                 f"cannot copy {source} to {target}: {error.strerror or error}"
             ) from None
