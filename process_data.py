@@ -120,7 +120,7 @@ def run(args, recipe, spread):
     videos = find_videos(args.images, tally.skip, look, args.axes)
     blocks = find_blocks(videos, recipe, tally.skip)
     if args.drop_still:
-        blocks = drop_still(blocks, recipe, args.still, spread, tally)
+        blocks = drop_still(blocks, recipe, args.still, spread, tally.add)
     record = describe(videos, args.clips, recipe)
     with claim(args.out):
         store, finished = open_store(args.out, record, recipe.clips, args.existing, args.resume)
