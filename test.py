@@ -143,12 +143,10 @@ def examine_run(run, name, record, device, videos, history, options, out):
 
     model = load_model(run, record, options.best)
     model.to_device(device)
+    asked = ("best", "images", "axes", "step", "resize", "frames", "dtype")
     conditions = {
         "run": record,
-        "images": options.images,
-        "step": options.step,
-        "resize": options.resize,
-        "frames": options.frames,
+        **{name: getattr(options, name) for name in asked},
         "versions": rundir.versions(),
     }
     with writing_to(out):
