@@ -31,12 +31,12 @@ def parse(argv=None):
 
     group = parser.add_argument_group("clips")
     add = group.add_argument
-    add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to make")
-    add("--split", choices=list(DIRS), default="train", help="what they are for")
-    add("-o", "--out", type=place, metavar="PATH", help=f"where they go (default: {clips})")
+    add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to cut")
+    add("--split", choices=list(DIRS), default="train", help="which default folders to use")
+    add("-o", "--out", type=place, metavar="PATH", help=f"where to write them (default: {clips})")
     frames = {"type": whole(1, MOST_FRAMES), "metavar": "N"}
-    add("--history", default=constants.HISTORY, **frames, help="past frames of a clip")
-    add("--horizon", default=constants.HORIZON, **frames, help="future frames of a clip")
+    add("--history", default=constants.HISTORY, **frames, help="past frames per clip")
+    add("--horizon", default=constants.HORIZON, **frames, help="future frames per clip")
     size = "height and width of a clip, or one number for both"
     add("--size", **PIXELS, default=[constants.PATCH], help=size)
     seed = "same seed, same clips"
@@ -46,23 +46,23 @@ def parse(argv=None):
         flag = {"action": "store_const", "const": choice, "dest": "existing"}
         existing.add_argument(f"--{choice}", **flag, help=f"{does} the clips at --out")
 
-    add = parser.add_argument_group("what is left out").add_argument
-    moves = "sum of squared differences between successive frames, in [-1, 1], to exceed"
+    add = parser.add_argument_group("filters").add_argument
+    moves = "squared differences between a clip's frames, in [-1, 1], must sum to more than this"
     movement = {"type": number(0), "default": constants.MIN_MOVEMENT, "metavar": "SUM"}
     add("--min-movement", **movement, help=moves)
     add("--exempt", default=constants.EXEMPT, **share, help="share of clips that need not move")
-    cut = "mean change of a frame, as a share of full scale, that is a scene cut; 1 keeps all"
+    cut = "mean change between frames, as a share of full scale, that is a scene cut; 1 for none"
     add("--scene-cut", default=constants.SCENE_CUT, **share, help=cut)
-    add("--drop-copies", action="store_true", help="leave out frames like the one before")
-    still = "a folder of videos is still if a smaller share of its crops moves"
+    add("--drop-copies", action="store_true", help="drop frames that nearly repeat the one before")
+    still = "a folder of videos counts as still if a smaller share of its crops moves"
     add("--still", default=constants.STILL, **share, help=still)
-    add("--drop-still", action="store_true", help="leave out the folders that are still")
+    add("--drop-still", action="store_true", help="drop still folders")
     add("--strict", action="store_true", help="stop at the first file that cannot be used")
 
     add = parser.add_argument_group("run").add_argument
-    add("--resume", action="store_true", help="go on with the same command, interrupted before")
-    add("--workers", default=cores(), **count, help="processes")
-    add("--scheduler", metavar="ADDRESS", help="Dask cluster that does the work instead")
+    add("--resume", action="store_true", help="continue an interrupted run of the same command")
+    add("--workers", default=cores(), **count, help="worker processes")
+    add("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers to use instead")
     args = parser.parse_args(argv)
     images, clips = DIRS[args.split]
     args.images, args.out = args.images or [images], args.out or clips
@@ -121,7 +121,7 @@ def run(args, recipe, spread):
     blocks = find_blocks(videos, recipe, tally.skip)
     check_count(args.clips, blocks, recipe)
     if args.drop_still:
-        blocks = drop_still(blocks, recipe, args.still, spread, tally)
+        blocks = drop_still(blocks, recipe, args.still, spread, tally.add)
     record = describe(videos, args.clips, recipe)
     with claim(args.out):
         store, finished = open_store(args.out, record, recipe.clips, args.existing, args.resume)

@@ -22,21 +22,21 @@ def parse(argv):
     add("--images", **several, default=[constants.TEST_DIR], metavar="PATH", help=videos)
     add_look(add)
     add("-f", "--frames", default=constants.FRAMES, **ahead, help="frames to predict")
-    starts = "places in each video to predict from"
+    starts = "starting points in each video"
     add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
-    animations = "of how many videos, the first ones, to write a GIF"
+    animations = "write GIFs of the first N videos"
     add("--gifs", type=whole(0), default=constants.GIFS, metavar="N", help=animations)
     add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
-    usual = "type in which convolutions multiply (default: tf32 on a GPU, float32 on a CPU)"
+    usual = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
     add("--dtype", choices=constants.DTYPES, help=usual)
-    add("--by", default="psnr", metavar="METRIC", help="metric that sorts a leaderboard")
+    add("--by", default="psnr", metavar="METRIC", help="metric that ranks a leaderboard")
     add("--area", choices=("whole", "moving"), default="moving", help="where that is measured")
     beyond = "only predict what follows the last frame of each video, as PNG files and a GIF"
     only = parser.add_mutually_exclusive_group().add_argument
     only("--forecast", action="store_true", help=beyond)
     where = "where results go (default: test/ or forecast/ in the run, leaderboard/ for several)"
     add("-o", "--out", type=local_place, metavar="DIR", help=where)
-    add("--best", action="store_true", help="test BEST.model, not the last weights")
+    add("--best", action="store_true", help="use BEST.model, not the last weights")
     file = "only write the network to this .safetensors file"
     only("--export", type=local_place, metavar="FILE", help=file)
     return parser.parse_args(argv)
@@ -143,12 +143,10 @@ def examine_run(run, name, record, device, videos, history, options, out):
 
     model = load_model(run, record, options.best)
     model.to_device(device)
+    asked = ("best", "images", "axes", "step", "resize", "frames", "dtype")
     conditions = {
         "run": record,
-        "images": options.images,
-        "step": options.step,
-        "resize": options.resize,
-        "frames": options.frames,
+        **{name: getattr(options, name) for name in asked},
         "versions": rundir.versions(),
     }
     with writing_to(out):

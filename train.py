@@ -13,8 +13,8 @@ from utils.signals import leaving_at_once
 from utils.usage import Parser, local_place, number, place, whole
 
 OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes all others from the run
-STATUS = """exit status: 0 trained; 2 a mistake, or a file that cannot be written; 3 NaN or
-infinity; 130 Ctrl-C; 143 SIGTERM; 129 SIGHUP (after these -r goes on where it was)"""
+STATUS = """exit status: 0 trained; 2 invalid input or a file that cannot be written; 3 NaN or
+infinity; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (-r then resumes where it stopped)"""
 
 
 def parse(argv):
@@ -25,17 +25,17 @@ def parse(argv):
 
     add = parser.add_argument_group("run").add_argument
     add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
-    add("-r", "--resume", action="store_true", help="go on from the newest good snapshot in --out")
+    add("-r", "--resume", action="store_true", help="resume from the newest intact snapshot")
     add("-o", "--out", default=constants.RESULT_DIR, **path, help="directory of the run")
-    add("-n", "--iterations", default=constants.ITERATIONS, **count, help="when to stop")
-    add("--minutes", type=number(0), help="when to stop, if that is sooner")
-    seed = "of the initial weights and the order of the clips"
+    add("-n", "--iterations", default=constants.ITERATIONS, **count, help="iteration to stop at")
+    add("--minutes", type=number(0), help="minutes after which to stop, if sooner")
+    seed = "seed of the initial weights and of the order of clips"
     add("--seed", type=whole(0, 2**32 - 1), default=constants.SEED, help=seed)
-    usual = "type in which convolutions multiply (default: tf32 on a GPU, float32 on a CPU)"
+    usual = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
     add("--dtype", choices=constants.DTYPES, help=usual)
-    back = "after NaN go back to the last snapshot, with half the learning rates, up to N times"
+    back = "after NaN return to the last snapshot at half the learning rates, up to N times"
     add("--rollbacks", type=whole(0), default=constants.ROLLBACKS, metavar="N", help=back)
-    add("--keep-going", action="store_true", help="train on when a file cannot be written")
+    add("--keep-going", action="store_true", help="continue when a file cannot be written")
     every = "iterations between {}".format
     add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **count, help=every("snapshots"))
     add("--report-every", default=constants.REPORT_EVERY, **count, help=every("reports"))
@@ -44,19 +44,19 @@ def parse(argv):
     add = parser.add_argument_group("data").add_argument
     add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, **clips, help="clips to train on")
     add("--test-data", default=constants.TEST_CLIPS_DIR, **clips, help="clips to validate on")
-    add("-b", "--batch-size", default=constants.BATCH_SIZE, **count, help="clips in a batch")
+    add("-b", "--batch-size", default=constants.BATCH_SIZE, **count, help="clips per batch")
 
     add = parser.add_argument_group("network").add_argument
-    add("--arch", default=constants.ARCH, help="architecture: a file of models/")
-    scales = "sizes of the scales, such as 4-16-32-64 (default: by the size of the clips)"
+    add("--arch", default=constants.ARCH, help="architecture, named after its file in models/")
+    scales = "sizes of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
     add("--pyramid", metavar="SIZES", help=scales)
-    maps = "the paper's feature maps or an eighth of them (default: paper)"
+    maps = "the paper's numbers of feature maps or an eighth of them (default: paper)"
     add("--width", choices=("paper", "small"), help=maps)
     add("--model-options", metavar="NAME=VALUE,...", help="other options of the architecture")
     add("-l", "--load", **path, help="start from a model, a snapshot or a .safetensors file")
-    opponents = "train against discriminators or alone (default: by the architecture)"
+    opponents = "train against discriminators (default: depends on the architecture)"
     add("--adversarial", action=argparse.BooleanOptionalAction, help=opponents)
-    add("--single-frame-dis", action="store_true", help="hide the past from the discriminators")
+    add("--single-frame-dis", action="store_true", help="show the discriminators no past frames")
 
     add = parser.add_argument_group("loss and optimisation").add_argument
     terms = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
@@ -65,7 +65,7 @@ def parse(argv):
     add("--lr-gen", default=constants.LR_GEN, **rate, help="learning rate of the generator")
     usual = f"learning rate of the discriminators (default: {constants.LR_DIS})"
     add("--lr-dis", **rate, help=usual)
-    norm = "largest norm of a network's gradient; 0 is no limit"
+    norm = "norm to which a network's longer gradients are scaled; 0 for no limit"
     clip = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
     add("--clip-gradients", **clip, help=norm)
 

@@ -8,11 +8,23 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import rivals
 
 PARTS = 10  # of the time, compared with each other; the first is for warming up
+
+
+class Note(NamedTuple):
+    """What an update took, what the process had after it."""
+
+    time: float  # seconds since training began
+    wall_s: float
+    cpu_s: float
+    rss_mib: float
+    open_files: int
+    threads: int
 
 
 def make_clips(path, count, size=32):
@@ -35,7 +47,7 @@ def probe():
 
 
 def watch():
-    """Have every update of a Trainer noted, in the list that is returned."""
+    """Have every update of a Trainer noted, in the list of Note that is returned."""
     from utils.trainer import Trainer
 
     notes, init = [], Trainer.__init__
@@ -48,7 +60,7 @@ def watch():
             start = time.perf_counter(), time.process_time()
             update()
             end = time.perf_counter(), time.process_time()
-            notes.append((end[0] - begun, end[0] - start[0], end[1] - start[1], *probe()))
+            notes.append(Note(end[0] - begun, end[0] - start[0], end[1] - start[1], *probe()))
 
         updater.update = noted
 
@@ -79,13 +91,12 @@ def main():
             ]
         )
 
-    span = notes[-1][0] / PARTS
-    parts = [[n for n in notes if k * span <= n[0] < (k + 1) * span] for k in range(1, PARTS)]
+    span = notes[-1].time / PARTS
+    parts = [[n for n in notes if k * span <= n.time < (k + 1) * span] for k in range(1, PARTS)]
     if not all(parts):
         parser.error(f"--minutes {options.minutes:g}: {len(notes)} steps, too few; give more")
-    medians = [[statistics.median(column) for column in zip(*p, strict=True)] for p in parts]
-    names = ("wall_s", "cpu_s", "rss_mib", "open_files", "threads")
-    report = {name: [round(m[k + 1], 4) for m in medians] for k, name in enumerate(names)}
+    medians = [Note(*map(statistics.median, zip(*part, strict=True))) for part in parts]
+    report = {name: [round(getattr(m, name), 4) for m in medians] for name in Note._fields[1:]}
     growth = {name: round(found[-1] / found[0], 3) for name, found in report.items()}
     shared = {"steps": len(notes), "last_over_first": growth, "by_part": report}
     print(json.dumps(shared | vars(options) | {"versions": rivals.versions()}))

@@ -462,9 +462,9 @@ def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
     "arguments, told",
     [
         (("--train", 0, "--test", 0), "--train and --test are both 0"),
-        (("--out", ""), "argument --out: '' will not do"),
-        (("--out", "s3://bucket"), "argument --out: 's3://bucket' will not do"),
-        (("--frames", 10**12), "argument --frames: '1000000000000' will not do"),
+        (("--out", ""), "argument --out: '' is not valid"),
+        (("--out", "s3://bucket"), "argument --out: 's3://bucket' is not valid"),
+        (("--frames", 10**12), "argument --frames: '1000000000000' is not valid"),
         (("--published", "nowhere"), "no file 'nowhere'"),
         (("--published", "damaged"), "damaged has no sequences ("),
         (("--published", "short.npy"), "short.npy has no sequences (mmap length is"),

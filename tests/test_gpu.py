@@ -21,7 +21,7 @@ from utils.batches import to_past_and_future
 from utils.device import open_device
 from utils.errors import Diverged, UserError, memory_for
 from utils.evaluation import predict
-from utils.stack import L, chainer, gpu_adam
+from utils.stack import L, chainer, tables
 from utils.stack.precision import using_dtype
 from utils.updater import AdversarialUpdater, PredictionUpdater
 
@@ -308,7 +308,7 @@ def test_cudnns_engines_are_chosen_by_trial(place, monkeypatch):
 @pytest.mark.gpu
 def test_one_launch_of_adam_gives_the_bits_of_the_cpu(gpu):
     random = np.random.default_rng(0)
-    shapes = [(3, 5, 7), (1,), (2000,)] + [(4,)] * gpu_adam.MOST
+    shapes = [(3, 5, 7), (1,), (2000,)] + [(4,)] * tables.MOST
     gradients = [[random.normal(size=s).astype(np.float32) for s in shapes] for _ in range(5)]
     found = []
     for device in gpu, CPU:

@@ -7,7 +7,7 @@ from tests.test_gpu import CPU, adversarial, alike, told
 from tests.test_gpu import gpu as gpu
 from utils import kernel_trial, supply
 from utils.errors import Diverged, UserError
-from utils.stack import F, cudnn, gpu_adam, gpu_join, kernels
+from utils.stack import F, cudnn, gpu_join, kernels, tables
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def broken(*told):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("module, name", [(gpu_adam, "kernel"), (gpu_join, "kernel")])
+@pytest.mark.parametrize("module, name", [(tables, "kernel"), (gpu_join, "kernel")])
 def test_one_that_fails_ends_the_use_of_all_in_a_line(gpu, anew, monkeypatch, capsys, module, name):
     monkeypatch.setattr(module, name, broken)
     for _ in range(2):
@@ -52,7 +52,7 @@ def test_wrong_numbers_are_a_failure(gpu, anew, monkeypatch, capsys):
 @pytest.mark.gpu
 def test_none_is_used_where_they_are_turned_off(gpu, anew, monkeypatch, capsys):
     monkeypatch.setenv("CHAINER_KERNELS", "0")
-    for module in gpu_adam, gpu_join:
+    for module in tables, gpu_join:
         monkeypatch.setattr(module, "kernel", broken)
     monkeypatch.setattr(supply, "gather_kernel", broken)
     kernel_trial.try_kernels(gpu)

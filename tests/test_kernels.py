@@ -7,9 +7,10 @@ import pytest
 
 from tests import acted_cudnn
 from utils import divergence, gpu_losses, supply
-from utils.stack import casts, chainer, cudnn_engines, gpu_adam, gpu_join
+from utils.stack import casts, chainer, cudnn_engines, gpu_adam, gpu_join, tables
 
 SOURCES = {"adam": gpu_adam.SOURCE, "check_finite": divergence.SOURCE, "gather": supply.GATHER}
+SOURCES["square sum"] = tables.SOURCE
 SOURCES["idle"] = cudnn_engines.IDLE
 SOURCES |= {f"join {size}": gpu_join.source(size) for size in gpu_join.NUMBERS}
 SOURCES |= {f"casts {dtype}": casts.source(dtype) for dtype in casts.CONVERSIONS}
@@ -93,6 +94,6 @@ def kernels(monkeypatch, loss, dtype):
     return found
 
 
-@pytest.mark.parametrize("module", [gpu_adam, gpu_join])
-def test_the_addresses_of_a_launch_fit_among_its_arguments(module):
-    assert module.Arrays.itemsize + 64 <= 4096
+@pytest.mark.parametrize("table", [tables.Table, gpu_join.Arrays])
+def test_the_addresses_of_a_launch_fit_among_its_arguments(table):
+    assert table.itemsize + 64 <= 4096

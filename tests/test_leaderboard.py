@@ -121,10 +121,10 @@ def test_what_a_training_took_is_told_only_where_it_is_known(entries, tmp_path):
 @pytest.mark.parametrize(
     "more, told",
     [
-        (("--images", "a"), "argument --images: 'a' will not do; give NAME=FOLDER, a folder"),
-        (("--images", "a=nowhere"), "argument --images: 'a=nowhere' will not do"),
-        (("--images", "a=.", "--minutes", "nan"), "argument --minutes: 'nan' will not do"),
-        (("--images", "a=.", "--frames", "0"), "argument --frames: '0' will not do"),
+        (("--images", "a"), "argument --images: 'a' is not valid; give NAME=FOLDER, a folder"),
+        (("--images", "a=nowhere"), "argument --images: 'a=nowhere' is not valid"),
+        (("--images", "a=.", "--minutes", "nan"), "argument --minutes: 'nan' is not valid"),
+        (("--images", "a=.", "--frames", "0"), "argument --frames: '0' is not valid"),
         (("--images", "a=."), "process_data.py ended with status 2: mend what it says above"),
     ],
 )

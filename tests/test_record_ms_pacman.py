@@ -209,14 +209,14 @@ def test_a_stopped_run_says_what_stays_and_leaves_nothing_aside(tmp_path, end, s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--train many", "argument --train: 'many' will not do; give a whole number from 0"),
-        ("--test -1", "argument --test: '-1' will not do; give a whole number from 0"),
-        ("--frames 1", "argument --frames: '1' will not do; give a whole number from 2"),
-        ("--frame-skip 1", "argument --frame-skip: '1' will not do; give a whole number from 2"),
-        ("--sticky nan", "argument --sticky: 'nan' will not do; give a number from 0 to 1"),
+        ("--train many", "argument --train: 'many' is not valid; give a whole number from 0"),
+        ("--test -1", "argument --test: '-1' is not valid; give a whole number from 0"),
+        ("--frames 1", "argument --frames: '1' is not valid; give a whole number from 2"),
+        ("--frame-skip 1", "argument --frame-skip: '1' is not valid; give a whole number from 2"),
+        ("--sticky nan", "argument --sticky: 'nan' is not valid; give a number from 0 to 1"),
         ("--train 0 --test 0", "--train and --test are both 0"),
         ("--out pyproject.toml/x", "cannot write to pyproject.toml/x"),
-        ("--out=", "argument --out: '' will not do; give a path on this machine, no URL"),
+        ("--out=", "argument --out: '' is not valid; give a path on this machine, no URL"),
     ],
 )
 def test_bad_options_get_one_line(arguments, words):

@@ -63,7 +63,8 @@ def test_videos_can_be_seen_as_the_clips_were(tmp_path):
     errors = [float(row["mse"]) for row in rows[:2]]
     assert errors == pytest.approx([(32 / 255) ** 2, (64 / 255) ** 2])
     told = json.loads((found / "metrics.json").read_text())["conditions"]
-    assert (told["step"], told["resize"]) == (2, [16, 20])
+    assert (told["axes"], told["step"], told["resize"]) == ("TNHW", 2, [16, 20])
+    assert (told["best"], told["dtype"]) == (False, None)
     testing.main([*map(str, command), "--forecast"])
     last = Image.open(tmp_path / "run" / "forecast" / "a.npy_1-forecast" / "predicted_0002.png")
     assert last.size == (20, 16) and last.getextrema() == ((16 * 13, 16 * 13),) * 3

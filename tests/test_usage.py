@@ -39,5 +39,5 @@ def test_what_will_not_do_is_told_with_the_cure(type, good, bad, cure, capsys):
             parser.parse_args([f"--n={text}"])
         assert caught.value.code == 2
         told = capsys.readouterr().err
-        assert told.startswith(f"error: argument --n: {text!r} will not do; give {cure}; ")
+        assert told.startswith(f"error: argument --n: {text!r} is not valid; give {cure}; ")
         assert told.count("\n") == 1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from utils.errors import UserError, first_line
-from utils.files import write_whole
+from utils.files import open_file, write_whole
 
 # The comment of the zip file, hence its last bytes: its kind, then the SHA-256 of all before.
 KIND, VERSION = b"video-frame-prediction ", b"1"
@@ -52,10 +52,8 @@ class Archive:
 
     def __init__(self, path, at_most):
         self.path = path
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise UserError(f"{path}: not a file")  # to open a pipe would wait for ever
         try:
-            self.file = open(path, "rb")  # noqa: SIM115, __exit__ closes it
+            self.file = open(open_file(path), "rb")  # noqa: SIM115, __exit__ closes it
             try:
                 self.check_seal(at_most)
                 self.zip = zipfile.ZipFile(self.file)

@@ -5,15 +5,15 @@ import math
 import numpy as np
 
 from utils.errors import Diverged
-from utils.stack import chainer, gpu_adam, kernels
+from utils.stack import chainer, kernels, tables
 
 # On a GPU the host does not wait for the numbers.  The first that are not finite are noted there:
 # [iterations checked, the first bad one, its terms, the norm of its gradient].
 SOURCE = (
-    gpu_adam.SOURCE
+    tables.HEADER
     + r"""
 extern "C" __global__ void check_finite(
-    const Arrays terms, const double* square_sum, double* note, int* halted) {
+    const Table terms, const double* square_sum, double* note, int* halted) {
   note[0] += 1;
   if (*halted) return;
   bool finite = isfinite(*square_sum);
@@ -60,10 +60,10 @@ class FiniteCheck(chainer.training.Extension):
         if name not in self.notes:
             self.prepare(optimizer, name, [*terms, norm])
         _, note = self.notes[name]
-        found = gpu_adam.square_sum(gradients), note, self.halted
+        found = tables.square_sum(gradients), note, self.halted
         terms = [term.astype(np.float32, copy=False) for term in terms.values()]
-        for table, _ in gpu_adam.launches(terms):
-            gpu_adam.kernel("check_finite", SOURCE)((1,), (1,), (table, *found))
+        for table, _ in tables.launches(terms):
+            tables.kernel("check_finite", SOURCE)((1,), (1,), (table, *found))
 
     def prepare(self, optimizer, name, terms):
         """Make room for an optimizer's note on the GPU, and have it heed the flag that halts it."""

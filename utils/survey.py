@@ -1,6 +1,7 @@
 """How much moves in each category of videos (a folder of several), from samples."""
 
 import collections
+import dataclasses
 import functools
 
 from utils.cutting import Outcome, add_motion, category, watch
@@ -21,21 +22,20 @@ def survey(blocks, recipe, run, report):
     samples = [block for group in groups.values() for block in group[:: -(-len(group) // SAMPLES)]]
     motion = {}
     for outcome in run(functools.partial(sample, recipe=recipe), samples):
-        report(outcome)
         add_motion(motion, outcome.motion)
+        report(dataclasses.replace(outcome, motion={}))  # what moves is told of all blocks later
     return shares(motion)
 
 
-def drop_still(blocks, recipe, still, run, tally):
+def drop_still(blocks, recipe, still, run, report):
     """Name the categories of which a smaller share of crops than `still` moves -> other blocks.
 
-    `run` as for make_clips, `tally` a Tally.  UserError where none are left.
+    `run` and `report` as for make_clips.  UserError where none are left.
     """
-    found = survey(blocks, recipe, run, tally.add)
+    found = survey(blocks, recipe, run, report)
     names = sorted(name for name, moving in found.items() if moving < still)
     for name in names:
         print(f"dropped: {name}, {found[name]:.2%} of its crops move")
-    tally.motion.clear()  # it was that of samples
     kept = [block for block in blocks if category(block.video) not in names]
     if not kept:
         raise UserError(f"everything is still: lower --still {still:g} or --min-movement")

@@ -37,14 +37,14 @@ def between(least, most):
 def checked(wanted, read):
     """An argument type: what `read` makes of the text; where it cannot, `wanted` is the cure told.
 
-    `read` raises ValueError for a text that will not do.
+    `read` raises ValueError for an invalid text.
     """
 
     def convert(text):
         try:
             return read(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} will not do; give {wanted}") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not valid; give {wanted}") from None
 
     return convert
 
@@ -112,7 +112,7 @@ PIXELS = {"action": Sides, "type": whole(2, MOST_PIXELS), "nargs": "+", "metavar
 
 def add_look(add):
     """Add the options of how videos are seen, --axes, --step, --resize, by `add_argument`."""
-    order = "what the axes of arrays are, where that is not plain"
+    order = "order of the axes of arrays, where it is ambiguous"
     add("--axes", type=axes, metavar="TNHW", help=order)
     add("--step", type=whole(1), default=1, metavar="N", help="take every N-th frame")
     resize = "scale frames to this height and width, or their shorter side to one number"

@@ -4,22 +4,12 @@ import functools
 
 import numpy as np
 
-from utils.stack import kernels
+from utils.stack import kernels, tables
 
-MOST = 80  # arrays of a launch: their addresses are among its arguments, which may take 4 KiB
-COLUMNS = 4  # arrays that belong together: parameter, gradient, moments
-THREADS, BLOCKS = 256, 1024
-EACH = 8  # numbers for a thread to be worth starting
-Arrays = np.dtype([("at", "u8", (COLUMNS, MOST)), ("size", "i8", MOST), ("count", "i8")])
-
-# Each thread goes through all arrays, a grid's width at a time.  Operations are those of
-# utils/stack/adam.py in their order; no multiplication is fused with an addition.
+# Operations are those of utils/stack/adam.py in their order.
 SOURCE = (
-    f"struct Arrays {{ float* at[{COLUMNS}][{MOST}]; long long size[{MOST}], count; }};"
+    tables.HEADER
     + r"""
-#define FIRST ((long long)blockIdx.x * blockDim.x + threadIdx.x)
-#define STEP ((long long)gridDim.x * blockDim.x)
-
 extern "C" __global__ void tick(
     long long* t, float* rate, double alpha, double beta1, double beta2) {
   *t += 1;
@@ -27,7 +17,7 @@ extern "C" __global__ void tick(
 }
 
 extern "C" __global__ void adam(
-    const Arrays arrays, const int* halted, const float* rate,
+    const Table arrays, const int* halted, const float* rate,
     float rest1, float rest2, float eps) {
   if (*halted) return;
   const float alpha = *rate;
@@ -43,17 +33,6 @@ extern "C" __global__ void adam(
       param[i] -= alpha / (sqrtf(v) + eps) * m;
     }
   }
-}
-
-extern "C" __global__ void square_sum(const Arrays arrays, double* sums) {
-  double sum = 0;
-  for (int k = 0; k < arrays.count; ++k) {
-    for (long long i = FIRST; i < arrays.size[k]; i += STEP) {
-      double x = arrays.at[0][k][i];
-      sum += x * x;
-    }
-  }
-  sums[FIRST] += sum;
 }
 """
 )
@@ -90,7 +69,7 @@ def install(chainer):
     def sum_sqnorm_grads(params):
         if not for_kernels(params):
             return own_sum(params)
-        total = square_sum([param.grad for param in params])
+        total = tables.square_sum([param.grad for param in params])
         return total.astype(np.float32), params[0].device
 
     adam.update = update
@@ -134,45 +113,10 @@ def move(optimizer, params):
     if not xp.cuda.get_current_stream().is_capturing():
         optimizer.counter.fill(rules[0].t - 1)
     numbers = map(np.float64, (hp.alpha, hp.beta1, hp.beta2))
-    kernel("tick")((1,), (1,), (optimizer.counter, optimizer.rate, *numbers))
+    tables.kernel("tick", SOURCE)((1,), (1,), (optimizer.counter, optimizer.rate, *numbers))
     numbers = [np.float32(x) for x in (1 - hp.beta1, 1 - hp.beta2, hp.eps)]
     columns = [p.array for p in params], [p.grad for p in params]
     columns += tuple([rule.state[name] for rule in rules] for name in ("m", "v"))
-    for arrays, blocks in launches(*columns):
-        kernel("adam")((blocks,), (THREADS,), (arrays, optimizer.halted, optimizer.rate, *numbers))
-
-
-def square_sum(arrays):
-    """The sum of all squares in float32 arrays on a GPU: a float64 array () there."""
-    sums = get_cupy().zeros(BLOCKS * THREADS, np.float64)
-    for table, blocks in launches(arrays):
-        kernel("square_sum")((blocks,), (THREADS,), (table, sums))
-    return sums.sum()
-
-
-def launches(*columns):
-    """Yield (Arrays for a kernel to take by value, blocks to launch) for columns of arrays.
-
-    The arrays of a row have a size in common; copies of those that are not contiguous live until
-    the next is asked for.
-    """
-    contiguous = get_cupy().ascontiguousarray
-    for start in range(0, len(columns[0]), MOST):
-        part = [[contiguous(array) for array in c[start : start + MOST]] for c in columns]
-        sizes = [array.size for array in part[0]]
-        table = np.zeros(1, Arrays)
-        table["count"], table["size"][0, : len(sizes)] = len(sizes), sizes
-        for k, column in enumerate(part):
-            table["at"][0, k, : len(sizes)] = [array.data.ptr for array in column]
-        yield table, min(BLOCKS, -(-max(sizes) // (THREADS * EACH)))
-
-
-@functools.cache
-def kernel(name, source=SOURCE):
-    return get_cupy().RawKernel(source, name, ("--fmad=false",))
-
-
-def get_cupy():
-    from chainer.backends import cuda  # patched, by the time that there is an array on a GPU
-
-    return cuda.cupy
+    for table, blocks in tables.launches(*columns):
+        arguments = table, optimizer.halted, optimizer.rate, *numbers
+        tables.kernel("adam", SOURCE)((blocks,), (tables.THREADS,), arguments)

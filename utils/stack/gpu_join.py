@@ -6,7 +6,6 @@ import math
 import numpy as np
 
 from utils.stack import kernels
-from utils.stack.gpu_adam import get_cupy
 
 MOST = 240  # arrays of a launch: their addresses are among its arguments, which may take 4 KiB
 THREADS, BLOCKS = 256, 4096
@@ -68,7 +67,7 @@ def install(chainer):
 
 def joined(arrays, shape, axis):
     """A new array of this shape: arrays of the same dtype one after the other along the axis."""
-    cupy = get_cupy()
+    cupy = kernels.get_cupy()
     made = cupy.empty(shape, arrays[0].dtype)
     rows = math.prod(shape[:axis])
     starts = np.cumsum([0, *(array.size // rows for array in arrays)])
@@ -87,7 +86,7 @@ def joined(arrays, shape, axis):
 
 @functools.cache
 def kernel(itemsize):
-    return get_cupy().RawKernel(source(itemsize), "join")
+    return kernels.get_cupy().RawKernel(source(itemsize), "join")
 
 
 def source(itemsize):

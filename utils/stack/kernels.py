@@ -1,4 +1,4 @@
-"""Whether own CUDA kernels compute on a GPU, or Chainer's and CuPy's."""
+"""Whether own CUDA kernels compute on a GPU, or Chainer's and CuPy's; the CuPy they are made by."""
 
 import os
 
@@ -14,3 +14,10 @@ def give_up():
     """Use none from now on."""
     global _failed
     _failed = True
+
+
+def get_cupy():
+    """CuPy as Chainer sees it: patched, by the time that there is an array on a GPU."""
+    from chainer.backends import cuda
+
+    return cuda.cupy

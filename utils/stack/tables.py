@@ -1,0 +1,67 @@
+"""Many float32 arrays in one launch of a CUDA kernel, by a table of their addresses."""
+
+import functools
+
+import numpy as np
+
+from utils.stack import kernels
+
+MOST = 80  # arrays of a launch: their addresses are among its arguments, which may take 4 KiB
+COLUMNS = 4  # arrays that belong together, such as parameter, gradient, moments
+THREADS, BLOCKS = 256, 1024
+EACH = 8  # numbers for a thread to be worth starting
+Table = np.dtype([("at", "u8", (COLUMNS, MOST)), ("size", "i8", MOST), ("count", "i8")])
+
+# What a kernel that takes a table begins with.  Each of its threads goes through all arrays, a
+# grid's width at a time.
+HEADER = f"""
+struct Table {{ float* at[{COLUMNS}][{MOST}]; long long size[{MOST}], count; }};
+#define FIRST ((long long)blockIdx.x * blockDim.x + threadIdx.x)
+#define STEP ((long long)gridDim.x * blockDim.x)
+"""
+SOURCE = (
+    HEADER
+    + r"""
+extern "C" __global__ void square_sum(const Table arrays, double* sums) {
+  double sum = 0;
+  for (int k = 0; k < arrays.count; ++k) {
+    for (long long i = FIRST; i < arrays.size[k]; i += STEP) {
+      double x = arrays.at[0][k][i];
+      sum += x * x;
+    }
+  }
+  sums[FIRST] += sum;
+}
+"""
+)
+
+
+def launches(*columns):
+    """Yield (table for a kernel to take by value, blocks to launch) for columns of float32 arrays.
+
+    The arrays of a row have a size in common; copies of those that are not contiguous live until
+    the next is asked for.
+    """
+    contiguous = kernels.get_cupy().ascontiguousarray
+    for start in range(0, len(columns[0]), MOST):
+        part = [[contiguous(array) for array in c[start : start + MOST]] for c in columns]
+        sizes = [array.size for array in part[0]]
+        table = np.zeros(1, Table)
+        table["count"], table["size"][0, : len(sizes)] = len(sizes), sizes
+        for k, column in enumerate(part):
+            table["at"][0, k, : len(sizes)] = [array.data.ptr for array in column]
+        yield table, min(BLOCKS, -(-max(sizes) // (THREADS * EACH)))
+
+
+@functools.cache
+def kernel(name, source):
+    """A kernel of a source that begins with HEADER; no multiplication is fused with an addition."""
+    return kernels.get_cupy().RawKernel(source, name, ("--fmad=false",))
+
+
+def square_sum(arrays):
+    """The sum of all squares in float32 arrays on a GPU: a float64 array () there."""
+    sums = kernels.get_cupy().zeros(BLOCKS * THREADS, np.float64)
+    for table, blocks in launches(arrays):
+        kernel("square_sum", SOURCE)((blocks,), (THREADS,), (table, sums))
+    return sums.sum()
