@@ -596,3 +596,26 @@ def test_a_warning_is_one_line_whatever_a_file_is_called(tmp_path, capsys):
     find_videos([tmp_path])
     (line,) = capsys.readouterr().err.splitlines()
     assert r"x\n\x1b[31my.mp4" in line
+
+
+def test_what_systems_leave_beside_the_frames_is_passed_over_in_silence(tmp_path, capsys):
+    for number in range(3):
+        paint(tmp_path / "a" / f"{number}.png")
+        paint(tmp_path / "a" / "@eaDir" / f"{number}.png" / "SYNOPHOTO_THUMB_M.jpg")
+        paint(tmp_path / "__MACOSX" / "a" / f"{number}.png")
+        (tmp_path / "a" / f"._{number}.png").touch()
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini"):
+        (tmp_path / "a" / name).touch()
+    assert [(video.name, len(video)) for video in find_videos(tmp_path)] == [("a", 3)]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("other", ["1.jpg", "a1.PNG"])
+def test_two_pictures_of_one_name_are_not_two_frames(tmp_path, capsys, other):
+    for number in range(3):
+        paint(tmp_path / "good" / f"{number}.png")
+        paint(tmp_path / "twice" / f"{'a' * (other[0] == 'a')}{number}.png")
+    paint(tmp_path / "twice" / other.replace("a", "A"))
+    assert [video.name for video in find_videos(tmp_path)] == ["good"]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "would be two frames of one name; keep one" in said

@@ -17,6 +17,9 @@ from utils.names import absolute, name_apart
 
 READERS = 8  # threads that list folders: they wait for the disk more than they work
 PEEK = 2**16  # bytes at both ends of a file that go into its digest
+# What systems leave beside people's files, such as thumbnails of each frame.
+LITTER = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
+LITTER |= {"lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini"}
 KINDS = f"films ({', '.join(films.ENDINGS)}), arrays ({', '.join(arrays.ENDINGS)}, Zarr)"
 ADVICE = (
     f"put {KINDS} or folders of pictures ({', '.join(FORMATS)}) there, "
@@ -29,8 +32,8 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
 
     A folder of still pictures is a video; so is each film, animated picture, sequence of an array
     (whose axes are `axes`, such as TNHW, where they are not plain). `skip(path, reason)` is called
-    once for each file or link that is none; names that begin with a dot are ignored. UserError if
-    a path is missing, or nothing below all of them is usable.
+    once for each file or link that is none; names that begin with a dot are ignored, as is LITTER.
+    UserError if a path is missing, or nothing below all of them is usable.
     """
     for cached in (list_stills, films.scan, arrays.open_member, arrays.open_zarr):
         cached.cache_clear()  # what is there now counts
@@ -84,7 +87,7 @@ def walk(root, skip):
         parent = Path(parent)
         is_array = arrays.is_array(parent)
         yield parent, is_array
-        kept = [name for name in below if not name.startswith(".")]
+        kept = [name for name in below if not name.startswith(".") and name not in LITTER]
         below[:] = [] if is_array else sorted(kept, key=natural)
         for link in (parent / name for name in below if os.path.islink(parent / name)):
             skip(link, "a link to a folder: give --images its target")
@@ -103,7 +106,7 @@ def open_files(folder, names, prefix, skip, look, axes):
                 videos += arrays.open_sequences(path, full, digest(path), look, axes)
             elif ending in FORMATS:
                 videos += open_animation(path, full, digest(path), look)
-            elif name not in arrays.MARKERS:
+            elif name not in LITTER.union(arrays.MARKERS):
                 skip(path, "neither picture nor film nor array")
     return videos
 
