@@ -152,6 +152,14 @@ def test_look(tmp_path):
     assert np.abs(frame.mean() - pixels[0].mean()) < 4
 
 
+@pytest.mark.parametrize("resize", [(16384,), (16384, 16384)])
+def test_frames_are_not_scaled_beyond_what_a_frame_may_be(tmp_path, resize):
+    paint(tmp_path / "a.png", (12, 12, 3))
+    with pytest.raises(UserError, match=f"{resize[-1]}: makes frames of 16384x16384 of .*: lower"):
+        find_videos(tmp_path, look=Look(resize=resize))
+    assert find_videos(tmp_path, look=Look(resize=(9000,)))
+
+
 def test_animations_beside_stills(tmp_path):
     shots = [Image.fromarray(paint(tmp_path / f"{n}.png", value=50 * n)) for n in range(4)]
     for name in ("a.gif", "a.png", "a.webp", "a.tif", "a.apng"):

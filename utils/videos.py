@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +12,9 @@ from utils import arrays, films
 from utils.animations import open_animation
 from utils.errors import UserError
 from utils.folders import list_folder, list_stills, open_folder, part
-from utils.frames import BadFrame, Look, natural, warn
+from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn
 from utils.images import FORMATS
-from utils.names import absolute, name_apart
+from utils.names import absolute, name_apart, printable
 
 READERS = 8  # threads that list folders: they wait for the disk more than they work
 PEEK = 2**16  # bytes at both ends of a file that go into its digest
@@ -54,7 +55,18 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
             raise UserError(f"no such file or folder {root}: {ADVICE}")
     if not videos:
         raise UserError(f"no frames below {', '.join(map(str, roots))}: {ADVICE}")
+    check_size(max(videos, key=lambda video: math.prod(video.size)), look)
     return videos
+
+
+def check_size(video, look):
+    """UserError where the frames of a video are scaled up to more pixels than a frame may have."""
+    if look.resize and math.prod(video.size) > MAX_PIXELS:
+        raise UserError(
+            f"--resize {' '.join(map(str, look.resize))}: makes frames of "
+            f"{describe_size(video.size)} of {printable(video.path)}, more than {MAX_PIXELS} "
+            "pixels: lower it"
+        )
 
 
 def search(root, name, prefix, skip, look, axes):
