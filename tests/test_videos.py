@@ -92,6 +92,7 @@ def test_files_that_are_no_frames(tmp_path, capsys):
     for number in range(3):
         paint(tmp_path / "v" / f"{number}.png")
     (tmp_path / "v" / "notes.txt").write_text("hello")
+    (tmp_path / "v" / "more.tar.gz").write_text("packed")
     (tmp_path / "v" / ".hidden").write_text("ignored")
     outside = tmp_path.parent / f"{tmp_path.name}-outside.png"
     paint(outside)
@@ -102,8 +103,8 @@ def test_files_that_are_no_frames(tmp_path, capsys):
     os.mkfifo(tmp_path / "v" / "pipe.mp4")
     assert [(v.name, len(v)) for v in find_videos(tmp_path)] == [("v", 4)]
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 5
-    for name in ("notes.txt", "stray.png", "dead.mp4", "loop", "pipe.mp4"):
+    assert len(lines) == 6 and sum("an archive: unpack it" in line for line in lines) == 1
+    for name in ("notes.txt", "more.tar.gz", "stray.png", "dead.mp4", "loop", "pipe.mp4"):
         assert sum(f"{name}: " in line for line in lines) == 1
     assert sum("give --images its target" in line for line in lines) == 3  # the links
 

@@ -21,6 +21,7 @@ PEEK = 2**16  # bytes at both ends of a file that go into its digest
 # What systems leave beside people's files, such as thumbnails of each frame.
 LITTER = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
 LITTER |= {"lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini"}
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 KINDS = f"films ({', '.join(films.ENDINGS)}), arrays ({', '.join(arrays.ENDINGS)}, Zarr)"
 ADVICE = (
     f"put {KINDS} or folders of pictures ({', '.join(FORMATS)}) there, "
@@ -118,6 +119,8 @@ def open_files(folder, names, prefix, skip, look, axes):
                 videos += arrays.open_sequences(path, full, digest(path), look, axes)
             elif ending in FORMATS:
                 videos += open_animation(path, full, digest(path), look)
+            elif ending in ARCHIVES:
+                skip(path, "an archive: unpack it")
             elif name not in LITTER.union(arrays.MARKERS):
                 skip(path, "neither picture nor film nor array")
     return videos
