@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from utils import animations, videos
 from utils.animations import compose
 from utils.errors import UserError
+from utils.folders import list_stills
 from utils.frames import BadFrame, Look, natural
 from utils.images import read_image
 from utils.videos import find_videos
@@ -628,3 +630,21 @@ def test_two_pictures_of_one_name_are_not_two_frames(tmp_path, capsys, other):
     assert [video.name for video in find_videos(tmp_path)] == ["good"]
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "would be two frames of one name; keep one" in said
+
+
+@pytest.mark.parametrize("change", ["one less", "one more", "gone"])
+def test_a_folder_that_changes_before_it_is_read_is_told(tmp_path, change):
+    """Its frames would have other numbers than those that were dealt out."""
+    for number in range(4):
+        paint(tmp_path / "v" / f"{number}.png")
+    video = only(tmp_path)
+    if change == "gone":
+        shutil.rmtree(tmp_path / "v")
+    elif change == "one less":
+        (tmp_path / "v" / "2.png").unlink()
+    else:
+        paint(tmp_path / "v" / "1b.png")
+    list_stills.cache_clear()  # a worker has none
+    found = list(video.frames(0))
+    told = "cannot be read (No such file" if change == "gone" else "had 4 when the run began"
+    assert len(found) == 4 and all(told in str(frame) for frame in found)

@@ -38,7 +38,15 @@ class Folder(Video):
                 yield bad
 
     def place(self, number):
-        return self.path / list_stills(self.path, self.root)[number]
+        """The file of a frame; BadFrame where there are fewer or more by now, or none at all."""
+        try:
+            names = list_stills(self.path, self.root)
+        except OSError as error:
+            raise BadFrame(self.path, f"cannot be read ({error.strerror})") from None
+        if len(names) != self.count:
+            cure = f"had {self.count} when the run began; start again once it is complete"
+            raise BadFrame(self.path, f"has {len(names)} pictures, {cure}")
+        return self.path / names[number]
 
 
 def fetch(path):
