@@ -48,7 +48,12 @@ def read_ranges(path):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the films")
-    parser.add_argument("--sequences", type=Path, required=True, help="00sequences.txt")
+    parser.add_argument(
+        "--sequences",
+        type=lambda text: Path(text).expanduser(),
+        required=True,
+        help="00sequences.txt",
+    )
     add_out(parser)
     options = parser.parse_args()
     ranges = read_ranges(options.sequences)

@@ -6,6 +6,7 @@ writes data/images/train/NAME/frame_00001.png for each stack or folder. Cameras 
 their 12 or 16 bits: the darkest 1 in 1000 pixels of a recording become black, the brightest white.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import ImageSequence
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
+from utils.animations import Animation
 from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
 from utils.folders import Folder
@@ -23,6 +25,7 @@ from utils.usage import Parser
 from utils.videos import find_videos
 
 ENDS = 0.1, 99.9  # percentiles that become black, white
+SAMPLE = 2**23  # pixels
 
 
 def read_grey(path):
@@ -36,17 +39,37 @@ def read_grey(path):
             yield levels.astype(levels.dtype.newbyteorder("="))
 
 
-def files(video):
-    """The files of a recording in order."""
-    if isinstance(video, Folder):
-        return [video.place(number) for number in range(len(video))]
-    return [video.path]
+def read(video):
+    """Yield all pictures of a recording in order."""
+    several = isinstance(video, Folder)
+    for path in map(video.place, range(len(video))) if several else [video.path]:
+        yield from read_grey(path)
 
 
-def stretch(pictures):
-    """Pictures of any range -> uint8, from the darkest to the brightest of all."""
-    low, high = np.percentile(pictures, ENDS)
-    scaled = (np.asarray(pictures, np.float32) - low) * (255 / max(high - low, 1e-6))
+def find_range(video):
+    """The levels that are to be black and white, so that few pixels of a recording are beyond.
+
+    Looked for in up to SAMPLE of its pixels, evenly spaced. BadFrame where pictures differ in size
+    or depth.
+    """
+    height, width = video.shape
+    stride = len(video) * height * width // SAMPLE + 1
+    while math.gcd(stride, width) > 1:  # not in the same columns of each row
+        stride += 1
+    kinds, sample = set(), []
+    for picture in read(video):
+        kinds.add((picture.shape, picture.dtype))
+        sample.append(picture.ravel()[::stride].copy())
+    if len({shape for shape, _ in kinds}) > 1:
+        raise BadFrame(video.path, "pictures of several sizes")
+    if len(kinds) > 1:
+        raise BadFrame(video.path, "pictures of several depths, 8 bits and 16")
+    return np.percentile(np.concatenate(sample), ENDS)
+
+
+def stretch(picture, low, high):
+    """A picture of any range -> uint8, black at `low`, white at `high`."""
+    scaled = (np.asarray(picture, np.float32) - low) * (255 / max(high - low, 1e-6))
     return scaled.clip(0, 255).round().astype(np.uint8)
 
 
@@ -56,18 +79,16 @@ def convert(video, options, collection):
     folder = options.out / options.split / name
     if collection.has(folder):
         return True
+    if not isinstance(video, Folder | Animation):
+        warn(video.path, "neither pictures nor a stack: process_data.py takes it as it is")
+        return False
     try:
-        pictures = [picture for path in files(video) for picture in read_grey(path)]
+        low, high = find_range(video)
+        # Read again rather than kept: recordings may be larger than the memory.
+        collection.add_frames(folder, (stretch(picture, low, high) for picture in read(video)))
     except BadFrame as bad:
         warn(bad.path, bad.reason)
         return False
-    if len({picture.shape for picture in pictures}) > 1:
-        warn(video.path, "pictures of several sizes")
-        return False
-    if len({picture.dtype for picture in pictures}) > 1:
-        warn(video.path, "pictures of several depths, 8 bits and 16")
-        return False
-    collection.add_frames(folder, stretch(pictures))
     return True
 
 

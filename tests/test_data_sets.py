@@ -272,6 +272,21 @@ def test_microscopy_refuses_what_is_no_number_or_of_several_depths(run):
     ]
 
 
+def test_microscopy_of_a_recording_larger_than_the_sample(run, monkeypatch):
+    Path("in").mkdir()
+    levels = np.linspace(1000, 4000, 50 * 20 * 30).astype(np.uint16).reshape(50, 20, 30)
+    tifffile.imwrite("in/cells.tif", levels, photometric="minisblack")
+    np.save("in/array.npy", np.zeros((5, 8, 9), np.uint8))
+    monkeypatch.setattr(microscopy, "SAMPLE", 2000)
+    asked, percentile = [], np.percentile
+    monkeypatch.setattr(np, "percentile", lambda a, q: asked.append(a.size) or percentile(a, q))
+    status, said, warned = run(microscopy, "--images", "in")
+    assert status == 0 and "array.npy: neither pictures nor a stack" in warned
+    assert len(asked) == 1 and 1000 < asked[0] <= 2000
+    frames = np.stack(list(found("data/images/train")["cells.tif"]))[..., 0]
+    assert np.abs(frames - (levels - 1000.0) / 3000 * 255).max() < 2
+
+
 def test_microscopy_leaves_alpha_out(run):
     Path("in").mkdir()
     levels = np.linspace(0, 200, 20 * 30).astype(np.uint8).reshape(20, 30)
@@ -351,7 +366,7 @@ def test_what_was_written_before_an_interruption_is_not_made_again(run, monkeypa
         Path("in", name).mkdir(parents=True)
         for number in range(3):
             Image.effect_noise((9, 8), 50).save(f"in/{name}/{number}.png")
-    made = "stretch" if script is microscopy else "make_sequence"
+    made = "find_range" if script is microscopy else "make_sequence"
     arguments = ("--images", "in") if script is microscopy else ("--train", 1, "--test", 1)
     calls, make = [], getattr(script, made)
 

@@ -166,6 +166,15 @@ def test_grey_levels_below_zero_are_refused(tmp_path):
             read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("dtype, kind", [(np.float64, "minisblack"), (np.float32, "rgb")])
+def test_a_kind_of_tiff_that_cannot_be_read_is_told(tmp_path, dtype, kind):
+    for order in "<>":
+        frame = np.zeros((6, 8, 3)[: 2 + (kind == "rgb")], dtype)
+        tifffile.imwrite(tmp_path / "a.tif", frame, photometric=kind, byteorder=order)
+        with pytest.raises(BadFrame, match="a TIFF of a kind that cannot .* save it with 8 or 16"):
+            read_image(tmp_path / "a.tif")
+
+
 def test_a_tiff_of_planes_apart_is_right_or_refused(tmp_path):
     pixels = np.arange(144, dtype=np.uint8).reshape(3, 6, 8)
     path, layout = tmp_path / "a.tif", {"photometric": "rgb", "planarconfig": "separate"}

@@ -1,8 +1,12 @@
 """How scripts take their options."""
 
+import os
+
 import pytest
 
 from utils.usage import Parser, axes, local_place, number, place, whole
+
+HOME = {"~": os.path.expanduser("~"), "~/a": os.path.join(os.path.expanduser("~"), "a")}
 
 
 def test_a_default_is_told_where_there_is_one():
@@ -24,8 +28,8 @@ def test_a_default_is_told_where_there_is_one():
         (whole(0, 9), {"0": 0, "9": 9}, ["10"], "a whole number from 0 to 9"),
         (number(0), {"0": 0, "1e3": 1000}, ["-1e-9", "nan", "inf", "x"], "a number from 0 up"),
         (number(0, 1), {"1": 1}, ["1.1"], "a number from 0 to 1"),
-        (place, {"a b": "a b", "s3://a": "s3://a"}, [""], "a path or a URL"),
-        (local_place, {"a b": "a b"}, ["", "s3://a"], "a path on this machine, no URL"),
+        (place, {"a b": "a b", "s3://a": "s3://a", **HOME}, [""], "a path or a URL"),
+        (local_place, {"a b": "a b", **HOME}, ["", "s3://a"], "a path on this machine, no URL"),
         (axes, {"tnhw": "TNHW"}, ["", "THWT"], "an order of THW, NTHW, THWC, NTHWC"),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from utils import animations, videos
 from utils.animations import compose
 from utils.errors import UserError
+from utils.folders import list_stills
 from utils.frames import BadFrame, Look, natural
 from utils.images import read_image
 from utils.videos import find_videos
@@ -92,6 +94,7 @@ def test_files_that_are_no_frames(tmp_path, capsys):
     for number in range(3):
         paint(tmp_path / "v" / f"{number}.png")
     (tmp_path / "v" / "notes.txt").write_text("hello")
+    (tmp_path / "v" / "more.tar.gz").write_text("packed")
     (tmp_path / "v" / ".hidden").write_text("ignored")
     outside = tmp_path.parent / f"{tmp_path.name}-outside.png"
     paint(outside)
@@ -102,8 +105,8 @@ def test_files_that_are_no_frames(tmp_path, capsys):
     os.mkfifo(tmp_path / "v" / "pipe.mp4")
     assert [(v.name, len(v)) for v in find_videos(tmp_path)] == [("v", 4)]
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 5
-    for name in ("notes.txt", "stray.png", "dead.mp4", "loop", "pipe.mp4"):
+    assert len(lines) == 6 and sum("an archive: unpack it" in line for line in lines) == 1
+    for name in ("notes.txt", "more.tar.gz", "stray.png", "dead.mp4", "loop", "pipe.mp4"):
         assert sum(f"{name}: " in line for line in lines) == 1
     assert sum("give --images its target" in line for line in lines) == 3  # the links
 
@@ -150,6 +153,14 @@ def test_look(tmp_path):
     (frame,) = video.read(0, 1)
     assert video.size == (24, 20) and frame.shape == (24, 20, 3)
     assert np.abs(frame.mean() - pixels[0].mean()) < 4
+
+
+@pytest.mark.parametrize("resize", [(16384,), (16384, 16384)])
+def test_frames_are_not_scaled_beyond_what_a_frame_may_be(tmp_path, resize):
+    paint(tmp_path / "a.png", (12, 12, 3))
+    with pytest.raises(UserError, match=f"{resize[-1]}: makes frames of 16384x16384 of .*: lower"):
+        find_videos(tmp_path, look=Look(resize=resize))
+    assert find_videos(tmp_path, look=Look(resize=(9000,)))
 
 
 def test_animations_beside_stills(tmp_path):
@@ -596,3 +607,44 @@ def test_a_warning_is_one_line_whatever_a_file_is_called(tmp_path, capsys):
     find_videos([tmp_path])
     (line,) = capsys.readouterr().err.splitlines()
     assert r"x\n\x1b[31my.mp4" in line
+
+
+def test_what_systems_leave_beside_the_frames_is_passed_over_in_silence(tmp_path, capsys):
+    for number in range(3):
+        paint(tmp_path / "a" / f"{number}.png")
+        paint(tmp_path / "a" / "@eaDir" / f"{number}.png" / "SYNOPHOTO_THUMB_M.jpg")
+        paint(tmp_path / "__MACOSX" / "a" / f"{number}.png")
+        (tmp_path / "a" / f"._{number}.png").touch()
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini"):
+        (tmp_path / "a" / name).touch()
+    assert [(video.name, len(video)) for video in find_videos(tmp_path)] == [("a", 3)]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("other", ["1.jpg", "a1.PNG"])
+def test_two_pictures_of_one_name_are_not_two_frames(tmp_path, capsys, other):
+    for number in range(3):
+        paint(tmp_path / "good" / f"{number}.png")
+        paint(tmp_path / "twice" / f"{'a' * (other[0] == 'a')}{number}.png")
+    paint(tmp_path / "twice" / other.replace("a", "A"))
+    assert [video.name for video in find_videos(tmp_path)] == ["good"]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "would be two frames of one name; keep one" in said
+
+
+@pytest.mark.parametrize("change", ["one less", "one more", "gone"])
+def test_a_folder_that_changes_before_it_is_read_is_told(tmp_path, change):
+    """Its frames would have other numbers than those that were dealt out."""
+    for number in range(4):
+        paint(tmp_path / "v" / f"{number}.png")
+    video = only(tmp_path)
+    if change == "gone":
+        shutil.rmtree(tmp_path / "v")
+    elif change == "one less":
+        (tmp_path / "v" / "2.png").unlink()
+    else:
+        paint(tmp_path / "v" / "1b.png")
+    list_stills.cache_clear()  # a worker has none
+    found = list(video.frames(0))
+    told = "cannot be read (No such file" if change == "gone" else "had 4 when the run began"
+    assert len(found) == 4 and all(told in str(frame) for frame in found)

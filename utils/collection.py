@@ -120,7 +120,7 @@ def add_out(parser):
 
 def file_of(text):
     """An argument type: a file that exists, as a Path."""
-    path = Path(text)
+    path = Path(text).expanduser()
     if not path.is_file():
         raise UserError(f"no file {text!r}: give the place of one that is there")
     return path
@@ -128,7 +128,7 @@ def file_of(text):
 
 def folder_of(text):
     """An argument type: a folder that exists, as a Path."""
-    path = Path(text)
+    path = Path(text).expanduser()
     if not path.is_dir():
         raise UserError(f"no folder {text}: give the place of the unpacked data set")
     return path

@@ -38,7 +38,15 @@ class Folder(Video):
                 yield bad
 
     def place(self, number):
-        return self.path / list_stills(self.path, self.root)[number]
+        """The file of a frame; BadFrame where there are fewer or more by now, or none at all."""
+        try:
+            names = list_stills(self.path, self.root)
+        except OSError as error:
+            raise BadFrame(self.path, f"cannot be read ({error.strerror})") from None
+        if len(names) != self.count:
+            cure = f"had {self.count} when the run began; start again once it is complete"
+            raise BadFrame(self.path, f"has {len(names)} pictures, {cure}")
+        return self.path / names[number]
 
 
 def fetch(path):
@@ -141,8 +149,25 @@ def spread(items, count):
     return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
 
 
+def find_twins(names):
+    """Yield two names where they differ in nothing but their endings or capitals."""
+    stems = {}
+    for name in names:
+        stem = os.path.splitext(name)[0].casefold()
+        if stem in stems:
+            yield stems[stem], name
+        stems[stem] = name
+
+
 def open_folder(path, listing, root, name, look):
-    """The still pictures of a folder as a list of one Video; BadFrame if none can be read."""
+    """The still pictures of a folder as a list of one Video.
+
+    BadFrame if none can be read, or two have one name but for the ending or capitals: frames twice,
+    or something else beside them.
+    """
+    for one, other in find_twins(listing.pictures):
+        cure = "keep one, move the other to another folder"
+        raise BadFrame(path, f"{one} and {other} would be two frames of one name; {cure}")
     sizes, last = collections.Counter(), None
     for picture in spread(listing.pictures, HEADERS):
         try:

@@ -123,9 +123,17 @@ def open_image(path):
     except BadFrame:
         raise
     except Image.UnidentifiedImageError:
-        raise BadFrame(path, "cannot be read as the image its name promises") from None
+        raise BadFrame(path, explain_unknown(path)) from None
     except Exception as error:  # decoders raise anything at all on damaged files
         raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
+
+
+def explain_unknown(path):
+    """Why a file is none that Pillow knows: most kinds of TIFF are not."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if file.read(3) in {b"II*", b"II+", b"MM\0"}:
+            return "a TIFF of a kind that cannot be read here; save it with 8 or 16 bits, as LZW"
+    return "cannot be read as the image its name promises"
 
 
 def grey_levels(image):

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 
 from utils.recipe import MOST_PIXELS
 
@@ -72,17 +73,17 @@ def number(least, most=math.inf):
 
 
 def given(text):
-    """The text, which is not empty."""
+    """The text, which is not empty; a home for "~", which shells leave alone in --out=~/clips."""
     if not text:
         raise ValueError
-    return text
+    return os.path.expanduser(text)
 
 
 def local(text):
     """The text, which is neither empty nor a URL."""
     if "://" in given(text):
         raise ValueError
-    return text
+    return given(text)
 
 
 def known_axes(text):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +12,16 @@ from utils import arrays, films
 from utils.animations import open_animation
 from utils.errors import UserError
 from utils.folders import list_folder, list_stills, open_folder, part
-from utils.frames import BadFrame, Look, natural, warn
+from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn
 from utils.images import FORMATS
-from utils.names import absolute, name_apart
+from utils.names import absolute, name_apart, printable
 
 READERS = 8  # threads that list folders: they wait for the disk more than they work
 PEEK = 2**16  # bytes at both ends of a file that go into its digest
+# What systems leave beside people's files, such as thumbnails of each frame.
+LITTER = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
+LITTER |= {"lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini"}
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 KINDS = f"films ({', '.join(films.ENDINGS)}), arrays ({', '.join(arrays.ENDINGS)}, Zarr)"
 ADVICE = (
     f"put {KINDS} or folders of pictures ({', '.join(FORMATS)}) there, "
@@ -29,8 +34,8 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
 
     A folder of still pictures is a video; so is each film, animated picture, sequence of an array
     (whose axes are `axes`, such as TNHW, where they are not plain). `skip(path, reason)` is called
-    once for each file or link that is none; names that begin with a dot are ignored. UserError if
-    a path is missing, or nothing below all of them is usable.
+    once for each file or link that is none; names that begin with a dot are ignored, as is LITTER.
+    UserError if a path is missing, or nothing below all of them is usable.
     """
     for cached in (list_stills, films.scan, arrays.open_member, arrays.open_zarr):
         cached.cache_clear()  # what is there now counts
@@ -51,7 +56,18 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
             raise UserError(f"no such file or folder {root}: {ADVICE}")
     if not videos:
         raise UserError(f"no frames below {', '.join(map(str, roots))}: {ADVICE}")
+    check_size(max(videos, key=lambda video: math.prod(video.size)), look)
     return videos
+
+
+def check_size(video, look):
+    """UserError where the frames of a video are scaled up to more pixels than a frame may have."""
+    if look.resize and math.prod(video.size) > MAX_PIXELS:
+        raise UserError(
+            f"--resize {' '.join(map(str, look.resize))}: makes frames of "
+            f"{describe_size(video.size)} of {printable(video.path)}, more than {MAX_PIXELS} "
+            "pixels: lower it"
+        )
 
 
 def search(root, name, prefix, skip, look, axes):
@@ -84,7 +100,7 @@ def walk(root, skip):
         parent = Path(parent)
         is_array = arrays.is_array(parent)
         yield parent, is_array
-        kept = [name for name in below if not name.startswith(".")]
+        kept = [name for name in below if not name.startswith(".") and name not in LITTER]
         below[:] = [] if is_array else sorted(kept, key=natural)
         for link in (parent / name for name in below if os.path.islink(parent / name)):
             skip(link, "a link to a folder: give --images its target")
@@ -103,7 +119,9 @@ def open_files(folder, names, prefix, skip, look, axes):
                 videos += arrays.open_sequences(path, full, digest(path), look, axes)
             elif ending in FORMATS:
                 videos += open_animation(path, full, digest(path), look)
-            elif name not in arrays.MARKERS:
+            elif ending in ARCHIVES:
+                skip(path, "an archive: unpack it")
+            elif name not in LITTER.union(arrays.MARKERS):
                 skip(path, "neither picture nor film nor array")
     return videos
 
