@@ -113,11 +113,14 @@ def open_videos(records, options):
 @contextlib.contextmanager
 def computing(device, options):
     """Context of all predictions: their precision, cuDNN's engines by trial, a line for memory."""
+    from utils.memory import memory_bounded
     from utils.stack import chainer
     from utils.stack.precision import using_dtype
 
     enough = memory_for("give smaller frames, fewer --frames or leave -g out")
-    with using_dtype(options.dtype, device), chainer.using_config("autotune", True), enough:
+    bounded = memory_bounded() if options.gpu < 0 else contextlib.nullcontext()
+    fastest = chainer.using_config("autotune", True)
+    with using_dtype(options.dtype, device), fastest, enough, bounded:
         yield
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import models
 import test as testing
-from utils import rundir
+from utils import memory, rundir
 from utils.weights import save_weights
 
 DATA = {"path": "clips", "fingerprint": "7"}
@@ -93,6 +93,18 @@ def test_a_file_in_the_way_is_told_with_the_cure(tmp_path, capsys, more):
     assert caught.value.code == 2
     told = f"error: cannot write to {place}: Not a directory; make room or give another place\n"
     assert capsys.readouterr().err.endswith(told)
+
+
+@pytest.mark.skipif(not memory.PROC.is_dir(), reason="no Linux")
+def test_frames_beyond_the_free_memory_are_refused(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "a.npy", np.zeros((5, 2048, 2048), np.uint8))
+    make_run(tmp_path / "run", 2)
+    monkeypatch.setattr(memory, "free_memory", lambda: 2**27)
+    with pytest.raises(SystemExit) as caught:
+        testing.main(["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", "-f", "2"])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert caught.value.code == 2 and told.startswith("error: out of memory (")
+    assert "give smaller frames" in told
 
 
 @pytest.mark.parametrize("gifs", [0, 1, 5])

@@ -12,6 +12,6 @@ Testing        rollout predicts, forecast what follows a video's end; trial test
                videos; evaluation applies metrics and conventions; report, gallery, pictures and
                leaderboard show the results, cost counts operations
 Runs, files    rundir, weights, archive, files, lock
-Commands       usage, errors, signals; device opens one, kernel_trial tries our kernels on it;
-               collection for the scripts of data/
+Commands       usage, errors, signals, memory; device opens one, kernel_trial tries our kernels on
+               it; collection for the scripts of data/
 """

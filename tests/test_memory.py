@@ -1,0 +1,37 @@
+"""Asking for more memory than there is."""
+
+import resource
+
+import numpy as np
+import pytest
+
+from utils import memory
+
+
+def test_more_memory_than_is_free_is_refused(monkeypatch):
+    if not memory.PROC.is_dir():
+        pytest.skip("no Linux")
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    monkeypatch.setattr(memory, "free_memory", lambda: 2**28)
+    with memory.memory_bounded():
+        assert np.ones(2**24, np.uint8).all()
+        with pytest.raises(MemoryError):
+            np.ones(2**29, np.uint8)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_what_is_free(tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:    8 kB\n")
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert memory.free_memory() == 8 * 1024
+    (tmp_path / "memory.current").write_text("1000\n")
+    for told, free in (("max", 8 * 1024), ("3000", 2000), ("10", 0)):
+        (tmp_path / "memory.max").write_text(told)
+        assert memory.free_memory() == free
+
+
+def test_where_nobody_tells_nothing_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    with memory.memory_bounded():
+        assert np.ones(2**20).all()

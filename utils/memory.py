@@ -1,0 +1,46 @@
+"""The memory that there is for a process."""
+
+import contextlib
+import re
+import resource
+from pathlib import Path
+
+PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+SHARE = 0.9  # of what is free, the rest is for others
+
+
+@contextlib.contextmanager
+def memory_bounded():
+    """In this context whoever asks for more memory than is free gets a MemoryError.
+
+    Else Linux would grant it, then kill the process without a word. Elsewhere this does nothing.
+    """
+    try:
+        room = int(read_kib(PROC / "self/status", "VmData") + SHARE * free_memory())
+    except (OSError, ValueError):
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    most = min([room, *(limit for limit in before if limit != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def free_memory():
+    """The bytes that this machine, or the container it is, has left; OSError where nobody tells."""
+    free = read_kib(PROC / "meminfo", "MemAvailable")
+    with contextlib.suppress(OSError, ValueError):  # a container without a limit says "max"
+        most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, max(0, most - used))
+    return free
+
+
+def read_kib(path, name):
+    """A number of bytes from a file of lines such as "VmData:  123 kB"."""
+    found = re.search(rf"^{name}:\s*(\d+) kB", path.read_text(), re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{path} does not tell {name}")
+    return int(found[1]) * 1024
