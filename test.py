@@ -187,7 +187,7 @@ def load_model(run, record, best):
     try:
         model = models.create(**record["model"])
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{run}: of another version of this program ({error})") from None
+        raise UserError(f"{run}: from another version of this program ({error})") from None
     if best and not (run / rundir.BEST).exists():
         raise UserError(f"--best: {run} has no {rundir.BEST}, it was never validated; leave it out")
     if not best and not (run / rundir.MODEL).exists():

@@ -81,7 +81,7 @@ def run(script, *arguments):
     command = [sys.executable, ROOT / script, *map(str, arguments)]
     status = subprocess.run(command, stdout=sys.stderr).returncode
     if status:
-        raise UserError(f"{script} ended with status {status}: mend what it says above")
+        raise UserError(f"{script} ended with status {status}: fix what it reports above")
 
 
 def report(tables, options):

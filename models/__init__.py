@@ -58,7 +58,7 @@ def read_options(arch, text):
                 f"--model-options {text}: {arch} has no {name!r}; its own are: {known}"
             )
         if name in found:
-            raise ValueError(f"--model-options {text}: {name} is there twice; give it once")
+            raise ValueError(f"--model-options {text}: {name} is given twice; give it once")
         kind = str if defaults[name] is None else type(defaults[name])
         try:
             found[name] = SWITCH[value.lower()] if kind is bool else kind(value)

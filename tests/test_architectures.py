@@ -95,7 +95,7 @@ def test_options_have_defaults_that_a_command_line_can_give(arch):
             continue
         assert models.read_options(arch, text) == models.read_options(arch, text.lower())
         assert models.read_options(arch, text) == {name: default}
-        with pytest.raises(ValueError, match=f"{name} is there twice"):
+        with pytest.raises(ValueError, match=f"{name} is given twice"):
             models.read_options(arch, f"{text},{text}")
 
 

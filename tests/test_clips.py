@@ -287,12 +287,12 @@ def test_nothing_can_be_read(tmp_path):
     film(tmp_path / "in" / "a", 4)
     for path in (tmp_path / "in" / "a").iterdir():
         path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match="nowhere are 3 successive frames left: repair the files"):
+    with pytest.raises(UserError, match="no 3 successive frames are usable: repair the files"):
         Made(tmp_path / "in", tmp_path / "out", 10, recipe())
 
 
 @pytest.mark.parametrize("side", [SIDE, 6 * SIDE])  # crops are looked at one by one in large ones
 def test_cuts_everywhere_are_not_told_as_too_little_movement(tmp_path, side):
     film(tmp_path / "in" / "a", 6, moving=range(0, 6, 2), side=side)
-    with pytest.raises(UserError, match="nowhere are 3 successive frames left: .* --scene-cut"):
+    with pytest.raises(UserError, match="no 3 successive frames are usable: .* --scene-cut"):
         Made(tmp_path / "in", tmp_path / "out", 10, recipe(scene_cut=0.1))

@@ -111,7 +111,7 @@ def test_resuming_goes_on_from_the_newest_good_snapshot_with_the_options_of_the_
     newest = run_dir / "snapshot_iter_6"
     newest.write_bytes(newest.read_bytes()[:-1000])
     said = succeed("train.py", "-r", "-o", run_dir, "-n", 8)
-    assert "passed over" in said and "snapshot_iter_6: damaged" in said
+    assert "skipped" in said and "snapshot_iter_6: damaged" in said
     assert "resumed from" in said and "snapshot_iter_4" in said
     entries = json.loads((run_dir / "log").read_text())
     assert [entry["iteration"] for entry in entries] == [2, 4, 6, 8]
@@ -236,7 +236,7 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
     data = ("-d", clips["train"], "--test-data", clips["test"], "-o", work / "grey")
     succeed("train.py", *data, *OFTEN, *SMALL, "-n", 2)
     told = fail("train.py", "-r", "-o", work / "grey", "-d", work / "trainclips", "-n", 4)
-    assert "4 past frames of 1 channels, the training clips have 4 of 3; make them alike" in told
+    assert "4 past frames of 1 channels, the training clips have 4 of 3; cut both alike" in told
     succeed("test.py", "--load", work / "grey", "--images", work / "images/test", "-f", 3, "-w", 1)
     found = json.loads((work / "grey" / "test" / "metrics.json").read_text())
     assert np.isfinite(found["mean"]["model"]["whole"]["psnr"]).all()
@@ -279,7 +279,7 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("train.py", "--test-data", "short"), "3 past frames"),
         (("train.py", "-g", "0"), "-g 0"),
         (("train.py", "--dtype", "float16"), "use float32 or tf32 or bfloat16"),
-        (("train.py", "-o", "result"), "holds a run already"),
+        (("train.py", "-o", "result"), "already holds a run"),
         (("train.py", "-r", "-o", "result", "--width", "paper"), "snapshot_iter_6"),
         (("test.py", "--load", "nowhere"), "nowhere"),
         (("test.py", "--load", "result", "--images", "nowhere"), "nowhere"),

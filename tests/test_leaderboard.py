@@ -125,7 +125,7 @@ def test_what_a_training_took_is_told_only_where_it_is_known(entries, tmp_path):
         (("--images", "a=nowhere"), "argument --images: 'a=nowhere' is not valid"),
         (("--images", "a=.", "--minutes", "nan"), "argument --minutes: 'nan' is not valid"),
         (("--images", "a=.", "--frames", "0"), "argument --frames: '0' is not valid"),
-        (("--images", "a=."), "process_data.py ended with status 2: mend what it says above"),
+        (("--images", "a=."), "process_data.py ended with status 2: fix what it reports above"),
     ],
 )
 def test_a_race_that_cannot_be_run_is_told_in_one_line(tmp_path, monkeypatch, capfd, more, told):

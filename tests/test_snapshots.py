@@ -131,7 +131,7 @@ def test_damaged_newer_ones_push_none_out(tmp_path, capsys):
     capsys.readouterr()
     resume(trainer)
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == 4 and all("passed over" in line for line in told[:3])
+    assert len(told) == 4 and all("skipped" in line for line in told[:3])
     assert told[3] == f"resumed from {tmp_path / 'snapshot_iter_4'}"
     trainer.run()
     assert numbers(tmp_path) == [23, 22, 21, 9, 8]
@@ -147,7 +147,7 @@ def test_where_all_are_damaged_nothing_is_begun_anew(tmp_path):
 
 def test_where_none_is_the_run_starts_afresh_and_says_so(tmp_path, capsys):
     resume(training(tmp_path))
-    assert "starting afresh" in capsys.readouterr().err
+    assert "starting from scratch" in capsys.readouterr().err
 
 
 def test_the_snapshot_of_another_network_is_told_by_its_parameters(tmp_path):

@@ -310,7 +310,7 @@ def test_a_pipe_in_place_of_a_file_holds_nobody_up(store, tmp_path):
 @pytest.mark.parametrize("url", ["s3://", "s3:///", "http://"])
 def test_a_url_of_nowhere_is_refused(tmp_path, monkeypatch, url):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="a URL of nowhere"):
+    with pytest.raises(UserError, match="a URL without a place"):
         ClipStore.prepare(url, None, 2, 1, (4, 6))
     assert list(tmp_path.iterdir()) == []
 

@@ -98,7 +98,7 @@ class Archive:
         if not seal.startswith(KIND):
             raise UserError(f"{self.path}: damaged, or not written by this program (no checksum)")
         if seal != SEAL:
-            raise UserError(f"{self.path}: of another version of this program, or damaged")
+            raise UserError(f"{self.path}: from another version of this program, or damaged")
         if digest_of(self.file, size - DIGITS) != self.file.read(DIGITS):
             raise UserError(f"{self.path}: damaged (its checksum does not match)")
         self.file.seek(0)

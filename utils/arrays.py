@@ -66,7 +66,7 @@ def open_sequences(path, name, digest, look, axes=None):
         if extent.get("C", 1) not in COLOURS or 0 in array.shape:
             raise BadFrame(path, f"no frames with 1, 3 or 4 channels in an array of {array.shape}")
         if extent.get("N", 1) > MOST or extent.get("N", 1) * extent["T"] > LONGEST:
-            raise BadFrame(path, f"claims to be {array.shape}, too many frames to be true")
+            raise BadFrame(path, f"claims a shape of {array.shape}, implausibly many frames")
         for item in range(extent.get("N", 1)):
             parts = [name, member, str(item) if "N" in extent else ""]
             full = "/".join(part for part in parts if part)

@@ -125,7 +125,7 @@ def explain(found, count, recipe, most):
     """Why only `found` of `count` clips can be cut, and what helps; `most`: the movement seen."""
     if most < 0:
         return (
-            f"nowhere are {recipe.frames} successive frames left: repair the files named above, "
+            f"no {recipe.frames} successive frames are usable: repair the files named above, "
             "raise --scene-cut or leave out --drop-copies"
         )
     cure = "--clips or --min-movement" if recipe.min_movement else "--clips"

@@ -22,7 +22,7 @@ def open_device(gpu):
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise UserError(f"-g {gpu}: no CUDA device to be had ({error}); leave -g out") from None
+        raise UserError(f"-g {gpu}: no CUDA device is available ({error}); leave -g out") from None
     if gpu >= count:
         raise UserError(f"-g {gpu}: there are {count} CUDA devices, numbered from 0")
     device = chainer.get_device(f"@cupy:{gpu}")

@@ -117,7 +117,7 @@ def open_stream(path):
         if stream is None:
             raise BadFrame(path, "has no pictures")
         if stream.codec_context is None:
-            raise BadFrame(path, "its coding is unknown to FFmpeg")
+            raise BadFrame(path, "its codec is unknown to FFmpeg")
         stream.codec_context.thread_count = 1  # the processes share the cores
         stream.codec_context.options = DECODER
         yield container, stream

@@ -113,7 +113,7 @@ def by_name(text, alpha):
             known = ", ".join([*LOSSES, "adversarial"])
             raise UserError(f"--loss {text}: no loss is called {name!r}; choose from {known}")
         if name in weights:
-            raise UserError(f"--loss {text}: {name} is there twice; give each loss one weight")
+            raise UserError(f"--loss {text}: {name} is given twice; give each loss one weight")
         weights[name] = weight
     adversarial = weights.pop("adversarial", 0.0)
     losses = {**LOSSES, "gdl": functools.partial(gdl, alpha=alpha)}

@@ -45,11 +45,11 @@ def claimed(out, resume):
     with lock.claim(out):
         if not resume and (snapshots(out) or (out / MODEL).exists()):
             raise UserError(
-                f"{out}: holds a run already; -r continues it, --out takes another place"
+                f"{out}: already holds a run; -r continues it, --out takes another directory"
             )
         for path in (*out.iterdir(), *out.glob("samples/*")):
             if path.is_symlink():
-                raise UserError(f"{path}: a link, a run writes to its own directory; remove it")
+                raise UserError(f"{path}: a symbolic link, a run follows none; remove it")
         for path in out.glob(f"{SNAPSHOT}*{PARTIAL}"):  # a killed run was writing it
             with writing_to(path):
                 path.unlink()
@@ -103,7 +103,7 @@ def saved_options(out, options):
     found = read_options(out)["options"]
     for name, value in found.items():
         if name not in options:
-            raise UserError(f"{out}: of another version, its --{name} is not known here")
+            raise UserError(f"{out}: from another version, its --{name} is unknown here")
         kinds = {type(options[name]), type(value)} - {type(None)}
         if len(kinds) > 1 or not kinds <= {bool, int, float, str}:
             raise UserError(f"{out}: its --{name} is {value!r}; train again or restore {OPTIONS}")
@@ -114,10 +114,8 @@ def warn_of_other_clips(out, data):
     """Warn if a run in this directory was last trained on clips of another fingerprint."""
     before = read_options(out)["data"] if exists(out) else data
     if before["fingerprint"] != data["fingerprint"]:
-        print(
-            f"warning: the clips at {data['path']} are not those that the run in {out} saw last",
-            file=sys.stderr,
-        )
+        told = f"the run in {out} was last trained on other clips than those at {data['path']}"
+        print(f"warning: {told}", file=sys.stderr)
 
 
 def digest(record):

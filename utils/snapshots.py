@@ -49,7 +49,7 @@ def resume(trainer):
     arrays = arrays_of(trainer.updater)
     archive = newest(trainer.out, size(arrays) + SPARE_BYTES)
     if not archive:
-        print(f"{trainer.out}: no snapshot to resume from, starting afresh", file=sys.stderr)
+        print(f"{trainer.out}: no snapshot to resume from, starting from scratch", file=sys.stderr)
         return
     with archive:
         needed = {UPDATER + name: form for name, form in forms_of(arrays).items()}
@@ -78,9 +78,9 @@ def newest(out, at_most):
         try:
             return Archive(path, at_most)
         except UserError as error:
-            print(f"passed over {error}", file=sys.stderr)
+            print(f"skipped {error}", file=sys.stderr)
     if paths:
-        raise UserError(f"{out}: every snapshot is damaged; move them away to start afresh")
+        raise UserError(f"{out}: every snapshot is damaged; move them away to start from scratch")
     return None
 
 

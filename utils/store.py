@@ -41,7 +41,7 @@ def locate(path):
     scheme, mark, place = str(path).partition("://")
     place = place.rstrip("/")
     if mark and not place:
-        raise UserError(f"{path}: a URL of nowhere; give one such as s3://BUCKET/clips")
+        raise UserError(f"{path}: a URL without a place; give one such as s3://BUCKET/clips")
     if not mark:
         folder = f"{os.path.abspath(path)}{os.sep}"
         try:
@@ -183,9 +183,7 @@ class ClipStore:
         about = os.path.join(path, "zarr.json")
         try:
             if "://" not in str(path) and os.path.exists(about) and not os.path.isfile(about):
-                raise ValueError(
-                    "its zarr.json is not a file"
-                )  # to read a pipe would take for ever
+                raise ValueError("its zarr.json is not a file")  # a pipe would be waited for
             found = open_files(path).read("zarr.json").result()
             if found.state != "value":
                 if vacant(path):

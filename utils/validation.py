@@ -29,7 +29,7 @@ def find_test_clips(path, clips):
         raise UserError(
             f"--test-data {path}: {test_clips.history} past frames of {test_clips.shape[1]} "
             f"channels, the training clips have {clips.history} of {clips.shape[1]}; "
-            "make them alike"
+            "cut both alike"
         )
     return test_clips
 

@@ -49,7 +49,7 @@ def load_weights(path, chain):
         load_archive(path, chain, needed, at_most)
     for name, param in chain.namedparams():
         if not param.xp.isfinite(param.array).all():
-            raise UserError(f"{path}: {name[1:]} is not finite; take weights from before that")
+            raise UserError(f"{path}: {name[1:]} is not finite; take earlier weights")
 
 
 def load_archive(path, chain, needed, at_most):

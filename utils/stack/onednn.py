@@ -171,7 +171,7 @@ def _check_library():
 
 
 def _load():
-    """Load oneDNN, or return a log level and why it is not to be had."""
+    """Load oneDNN, or return a log level and why it is not available."""
     if os.environ.get("CHAINER_ONEDNN") == "0":
         return logging.INFO, "CHAINER_ONEDNN is 0"
     try:
