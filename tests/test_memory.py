@@ -25,7 +25,8 @@ def test_what_is_free(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "PROC", tmp_path)
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
     assert memory.free_memory() == 8 * 1024
-    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("1700\n")  # 700 of it cached files
+    (tmp_path / "memory.stat").write_text("anon 1000\ninactive_file 500\nactive_file 200\n")
     for told, free in (("max", 8 * 1024), ("3000", 2000), ("10", 0)):
         (tmp_path / "memory.max").write_text(told)
         assert memory.free_memory() == free

@@ -34,13 +34,20 @@ def free_memory():
     free = read_kib(PROC / "meminfo", "MemAvailable")
     with contextlib.suppress(OSError, ValueError):  # a container without a limit says "max"
         most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        for kind in "active_file", "inactive_file":  # cached files make room when it is needed
+            used -= read_number(CGROUP / "memory.stat", kind)
         free = min(free, max(0, most - used))
     return free
 
 
 def read_kib(path, name):
-    """A number of bytes from a file of lines such as "VmData:  123 kB"."""
-    found = re.search(rf"^{name}:\s*(\d+) kB", path.read_text(), re.MULTILINE)
+    """Bytes, from a file of lines such as "VmData:  123 kB"."""
+    return 1024 * read_number(path, f"{name}:")
+
+
+def read_number(path, name):
+    """The number after a name that begins a line of a file."""
+    found = re.search(rf"^{name}\s+(\d+)", path.read_text(), re.MULTILINE)
     if found is None:
         raise ValueError(f"{path} does not tell {name}")
-    return int(found[1]) * 1024
+    return int(found[1])
