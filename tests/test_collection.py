@@ -1,11 +1,12 @@
 """Files are in the collection whole or not at all."""
 
+import argparse
 import os
 import shutil
 
 import pytest
 
-from utils.collection import add_file
+from utils.collection import Collection
 from utils.errors import UserError
 
 
@@ -22,23 +23,29 @@ def source(tmp_path, monkeypatch):
     return path
 
 
-def test_a_file_that_cannot_be_linked_is_copied(source):
-    target = source.with_name("out") / "train" / "a.avi"
-    add_file(source, target)
-    assert target.read_bytes() == b"film"
+@pytest.fixture
+def collection(tmp_path):
+    with Collection(argparse.Namespace(out=tmp_path / "out")) as collection:
+        yield collection
+
+
+def test_a_file_that_cannot_be_linked_is_copied(source, collection):
+    target = collection.out / "train" / "a.avi"
+    collection.add_file(source, target)
+    assert target.read_bytes() == b"film" and os.listdir(target.parent) == ["a.avi"]
 
 
 @pytest.mark.parametrize(
     "stop, told", [(KeyboardInterrupt, KeyboardInterrupt), (OSError, UserError)]
 )
-def test_half_a_copy_does_not_stay(source, monkeypatch, stop, told):
-    target = source.with_name("out") / "train" / "a.avi"
+def test_half_a_copy_does_not_stay(source, collection, monkeypatch, stop, told):
+    target = collection.out / "train" / "a.avi"
 
     def copy(file, copied):
-        copied.write(file.read(2))
+        copied.write_bytes(file.read_bytes()[:2])
         raise stop
 
-    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    monkeypatch.setattr(shutil, "copy2", copy)
     with pytest.raises(told):
-        add_file(source, target)
+        collection.add_file(source, target)
     assert list(target.parent.iterdir()) == []
