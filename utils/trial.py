@@ -1,6 +1,7 @@
 """One network tested on all videos: its numbers, its pictures."""
 
 import dataclasses
+import functools
 
 import numpy as np
 from tqdm import tqdm
@@ -25,9 +26,9 @@ class Trial:
     gifs: list = dataclasses.field(default_factory=list)
     videos: int = 0
 
-    @property
+    @functools.cached_property
     def means(self):
-        """Of all windows, as `report.average` has them."""
+        """Of all windows, as `report.average` has them; to be asked for once these are scored."""
         return report.average(list(self.scores.values()))
 
     def save(self, out, conditions):
