@@ -254,18 +254,20 @@ def convolve(direction, images, weights, outputs, shapes, stride, before, after,
     results = np.zeros((batch, groups, made // groups, *places))
     if direction != "forward":
         results[...] = outputs.reshape(results.shape)
+    made_there = results.reshape(batch, groups, made // groups, -1)
     for offset in np.ndindex(*kernel):
         start = [offset[i] * dilate[i] for i in axes]
         stops = [start[i] + stride[i] * (places[i] - 1) + 1 for i in axes]
         patch = (..., *(slice(start[i], stops[i], stride[i]) for i in axes))
         one = (..., *offset)
+        taken_there = padded[patch].reshape(batch, groups, taken, -1)
         if direction == "forward":
-            results += np.einsum("bgi...,goi->bgo...", padded[patch], factors[one])
+            made_there += factors[one] @ taken_there
         elif direction == "data_gradient":
-            padded[patch] += np.einsum("bgo...,goi->bgi...", results, factors[one])
+            taken_there += factors[one].swapaxes(1, 2) @ made_there
+            padded[patch] = taken_there.reshape(padded[patch].shape)
         else:
-            flat = (x.reshape(*x.shape[:3], -1) for x in (results, padded[patch]))
-            factors[one] = np.einsum("bgop,bgip->goi", *flat)
+            factors[one] = (made_there @ taken_there.swapaxes(2, 3)).sum(0)
     written = {"forward": results, "data_gradient": padded[inside], "weight_gradient": factors}
     shape = dict(zip(("data_gradient", "weight_gradient", "forward"), shapes, strict=True))
     return written[direction].reshape(shape[direction])

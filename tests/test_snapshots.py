@@ -31,9 +31,12 @@ class Chance(chainer.training.updaters.StandardUpdater):
         self.get_iterator("main").position += 1
         optimizer = self.get_optimizer("gen")
         for param in optimizer.target.params():
-            param.grad = param.device.send(np.random.rand(*param.shape).astype(np.float32))
-        chainer.report({"loss": np.float32(np.random.rand())}, optimizer.target)
+            param.grad = self.chance(*param.shape)
+        chainer.report({"loss": self.chance()}, optimizer.target)
         optimizer.update()
+
+    def chance(self, *shape):
+        return self.device.send(np.asarray(np.random.rand(*shape), np.float32))
 
 
 def training(out, iterations=9, units=3, device="@numpy", kept=2):
