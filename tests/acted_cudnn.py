@@ -238,6 +238,7 @@ def compute(graph, places):
     Tensor(written, places).write(convolve(direction, *read, shapes, *steps) + bias)
 
 
+@np.errstate(all="ignore")  # as a GPU does
 def convolve(direction, images, weights, outputs, shapes, stride, before, after, dilate):
     """One direction of a convolution by its definition, float64; the array it makes is None."""
     (batch, channels, *size), (made, taken, *kernel), (_, _, *places) = shapes

@@ -653,7 +653,7 @@ def using_allocator(allocator=None):
     finally:
         Allocator.current = before
         if allocator:
-            allocator.__self__._kept = 512
+            allocator.__self__._kept = 2**25
 
 
 class MemoryPool:
