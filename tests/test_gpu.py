@@ -1,12 +1,10 @@
 """Training, validation, prediction on a GPU beside the same on the CPU.
 
-`pytest -m gpu` runs them where one is; test_acted_cupy.py has NumPy act it where none is.  What
-needs packages that read pictures or clips is imported where it is used: a machine with a GPU may
-lack them.
+`pytest -m gpu` runs them where one is, test_driver.py where none is.  What needs packages that read
+pictures or clips is imported where it is used: a machine with a GPU may lack them.
 """
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -365,24 +363,23 @@ def test_gradients_are_shortened_as_on_the_cpu(gpu):
 
 @pytest.mark.gpu
 def test_nobody_waits_for_the_gpu_between_reports(gpu, tmp_path):
+    from tests import driver
     from utils.trainer import Trainer
 
-    acted_cupy = sys.modules.get("tests.acted_cupy")
-    if acted_cupy is None:
-        pytest.skip("only the stand-in can tell")
+    if not driver.library():
+        pytest.skip("only the driver for tests can tell")
     waited = {}
 
     def listen(trainer):
-        waited[trainer.updater.iteration] = {w for w in acted_cupy.waits if "asarray" not in w}
-        acted_cupy.waits.clear()
+        waited[trainer.updater.iteration] = set(driver.waits()) - {"cudaFree"}  # of what lay idle
 
     trainer = Trainer(adversarial(gpu), tmp_path, 20)
     trainer.watch(report_every=10, snapshot_every=20, kept=1)
     trainer.extend(listen, name="listen", trigger=(1, "iteration"), priority=-1000)
-    acted_cupy.waits.clear()
+    driver.waits()
     trainer.run()
     assert {iteration for iteration, what in waited.items() if what} == {1, 10, 20}
-    assert waited[1] == {"deviceSynchronize()"}  # as a graph is begun
+    assert waited[1] == {"cudaDeviceSynchronize"}  # as a graph is begun
 
 
 class Poison(chainer.training.Extension):

@@ -27,12 +27,11 @@ def same_sums_each_time():
 
 @pytest.fixture
 def gpu():
-    """A device on which convolutions can be captured; the stand-in's are."""
+    """A device on which convolutions can be captured."""
     if not chainer.backends.cuda.available:
         pytest.skip("no CUDA device")
     device = open_device(0)
-    acted = device.xp.ndarray.__module__ == "tests.acted_cupy"
-    if not acted and (obstacle := cudnn.missing()):
+    if obstacle := cudnn.missing():
         pytest.skip(f"CuPy's own products are not captured; no cuDNN: {obstacle[1]}")
     return device
 

@@ -1,0 +1,42 @@
+"""The acted cuDNN, on the driver: what it is to compute becomes work of a stream, or of a graph."""
+
+import ctypes
+import gc
+
+from tests import acted_cudnn, driver
+from utils.stack import cudnn_plans
+
+INTERNAL_ERROR = 4000
+HostFunction = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Library(acted_cudnn.Library):
+    def __init__(self):
+        super().__init__()
+        self.engines[3] = [acted_cudnn.Engine(1, workspace=64)]
+        self.kept = []  # graphs have their addresses
+
+    def BackendExecute(self, handle, plan, pack):
+        try:
+            return super().BackendExecute(handle, plan, pack)
+        except RuntimeError:
+            return INTERNAL_ERROR
+
+    def launch(self, work):
+        def call(_):
+            gc.disable()  # it might free arrays: CUDA is not to be called by what it has called
+            try:
+                work()
+            finally:
+                gc.enable()
+
+        function = HostFunction(call)
+        self.kept.append(function)
+        stream = ctypes.c_void_p(self.streams[-1])
+        if status := driver.library().cudaLaunchHostFunc(stream, function, None):
+            raise RuntimeError(status)
+
+
+def install():
+    """Have the networks of this process find it."""
+    cudnn_plans.load = Library

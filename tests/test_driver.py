@@ -1,0 +1,96 @@
+"""The tests of GPU code where no GPU is: the same ones, by CuPy itself on a driver for tests."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import driver
+
+ROOT = Path(__file__).parents[1]
+EACH = [path.name for path in sorted(Path(__file__).parent.glob("test_*.py"))]
+EACH = [name for name in EACH if "pytest.mark.gpu\n" in (ROOT / "tests" / name).read_text()]
+
+
+def run(*command):
+    if lacking := driver.missing():
+        pytest.skip(lacking)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.driver", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_gpu_code_runs(name):
+    if "benchmarks" in name:
+        pytest.importorskip("torch", reason="the benchmarks compare with PyTorch")
+    out = run("--cudnn", "--order=1", "-m", "pytest", "-q", "-m", "gpu", f"tests/{name}")
+    assert "passed" in out and "skipped" not in out
+
+
+@pytest.mark.parametrize(
+    "options, file, tests",
+    [
+        # without cuDNN: Chainer's own convolutions
+        ((), "test_gpu.py", "adversarial_step or learns and (multiscale or conv3d)"),
+        # all as late as possible
+        (("--cudnn",), "test_branches.py", ""),
+        # of the largest layers those that do not take minutes
+        (("--cudnn",), "test_cudnn_gpu.py", "repeats or threads or training and tf32"),
+    ],
+)
+def test_gpu_code_runs_otherwise(options, file, tests):
+    out = run(*options, "-m", "pytest", "-q", "-m", "gpu", f"tests/{file}", "-k", tests)
+    assert "passed" in out and "skipped" not in out
+
+
+SEES = r"""
+import cupy, numpy
+
+first, second = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+numbers = cupy.zeros(4, "f4")
+cupy.cuda.runtime.deviceSynchronize()
+
+with first:
+    numbers += 1
+with second:
+    early = numbers + 0  # does not wait
+    told = early.get()
+assert (told == 0).all(), told
+first.synchronize()
+assert (numbers.get() == 1).all()
+
+with first:
+    numbers += 1
+second.wait_event(first.record())
+with second:
+    assert ((numbers + 0).get() == 2).all()
+
+first.begin_capture()
+try:
+    first.synchronize()
+except cupy.cuda.runtime.CUDARuntimeError as error:
+    assert "StreamCapture" in str(error), error
+else:
+    raise AssertionError("a capture that waits")
+try:
+    first.end_capture()
+except cupy.cuda.runtime.CUDARuntimeError as error:
+    assert "Invalidated" in str(error), error
+else:
+    raise AssertionError("a capture that was broken")
+assert numpy.isnan(cupy.empty(4, "f4").get()).all()  # what nobody has written
+"""
+
+
+def test_the_driver_sees_who_does_not_wait(tmp_path):
+    script = tmp_path / "sees.py"
+    script.write_text(SEES)
+    run(str(script))
