@@ -401,7 +401,7 @@ CUDA = r"""
 #define __global__
 #define __device__
 #define __shared__ static
-struct { int x, y; } threadIdx;
+struct { int x, y; } threadIdx, blockDim;
 struct { int x; } blockIdx, gridDim;
 static ucontext_t scheduler, *current;
 static void __syncthreads() { swapcontext(current, &scheduler); }
@@ -426,7 +426,7 @@ extern "C" void run(function f, int blocks, int width, int height, void** argume
     const int stack = 1 << 15, threads = width * height;
     std::vector<char> stacks((size_t)stack * threads);
     std::vector<ucontext_t> contexts(threads);
-    kernel = f, values = arguments, gridDim.x = blocks;
+    kernel = f, values = arguments, gridDim.x = blocks, blockDim = {width, height};
     for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++) {
         done.assign(threads, 0);
         for (int i = 0; i < threads; i++) {
