@@ -12,17 +12,21 @@ from tests import driver
 def parse(argv):
     """The driver's own options, which begin with two dashes; the command after them."""
     own = list(itertools.takewhile(lambda word: word.startswith("--"), argv))
-    parser = argparse.ArgumentParser(prog="python -m tests.driver", description=__doc__)
+    usage = "python -m tests.driver [--cudnn] [--order=SEED] (SCRIPT | -m MODULE) ..."
+    parser = argparse.ArgumentParser(usage=usage, description=__doc__)
     parser.add_argument("--cudnn", action="store_true", help="act cuDNN, too")
     parser.add_argument("--order", type=int, metavar="SEED", help="do work in an order by chance")
-    return parser.parse_args(own), argv[len(own) :]
+    args, command = parser.parse_args(own), argv[len(own) :]
+    if not command:
+        parser.error("no SCRIPT, no -m MODULE to run")
+    return args, command
 
 
 def main():
-    if driver.library() is None:  # the loader reads its paths but once
-        command = [sys.executable, "-m", "tests.driver", *sys.argv[1:]]
-        os.execve(sys.executable, command, driver.environment())
     args, command = parse(sys.argv[1:])
+    if driver.library() is None:  # the loader reads its paths but once
+        again = [sys.executable, "-m", "tests.driver", *sys.argv[1:]]
+        os.execve(sys.executable, again, driver.environment())
     driver.take_over()
     if args.order is not None:
         driver.library().driver_order(args.order, 10)

@@ -46,11 +46,11 @@ const std::map<int, int> ATTRIBUTES{
     {13, 1980000}, {16, 132}, {39, 2048}, {75, 9}, {76, 0}, {97, 232448},
 };
 
-int version() { return atoi(getenv("DRIVER_CUDA")); }
-
 thread_local int current = 0;
 
 }  // namespace
+
+int cuda_version() { return atoi(getenv("DRIVER_CUDA")); }
 
 API const char* cudaGetErrorName(int status) {
     auto found = NAMES.find(status);
@@ -61,8 +61,8 @@ API const char* cudaGetErrorString(int status) {
     return status == OUT_OF_MEMORY ? "out of memory" : "see the name";
 }
 
-API int cudaDriverGetVersion(int* found) { return *found = version(), SUCCESS; }
-API int cudaRuntimeGetVersion(int* found) { return *found = version(), SUCCESS; }
+API int cudaDriverGetVersion(int* found) { return *found = cuda_version(), SUCCESS; }
+API int cudaRuntimeGetVersion(int* found) { return *found = cuda_version(), SUCCESS; }
 API int cudaGetDevice(int* found) { return *found = current, SUCCESS; }
 
 API int cudaGetDeviceCount(int* found) { return *found = 1, SUCCESS; }

@@ -41,5 +41,8 @@ bool breaks_captures();
 void await(Stream* stream, const char* name);
 void await_all(const char* name);
 
+// The version of CUDA that the driver passes for, such as 12090.
+int cuda_version();
+
 // Keep an error for cudaGetLastError -> it.
 Status failed(Status status);

@@ -215,12 +215,12 @@ API int cuModuleLoadData(void** made, const void* image) {
     Lock lock;
     auto* header = (const Elf64_Ehdr*)image;
     size_t size = header->e_shoff + (size_t)header->e_shnum * header->e_shentsize;
-    char path[] = "/tmp/kernelXXXXXX";
-    int file = mkstemp(path);
+    std::string path = getenv("DRIVER_FOLDER") + std::string("/kernelXXXXXX");
+    int file = mkstemp(path.data());
     if (write(file, image, size) != (ssize_t)size) abort();
     close(file);
-    *made = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    unlink(path);
+    *made = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    unlink(path.c_str());
     return *made ? SUCCESS : INVALID_IMAGE;
 }
 
@@ -274,8 +274,7 @@ API const char* nvrtcGetErrorString(int status) {
 }
 
 API int nvrtcVersion(int* major, int* minor) {
-    int version = atoi(getenv("DRIVER_CUDA"));
-    *major = version / 1000, *minor = version / 10 % 100;
+    *major = cuda_version() / 1000, *minor = cuda_version() / 10 % 100;
     return SUCCESS;
 }
 
@@ -297,10 +296,13 @@ API int nvrtcDestroyProgram(Program** program) {
 API int nvrtcCompileProgram(Program* program, int count, const char** options) {
     constexpr int FAILED = 6;
     std::string folder = getenv("DRIVER_FOLDER");
-    std::string command = getenv("DRIVER_COMPILE") + (" -shared -I" + folder);
+    auto quoted = [](std::string text) { return " '" + text + "'"; };
+    std::string command = getenv("DRIVER_COMPILE") + (" -shared" + quoted("-I" + folder));
     for (int i = 0; i < count; i++) {
         std::string option = options[i];
-        if (option.rfind("-I", 0) == 0 || option.rfind("-D", 0) == 0) command += " " + option;
+        if (option.rfind("-I", 0) == 0 || option.rfind("-D", 0) == 0) {
+            command += quoted(option);
+        }
     }
     std::string code = translated(program->source);
     size_t key = std::hash<std::string>{}(command + code);
@@ -308,8 +310,8 @@ API int nvrtcCompileProgram(Program* program, int count, const char** options) {
     if (access(made.c_str(), R_OK)) {
         std::string own = made + "." + std::to_string(getpid());
         std::ofstream(own + ".cpp") << code;
-        command += " " + own + ".cpp -o " + own + " -L" + folder + " -l:libcuda.so.1";
-        command += " 2> " + own + ".log";
+        command += quoted(own + ".cpp") + " -o" + quoted(own) + quoted("-L" + folder);
+        command += " -l:libcuda.so.1 2>" + quoted(own + ".log");
         int status = system(command.c_str());
         program->log = contents(own + ".log");
         unlink((own + ".log").c_str());
