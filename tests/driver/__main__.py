@@ -12,8 +12,9 @@ from tests import driver
 def parse(argv):
     """The driver's own options, which begin with two dashes; the command after them."""
     own = list(itertools.takewhile(lambda word: word.startswith("--"), argv))
-    usage = "python -m tests.driver [--cudnn] [--order=SEED] (SCRIPT | -m MODULE) ..."
-    parser = argparse.ArgumentParser(usage=usage, description=__doc__)
+    prog = "python -m tests.driver"
+    usage = f"{prog} [--cudnn] [--order=SEED] (SCRIPT | -m MODULE) ..."
+    parser = argparse.ArgumentParser(prog, usage, __doc__)
     parser.add_argument("--cudnn", action="store_true", help="act cuDNN, too")
     parser.add_argument("--order", type=int, metavar="SEED", help="do work in an order by chance")
     args, command = parser.parse_args(own), argv[len(own) :]
