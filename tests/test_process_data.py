@@ -231,14 +231,23 @@ def test_killed_and_gone_on_with(images, tmp_path, made, notes, go_on):
     assert again.returncode == 0 and "3000 clips, finished before" in again.stdout
 
 
-def test_overwriting_is_resumed_too(images, tmp_path, made):
+def test_overwriting_is_resumed_too_and_until_then_loses_nothing(images, tmp_path, made):
     out = tmp_path / "clips"
     few = ("--images", images, "-o", out, "--workers", 1)
     assert process_data("-n", 10, *few).returncode == 0
+    before = ClipStore.open(out).read(np.arange(10))
+    short = process_data("-n", 3000, *few, "--overwrite", "--min-movement", 1e9)
+    assert short.returncode == 2 and "only 150 of 3000 clips" in short.stderr
+    assert noted(out) == 2  # zarr.json and a shard
     command = ("-n", 3000, *few, "--overwrite", "--resume")
-    interrupt(command, lambda: noted(out) >= 4, signal.SIGKILL)
+    interrupt(command, lambda: noted(out) >= 6, signal.SIGKILL)
+    assert np.array_equal(ClipStore.open(out).read(np.arange(10)), before)
+    assert "holds 10 clips" in process_data("-n", 3000, *few).stderr
     assert process_data(*command).returncode == 0
-    assert same_files(made[0], out)
+    for shard in made[0].glob("c.*"):
+        assert (out / shard.name.removeprefix("c.")).read_bytes() == shard.read_bytes()
+    assert noted(out) == noted(made[0])
+    assert ClipStore.open(out).fingerprint == ClipStore.open(made[0]).fingerprint
 
 
 def test_one_writer_at_a_time(images, tmp_path):

@@ -14,8 +14,9 @@ import tensorstore
 import zstandard
 
 from utils.errors import UserError
+from utils.layout import CHECKSUM, checksum
 from utils.shards import seal
-from utils.store import CHECKSUM, ClipStore, checksum, locate
+from utils.store import DRAFT, ClipStore, locate
 
 RUN = {"seed": 1}
 
@@ -187,7 +188,7 @@ def test_chunk_of_another_size_is_refused(store, size):
 
 
 def test_other_layouts_are_read_and_added_to(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.store.CODECS", [{"name": "bytes"}, {"name": "crc32c"}])
+    monkeypatch.setattr("utils.layout.CODECS", [{"name": "bytes"}, {"name": "crc32c"}])
     ClipStore.prepare(tmp_path, None, 2, 1, (4, 6))
     monkeypatch.undo()
     store = ClipStore.find(tmp_path)
@@ -226,8 +227,50 @@ def test_prepare(store):
     with pytest.raises(UserError, match="--gray to match"):
         ClipStore.prepare(store.path, "append", 2, 1, (4, 6), 1)
     assert len(ClipStore.prepare(store.path, "append", 2, 1, (4, 6))) == 20
-    assert len(ClipStore.prepare(store.path, "overwrite", 4, 1, (6, 4))) == 0
-    assert [p.name for p in store.path.iterdir()] == ["zarr.json"]
+
+
+def test_what_is_there_stays_until_all_that_replaces_it_is(store):
+    before, old = names(store.path), store.read(np.arange(20))
+    for stop in ("given up", "appended to", "begun anew", "finished"):
+        draft = ClipStore.prepare(store.path, "overwrite", 4, 1, (6, 4))
+        assert len(draft) == 0 and draft.shape == (5, 3, 6, 4)
+        clips = np.full((3, *draft.shape), 7, np.uint8)
+        ClipStore.find(store.path).target().write(0, clips, 3)  # as a worker finds it
+        there = ClipStore.open(store.path)
+        assert np.array_equal(there.read(np.arange(20)), old) and there.runs == store.runs
+        if stop == "given up":
+            draft.give_up()
+            assert names(store.path) == before
+        if stop == "appended to":
+            ClipStore.prepare(store.path, "append", 2, 1, (4, 6))
+            assert names(store.path) == before
+    draft.commit(3, RUN)
+    there = ClipStore.open(store.path)
+    assert names(store.path) == ["0.0.0.0.0", "zarr.json"]
+    assert np.array_equal(there.read([2, 0, 1]), clips)
+    array = tensorstore.open({"driver": "zarr3", "kvstore": f"file://{store.path}/"}).result()
+    assert np.array_equal(array.read().result(), clips)
+    again = ClipStore.prepare(store.path, "overwrite", 4, 1, (6, 4))
+    again.write(0, clips, 3)
+    again.commit(3, RUN)
+    assert names(store.path) == ["c.0.0.0.0.0", "zarr.json"]
+    assert ClipStore.open(store.path).fingerprint == there.fingerprint
+
+
+def test_what_was_replaced_but_not_cleared_away_is_nobodys_target(store):
+    ClipStore.prepare(store.path, "overwrite", 2, 1, (4, 6))
+    left = (store.path / DRAFT).read_bytes()
+    ClipStore.find(store.path).target().commit(0, RUN)
+    (store.path / DRAFT).write_bytes(left)
+    there = ClipStore.find(store.path)
+    assert there.target() is there
+    (store.path / DRAFT).write_bytes(left[:-9])
+    with pytest.raises(UserError, match="is not a store of clips"):
+        there.target()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_cannot_write(tmp_path):

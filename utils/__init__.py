@@ -4,7 +4,8 @@ Videos         videos finds them; folders, films, animations and arrays each dec
                frames says what a Video is, images reads picture files, names tells paths apart
 Cutting clips  clips has a recipe cut by tasks, spread by workers or a cluster; cutting does one,
                from a reel of frames, by changes, movement and draws; survey and tally count what
-               comes; store and shards hold the clips, journal what an unfinished run has done
+               comes; store and shards hold the clips in the layout of Zarr, journal what an
+               unfinished run has done
 Training       updater takes the steps, trainer runs them; losses and gpu_losses are minimised;
                batches and supply deliver clips, pixels normalises them, graph captures steps
   extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness

@@ -37,16 +37,12 @@ def make_clips(blocks, store, record, recipe, run, report):
     try:
         cut_clips(blocks, record["clips"], recipe, store, run, report)
     except Shortage:
-        if len(store):
-            store.drop_unfinished()
-        else:
-            store.clear()
+        store.give_up()
         raise
     except Refused:
         Journal(store).note(REFUSED, True)
         raise
     store.commit(len(store) + record["clips"], record)
-    Journal(store).discard()
 
 
 class Shortage(UserError):

@@ -43,6 +43,7 @@ def cut_task(task, recipe, path, start, total):
     store = ClipStore.find(path)
     if store is None:
         raise UserError(f"a worker finds no clips at {path}: give an --out that all workers share")
+    store = store.target()
     journal, name = Journal(store), describe_task(task, recipe, start, total)
     done = journal.recall(name)
     if done is None:

@@ -4,9 +4,8 @@ import hashlib
 import json
 
 from utils.errors import UserError
-from utils.store import ClipStore
+from utils.store import UNFINISHED, ClipStore
 
-PREFIX = "unfinished."
 PLAN = "plan"
 REFUSED = "refused"  # that a file stopped the run: once it is repaired, the same clips never come
 
@@ -25,20 +24,16 @@ class Journal:
 
     def recall(self, name):
         """What was noted under a name, JSON types; None where nothing was."""
-        text = self.store.read_file(f"{PREFIX}{name}")
+        text = self.store.read_file(f"{UNFINISHED}{name}")
         return None if text is None else json.loads(text)
 
     def note(self, name, value):
         """Keep a value under a name, whatever happens to this process."""
-        self.store.write_file(f"{PREFIX}{name}", json.dumps(value).encode())
+        self.store.write_file(f"{UNFINISHED}{name}", json.dumps(value).encode())
 
     def forget(self, name):
         """Forget what was noted under a name."""
-        self.store.delete_files(f"{PREFIX}{name}")
-
-    def discard(self):
-        """Forget all notes."""
-        self.store.delete_files(PREFIX)
+        self.store.delete_files(f"{UNFINISHED}{name}")
 
 
 def open_store(path, record, shape, existing, resume):
@@ -51,11 +46,16 @@ def open_store(path, record, shape, existing, resume):
     """
     run, store = identity(strip(record)), ClipStore.find(path)
     if store is not None:
-        journal = Journal(store)
+        target, journal = store.target(), Journal(store)
         plan, refused = journal.recall(PLAN), journal.recall(REFUSED)
-        if plan and plan["run"] == run and (resume or existing == "append"):
-            journal.forget(REFUSED)
-            return store, len(store) == plan["start"] + record["clips"]
+        appends = existing == "append" and target is store
+        if plan and plan["run"] == run and (resume or appends):
+            finished = len(target) == plan["start"] + record["clips"]
+            if finished:  # but not cleared up
+                store.drop_unfinished()
+            else:
+                journal.forget(REFUSED)
+            return target, finished
         if plan and resume and not refused:
             raise UserError(
                 f"{path} has an unfinished run with other options or videos, or of another "
@@ -68,7 +68,6 @@ def open_store(path, record, shape, existing, resume):
         elif resume and not len(store):  # killed before it had a plan
             existing = existing or "append"
     store = ClipStore.prepare(path, existing, *shape)
-    store.drop_unfinished()
     Journal(store).note(PLAN, {"run": run, "start": len(store)})
     return store, False
 

@@ -1,32 +1,23 @@
 """Clips on disk in one sharded Zarr v3 array."""
 
-import hashlib
-import json
+import contextlib
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import tensorstore
 
+from utils import layout
 from utils.errors import UserError, describe_error, reason
-from utils.recipe import clips_per_shard
+from utils.layout import CODECS, INDEX_CODECS, NAMES, ORDER, ZSTD_LEVEL
 from utils.shards import Shards
 
-KIND = "video clips"
 INDEX_CACHE_BYTES = 2**26  # shard indices, so that a random read touches the disk once
-ZSTD_LEVEL = 3
-CHECKSUM = "sha256"  # the attribute that vouches for zarr.json; chunks have checksums of their own
-CLIP_BYTES, CLIPS = 2**30, 2**40  # no store has larger clips, or more
-# Chunks keep a clip's axes as height, time, width, channel: rows that belong together lie together,
-# which halves what zstd makes of recorded Ms. Pac-Man (670 -> 370 bytes a clip).
-ORDER = [0, 3, 1, 4, 2]
-CODECS = [
-    {"name": "transpose", "configuration": {"order": ORDER}},
-    {"name": "bytes"},
-    {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}},
-    {"name": "crc32c"},
-]
-INDEX_CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+ABOUT = "zarr.json"
+UNFINISHED = "unfinished."  # how the names of files begin that are there until a run is finished
+DRAFT = f"{UNFINISHED}{ABOUT}"
+SHARD = re.compile(r"(c\.)?(\d+)\.0\.0\.0\.0")
 
 # A server that does not answer is given up after half a minute.
 RETRIES = {f"{kind}_request_retries": {"max_retries": 5} for kind in ("http", "s3", "gcs")}
@@ -68,29 +59,23 @@ def vacant(path):
     return os.path.isdir(path) and not os.listdir(path)
 
 
-def checksum(metadata):
-    """SHA-256 of the metadata of a store, without the attribute that holds it."""
-    attributes = {k: v for k, v in metadata["attributes"].items() if k != CHECKSUM}
-    text = json.dumps({**metadata, "attributes": attributes}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def check(metadata):
-    """Raise ValueError for metadata that were altered since, or of impossibly large clips."""
-    if metadata["attributes"].get(CHECKSUM) != checksum(metadata):
-        raise ValueError("its zarr.json is damaged, its checksum does not match")
-    length, *clip = metadata["shape"]
-    if not all(type(n) is int and n > 0 for n in clip) or np.prod(clip, dtype=float) > CLIP_BYTES:
-        raise ValueError(f"its clips are of {clip}")
-    if metadata["codecs"][0]["configuration"]["chunk_shape"] != [1, *clip] or length > CLIPS:
-        raise ValueError("its zarr.json is not of this program")
+@contextlib.contextmanager
+def refusing(path):
+    """Context of reading what is at `path`: a UserError says that it is no store."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not a store of clips ({describe_error(error)}): give another path"
+        ) from None
 
 
 class ClipStore:
     """uint8 clips (N, T, C, H, W), T = history + horizon.
 
     The array's own metadata, zarr.json, is written last: its length counts finished clips only,
-    so a reader never takes a half-written store as good.
+    so a reader never takes a half-written store as good.  Clips that replace others lie beside
+    these under other names, described by a draft of zarr.json, until that takes its place.
     """
 
     def __init__(self, path, metadata):
@@ -100,6 +85,7 @@ class ClipStore:
         self.history, self.horizon = self.attributes["history"], self.attributes["horizon"]
         self.shape = tuple(metadata["shape"][1:])
         self.shard = metadata["chunk_grid"]["configuration"]["chunk_shape"][0]
+        self._naming = metadata["chunk_key_encoding"]["name"]
         self._array = self._reach(len(self))
         self._shards = self._find_shards()
 
@@ -118,28 +104,8 @@ class ClipStore:
     @classmethod
     def create(cls, path, history, horizon, size, channels=3):
         """An empty store for clips of `size` (height, width); UserError for too large ones."""
-        clip = [history + horizon, channels, *size]
-        if np.prod(clip, dtype=float) > CLIP_BYTES:
-            raise UserError(
-                f"clips of {clip[0]} frames of {size[0]}x{size[1]} take more than {CLIP_BYTES} "
-                "bytes each: lower --size, --history or --horizon"
-            )
-        shard = {"chunk_shape": [1, *clip], "codecs": CODECS, "index_codecs": INDEX_CODECS}
-        grid = {"chunk_shape": [clips_per_shard(clip), *clip]}
-        metadata = {
-            "zarr_format": 3,
-            "node_type": "array",
-            "shape": [0, *clip],
-            "data_type": "uint8",
-            "fill_value": 0,
-            "dimension_names": ["clip", "time", "channel", "height", "width"],
-            "chunk_grid": {"name": "regular", "configuration": grid},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-            "codecs": [{"name": "sharding_indexed", "configuration": shard}],
-            "attributes": {"kind": KIND, "history": history, "horizon": horizon, "runs": []},
-        }
-        store = cls(path, metadata)
-        store._write_metadata(metadata)
+        store = cls(path, layout.blank(history, horizon, size, channels))
+        store.write_file(ABOUT, layout.to_json(store.metadata))
         return store
 
     @classmethod
@@ -149,30 +115,26 @@ class ClipStore:
         `existing` says what becomes of one that is there: "append", "overwrite", or None, which
         makes it a UserError, as are clips of another kind to append to.
         """
-        store = cls.find(path)
-        if store is not None and existing is None:
-            if not len(store):
-                raise UserError(
-                    f"{path} has an unfinished run: give the same command with --resume, "
-                    "--overwrite or another --out"
-                )
+        store, kind = cls.find(path), (history, horizon, size, channels)
+        if store is None:
+            store = cls.create(path, *kind)
+            store.drop_unfinished()
+            return store
+        if existing is None and not len(store):
+            raise UserError(
+                f"{path} has an unfinished run: give the same command with --resume, "
+                "--overwrite or another --out"
+            )
+        if existing is None:
             raise UserError(
                 f"{path} holds {len(store)} clips: give --append, --overwrite or another --out"
             )
-        if store is None or existing == "overwrite":
-            # Empty first, then cleared: wherever that is cut off, it is a good store.
-            store = cls.create(path, history, horizon, size, channels)
-            store.drop_unfinished()
+        if existing == "append":
+            store._check_kind(*kind)
+        store.drop_unfinished()
+        if existing == "append":
             return store
-        length, *shape = history + horizon, channels, *size
-        if (store.history, store.horizon, store.shape) != (history, horizon, (length, *shape)):
-            kind = "grey" if store.shape[1] == 1 else "colour"
-            raise UserError(
-                f"{path} holds {kind} clips of {store.history}+{store.horizon} frames of "
-                f"{store.shape[2]}x{store.shape[3]}: "
-                "give --history, --horizon, --size, --gray to match"
-            )
-        return store
+        return store._begin_draft(*kind) if len(store) else cls.create(path, *kind)
 
     @classmethod
     def find(cls, path):
@@ -180,24 +142,27 @@ class ClipStore:
 
         UserError if something else is there.
         """
-        about = os.path.join(path, "zarr.json")
-        try:
+        about = os.path.join(path, ABOUT)
+        with refusing(path):
             if "://" not in str(path) and os.path.exists(about) and not os.path.isfile(about):
                 raise ValueError("its zarr.json is not a file")  # a pipe would be waited for
-            found = open_files(path).read("zarr.json").result()
+            found = open_files(path).read(ABOUT).result()
             if found.state != "value":
                 if vacant(path):
                     return None
                 raise ValueError("it has no zarr.json")
-            metadata = json.loads(found.value)
-            if metadata.get("attributes", {}).get("kind") != KIND:
-                raise ValueError("a Zarr array of another kind")
-            check(metadata)
-            return cls(path, metadata)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise UserError(
-                f"{path} is not a store of clips ({describe_error(error)}): give another path"
-            ) from None
+            return cls(path, layout.from_json(found.value))
+
+    def target(self):
+        """Where an unfinished run puts its clips: the draft of what is to replace this store, where
+        there is one, else this store."""
+        content = self.read_file(DRAFT)
+        if content is None:
+            return self
+        with refusing(self.path):
+            draft = ClipStore(self.path, layout.from_json(content))
+        # Of the same names is one that has replaced what was here, and was not cleared away.
+        return self if draft._naming == self._naming else draft
 
     def __len__(self):
         return self.metadata["shape"][0]
@@ -210,7 +175,7 @@ class ClipStore:
     @property
     def fingerprint(self):
         """A digest of what the clips are: their shape, options, seeds, sources, versions."""
-        return checksum(self.metadata)[:16]
+        return layout.fingerprint(self.metadata)
 
     def read(self, indices):
         """Clips `indices`, any order, repeats allowed -> uint8 (n, T, C, H, W)."""
@@ -248,11 +213,14 @@ class ClipStore:
             raise UserError(f"cannot write to {place}; {cure}") from None
 
     def commit(self, length, run):
-        """Declare the first `length` clips finished; `run` says how the new ones were made."""
-        runs = [*self.runs, run]
-        attributes = {**self.attributes, "runs": runs}
-        shape = [length, *self.shape]
-        self._write_metadata({**self.metadata, "shape": shape, "attributes": attributes})
+        """Declare the first `length` clips finished; `run` says how the new ones were made.
+
+        Clips that they replace are deleted, and what is noted of the run.
+        """
+        attributes = {**self.attributes, "runs": [*self.runs, run]}
+        finished = {**layout.lengthened(self.metadata, length), "attributes": attributes}
+        self.write_file(ABOUT, layout.to_json(finished))
+        ClipStore(self.path, finished).drop_unfinished()
 
     def bytes_on_disk(self):
         """Size of all files of a local store; None at a URL."""
@@ -260,18 +228,21 @@ class ClipStore:
             return None
         return sum(file.stat().st_size for file in Path(self.path).rglob("*") if file.is_file())
 
-    def clear(self):
-        """Delete the store."""
-        self._write_metadata({**self.metadata, "shape": [0, *self.shape]})
-        ClipStore.find(self.path).drop_unfinished()
-        self.delete_files("zarr.json")
+    def give_up(self):
+        """Delete what an unfinished run has left; the store, too, where that is all of it."""
+        store = ClipStore.find(self.path)
+        store.drop_unfinished()
+        if not len(store):
+            store.delete_files(ABOUT)
 
     def drop_unfinished(self):
-        """Delete what an interrupted writer left: notes, shards behind the last finished clip."""
-        for key in self._files().list().result():
-            name, *numbers = key.decode().split(".")
-            if name == "unfinished" or (name == "c" and int(numbers[0]) * self.shard >= len(self)):
-                self.delete_files(key.decode())
+        """Delete all but the finished clips: notes, a draft, shards that are not of this store."""
+        for key in map(bytes.decode, self._files().list().result()):
+            shard = SHARD.match(key)
+            named = shard and (shard[1] or "") == NAMES[self._naming]
+            ours = named and int(shard[2]) * self.shard < len(self)
+            if key.startswith(UNFINISHED) or (shard and not ours):
+                self.delete_files(key)
         if "://" not in str(self.path):
             for cut_off in Path(self.path).glob("*.__lock"):  # not listed: never a whole file
                 cut_off.unlink()
@@ -294,10 +265,23 @@ class ClipStore:
         end = prefix[:-1] + bytes([prefix[-1] + 1])
         self._files().delete_range(tensorstore.KvStore.KeyRange(prefix, end)).result()
 
-    def _write_metadata(self, metadata):
-        attributes = {**metadata["attributes"], CHECKSUM: checksum(metadata)}
-        sealed = {**metadata, "attributes": attributes}
-        self.write_file("zarr.json", json.dumps(sealed, indent=1).encode())
+    def _check_kind(self, history, horizon, size, channels):
+        """UserError if clips of another kind are to be added."""
+        shape = history + horizon, channels, *size
+        if (self.history, self.horizon, self.shape) != (history, horizon, shape):
+            kind = "grey" if self.shape[1] == 1 else "colour"
+            raise UserError(
+                f"{self.path} holds {kind} clips of {self.history}+{self.horizon} frames of "
+                f"{self.shape[2]}x{self.shape[3]}: "
+                "give --history, --horizon, --size, --gray to match"
+            )
+
+    def _begin_draft(self, *kind):
+        """An empty store in the same place, to replace this one when it is finished."""
+        (naming,) = set(NAMES) - {self._naming}
+        draft = ClipStore(self.path, layout.blank(*kind, naming))
+        self.write_file(DRAFT, layout.to_json(draft.metadata))
+        return draft
 
     def _files(self):
         return open_files(self.path)
@@ -310,15 +294,14 @@ class ClipStore:
             return None
         clip = 1, *self.shape
         shape = [clip[axis] for axis in ORDER if axis]
-        return Shards(self.path, self.shard, shape, ZSTD_LEVEL)
+        return Shards(self.path, NAMES[self._naming], self.shard, shape, ZSTD_LEVEL)
 
     def _reach(self, length):
         """The array as if it had `length` clips; the stored metadata is not touched."""
-        metadata = {**self.metadata, "shape": [length, *self.shape]}
         spec = {
             "driver": "zarr3",
             "kvstore": locate(self.path),
-            "metadata": metadata,
+            "metadata": layout.lengthened(self.metadata, length),
             # Missing data is damage, not a black clip.
             "fill_missing_data_reads": False,
             "store_data_equal_to_fill_value": True,
