@@ -6,13 +6,13 @@ import signal
 import subprocess
 
 
-def run(command, limit, **told):
-    """Run a command as Popen is `told` -> its exit status, None if it was not done in `limit` s.
+def run(command, limit, **options):
+    """Run a command with options of Popen -> its exit status, None if it took over `limit` s.
 
     What it prints should go to files: a pipe stays open as long as any process that it has begun,
     such as a compiler's.
     """
-    process = subprocess.Popen(command, start_new_session=True, **told)
+    process = subprocess.Popen(command, start_new_session=True, **options)
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:

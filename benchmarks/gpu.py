@@ -1,7 +1,7 @@
-"""All that is to be asked of a GPU, one after the other: whether results are right, then speeds.
+"""Run all GPU tests, then all GPU benchmarks, one after the other.
 
     python benchmarks/gpu.py -o $OUT                # everything
-    python benchmarks/gpu.py -o $OUT tests step     # where a machine is lent for minutes
+    python benchmarks/gpu.py -o $OUT tests step     # where there are only minutes
 
 In $OUT are the words of each as NAME.txt, and report.json: how each ended, the last line it said.
 All of it is written as soon as it is known, so whatever stops this script costs no more than what

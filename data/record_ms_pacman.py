@@ -8,7 +8,6 @@ The emulator and the game come with `ale-py` (GPL), which this script alone need
 """
 
 import multiprocessing
-import os
 import shutil
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from utils.collection import SPLITS, add_out
 from utils.errors import UserError, one_line, writing_to
 from utils.signals import all_as_ctrl_c, leave_to_parent, status_of
 from utils.usage import Parser, number, whole
+from utils.workers import cores
 
 NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
 OPENING = 264  # emulator frames of tune in which nothing leaves its place
@@ -131,7 +131,7 @@ def parse():
         ("frame-skip", 4, whole(2, 60), "emulator frames (60 a second) per picture"),
         ("sticky", 0.25, number(0, 1), "probability that an emulator frame repeats an action"),
         ("seed", 0, whole(0, 2**63), "same seed, same bytes, for any number of workers"),
-        ("workers", os.cpu_count(), whole(1, 999), "processes"),
+        ("workers", cores(), whole(1, 999), "processes"),
     ):
         parser.add_argument(f"--{flag}", type=kind, default=default, metavar="N", help=meaning)
     player = "who plays: keep-moving turns where it is stopped, seldom elsewhere"

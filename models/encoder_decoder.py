@@ -27,7 +27,7 @@ class EncoderDecoder(Predictor):
 
     def training_pyramid(self, past, future):
         """As `pyramid`, made of the frames that the teacher shows."""
-        if self.teacher is None:
+        if self.teacher is None or self.horizon == 1:  # nothing follows the only frame
             return self.pyramid(past)
         return [self.recur(past, self.teacher(future))]
 
@@ -41,5 +41,6 @@ class EncoderDecoder(Predictor):
         for t in range(self.horizon):
             made, memory = decoder(per_frame(self.embed, frame), memory)
             future.append(per_frame(self.readout, made))
-            frame = show(t, future[-1])
+            if t + 1 < self.horizon:
+                frame = show(t, future[-1])
         return F.concat(future, axis=1)

@@ -147,12 +147,13 @@ def test_rollout_feeds_predictions_back(arch):
     assert np.array_equal(future, np.concatenate([first, second[:, :1]], axis=1))
 
 
-def test_saved_and_loaded_it_goes_on_the_same(arch, tmp_path):
+@pytest.mark.parametrize("file", ["a.model", "a.safetensors"])
+def test_saved_and_loaded_it_goes_on_the_same(arch, tmp_path, file):
     model, past, future = create(arch), clips(), clips(HORIZON, seed=1)
     model.training_pyramid(past, future)
-    save_weights(tmp_path / "weights", model)
+    save_weights(tmp_path / file, model)
     other = create(arch, seed=1)
-    load_weights(tmp_path / "weights", other)
+    load_weights(tmp_path / file, other)
     for first, second in zip(
         model.training_pyramid(past, future), other.training_pyramid(past, future), strict=True
     ):

@@ -63,8 +63,8 @@ def create(arch, seed=0, size=SIZE, **options):
     return models.create(arch, HISTORY, HORIZON, 3, size, **options)
 
 
-def prediction(device, arch="conv2d", loss="l2"):
-    gen = create(arch)
+def prediction(device, arch="conv2d", loss="l2", **options):
+    gen = create(arch, **options)
     gen.to_device(device)
     terms, _ = losses.by_name(f"{loss}=1", 2.0)
     optimizers = {"gen": chainer.optimizers.Adam(0.001).setup(gen)}

@@ -39,6 +39,14 @@ def test_each_look_is_one_more_shot(look, tmp_path):
     assert shots(tmp_path / "samples.gif") == 3
 
 
+@pytest.mark.parametrize("looks", [1, 2, 3, 4, 5, 8, 9])
+def test_the_animation_has_a_limit(look, tmp_path, monkeypatch, looks):
+    monkeypatch.setattr("utils.preview.SHOTS", 4)
+    for number in range(looks):
+        look(number)
+    assert shots(tmp_path / "samples.gif") == {5: 3, 8: 4, 9: 4}.get(looks, min(looks, 4))
+
+
 def test_a_picture_cut_off_by_a_power_cut_costs_itself_only(look, tmp_path):
     look(10)
     look(20)

@@ -37,7 +37,7 @@ def test_the_generator_is_judged_beside_the_last_frame_on_clips_from_the_whole_s
     with reporter:
         Validation(store, gen, convert, CPU)(None)
 
-    judged = store.clips[np.linspace(0, len(store) - 1, CLIPS).astype(int)]
+    judged = store.clips[np.linspace(0, len(store) - 1, CLIPS).round().astype(int)]
     past, future = convert(judged, CPU)
     guesses = {"val": gen(past).array, "copy": past[:, -1:].repeat(HORIZON, axis=1)}
     expected = {}

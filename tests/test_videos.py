@@ -393,13 +393,16 @@ def test_layouts_of_arrays(tmp_path):
 def test_unclear_axes_are_asked_for(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((5, 7, 12, 16), np.uint8))
     np.save(tmp_path / "b.npy", np.zeros((12, 16), np.uint8))
+    np.save(tmp_path / "c.npy", np.zeros((9, 4, 12, 16), np.uint8))  # grey, or with alpha
     reasons = {}
     with pytest.raises(UserError):
         find_videos(tmp_path, reasons.__setitem__)
     assert reasons == {
         tmp_path / "a.npy": "axes of (5, 7, 12, 16) are unclear; say --axes TNHW or the like",
         tmp_path / "b.npy": "an array of (12, 16) is no video; 3 to 5 axes make one",
+        tmp_path / "c.npy": "axes of (9, 4, 12, 16) are unclear; say --axes TNHW or the like",
     }
+    (tmp_path / "c.npy").unlink()
     assert [len(v) for v in find_videos(tmp_path, axes="NTHW")] == [7] * 5
     assert [len(v) for v in find_videos(tmp_path, axes="TNHW")] == [5] * 7
 

@@ -45,6 +45,14 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, ending):
     assert "refiners/1/0/W is not finite" in refused(path, network())
 
 
+def test_statistics_that_are_not_finite_are_refused(saved):
+    """Those of batch normalisation, which are no parameters."""
+    model = chainer.links.BatchNormalization(3)
+    model.avg_mean[1] = np.inf
+    save_weights(saved, model)
+    assert "avg_mean is not finite" in refused(saved, chainer.links.BatchNormalization(3))
+
+
 def test_weights_of_another_architecture_name_what_is_missing(saved):
     message = refused(saved, chainer.Sequential(chainer.links.Linear(2, 3)))
     assert "0/W is missing" in message and "unknown here" in message

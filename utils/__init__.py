@@ -13,6 +13,7 @@ Testing        rollout predicts, forecast what follows a video's end; trial test
                videos; evaluation applies metrics and conventions; report, gallery, pictures and
                leaderboard show the results, cost counts operations
 Runs, files    rundir, weights, archive, files, lock
+Places         spacing spreads a few evenly: pictures probed, clips shown, windows tested
 Commands       usage, errors, signals, memory; device opens one, kernel_trial tries our kernels on
                it; collection for the scripts of data/
 """

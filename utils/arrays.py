@@ -79,10 +79,15 @@ def open_sequences(path, name, digest, look, axes=None):
 
 
 def guess_axes(shape):
-    """The letters of an array's axes where they can only be so, else None."""
-    last, third_last = shape[-1:], shape[-3:-2]
-    colour_last = bool(set(last) & set(COLOURS))
-    colour_first = bool(set(third_last) & set(COLOURS)) and not colour_last
+    """The letters of an array's axes, None where that is unclear.
+
+    An axis of 1, 3 or 4 where colours usually are is taken for them, but for (N, 4, H, W): that
+    can be sequences of four grey frames as well.
+    """
+    colour_last = bool(set(shape[-1:]) & set(COLOURS))
+    colour_first = bool(set(shape[-3:-2]) & set(COLOURS)) and not colour_last
+    if len(shape) == 4 and colour_first and shape[1] == 4:
+        return None
     if len(shape) == 3:
         return "THW"
     if len(shape) == 4 and (colour_last or colour_first):

@@ -75,7 +75,7 @@ def reason(error):
 
 @contextlib.contextmanager
 def writing_to(place):
-    """In this context an OSError is a UserError that says what cannot be written, with the cure."""
+    """Context that turns an OSError into a UserError: what cannot be written, with the cure."""
     try:
         yield
     except BrokenPipeError:  # of what is printed meanwhile

@@ -11,6 +11,7 @@ from utils.metrics import METRICS
 from utils.names import printable
 from utils.pixels import normalise
 from utils.rollout import rollout
+from utils.spacing import evenly
 from utils.stack import chainer
 
 PREDICTORS = ("model", "copy")  # copy: every future frame is guessed to be the last past one
@@ -24,7 +25,7 @@ def windows(video, length, count):
     A clip is as `read_clip` reads it; a place where that is None is left out.
     """
     last = max(0, len(video) - length)
-    for start in np.unique(np.linspace(0, last, min(count, last + 1)).round().astype(int)):
+    for start in evenly(last + 1, count):
         if (clip := read_clip(video, int(start), length)) is not None:
             yield int(start), clip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from utils.frames import BadFrame, Video, natural
 from utils.images import FORMATS, probe, read_image
+from utils.spacing import evenly
 
 HEADERS = 9  # looked at, evenly spaced, to learn what the pictures of a folder are
 ASTRAY = "a link that leads nowhere or out of the folder: give --images its target"
@@ -96,7 +97,7 @@ def list_folder(path, root):
             except (OSError, RuntimeError) as error:  # the latter of links in a circle
                 left_out.append((Path(entry.path), getattr(error, "strerror", str(error))))
     pictures = sorted(sizes, key=natural)
-    for name in spread(pictures, HEADERS):
+    for name in a_few(pictures):
         fetch(os.path.join(path, name))
     return Listing(
         tuple(pictures),
@@ -112,7 +113,7 @@ def part(path, listing):
     If none of a few pictures is animated, none is taken to be: opening every frame of a long video
     would take long. One that is animated all the same is refused when it is read as a frame.
     """
-    if not any(is_animated(path / name) for name in spread(listing.pictures, HEADERS)):
+    if not any(is_animated(path / name) for name in a_few(listing.pictures)):
         return listing
     animated = {name for name in listing.pictures if is_animated(path / name)}
     stills = {
@@ -143,10 +144,9 @@ def leads_into(link, root):
     return target.exists() and target.is_relative_to(Path(root).resolve())
 
 
-def spread(items, count):
-    """At most `count` of the items, evenly spaced, the first and the last among them."""
-    count = min(count, len(items))
-    return [items[round(i * (len(items) - 1) / max(1, count - 1))] for i in range(count)]
+def a_few(pictures):
+    """HEADERS of the pictures, spread evenly."""
+    return [pictures[index] for index in evenly(len(pictures), HEADERS)]
 
 
 def find_twins(names):
@@ -169,7 +169,7 @@ def open_folder(path, listing, root, name, look):
         cure = "keep one, move the other to another folder"
         raise BadFrame(path, f"{one} and {other} would be two frames of one name; {cure}")
     sizes, last = collections.Counter(), None
-    for picture in spread(listing.pictures, HEADERS):
+    for picture in a_few(listing.pictures):
         try:
             sizes[probe(path / picture)[1]] += 1
         except BadFrame as bad:

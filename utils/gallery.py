@@ -6,6 +6,7 @@ import numpy as np
 
 from utils import pictures
 from utils.pixels import denormalise
+from utils.spacing import evenly
 
 COLUMNS = 8  # predicted frames of the contact sheet, spread over those there are
 VIDEOS = 8  # videos on it
@@ -57,7 +58,7 @@ def contact_sheet(path, examples):
     for name, clip, predicted in examples[:VIDEOS]:
         frames = len(predicted)
         past, true, guess = clip[-frames - 1], clip[-frames:], denormalise(predicted)
-        steps = np.unique(np.linspace(0, frames - 1, min(COLUMNS, frames)).round().astype(int))
+        steps = evenly(frames, COLUMNS)
         blank = np.zeros_like(past)
         rows += [
             [(past, name)] + [(true[k], f"truth +{k + 1}") for k in steps],

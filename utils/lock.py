@@ -10,7 +10,7 @@ from utils.errors import UserError, writing_to
 
 @contextlib.contextmanager
 def claim(path):
-    """Keep other processes from claiming the folder `path`, made where there is none.
+    """Keep other processes from claiming the folder `path`, created if missing.
 
     The system forgets the claim when the process ends, however that comes. UserError if another
     one holds it. A URL cannot be claimed, nor can, with a warning, some network drives. A folder

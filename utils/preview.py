@@ -1,15 +1,15 @@
 """A GIF of the same few predictions as training goes on."""
 
 import contextlib
+import math
 from pathlib import Path
-
-import numpy as np
 
 from utils import pictures
 from utils.frames import BadFrame
 from utils.images import read_image
 from utils.pixels import denormalise
 from utils.rollout import rollout
+from utils.spacing import evenly
 from utils.stack import chainer
 
 CLIPS = 6
@@ -24,12 +24,12 @@ class Preview(chainer.training.Extension):
 
     def __init__(self, store, gen, converter, device):
         self.gen, self.converter, self.device = gen, converter, device
-        self.clips = store.read(np.linspace(0, len(store) - 1, CLIPS).astype(int))
+        self.clips = store.read(evenly(len(store), CLIPS))
 
     def __call__(self, trainer):
-        past, future = self.converter(self.clips, self.device)
-        predicted = rollout(self.gen, past, future.shape[1])
-        predicted = denormalise(chainer.get_device("@numpy").send(predicted))[:, 0]
+        past, _ = self.converter(self.clips, self.device)
+        predicted = chainer.get_device("@numpy").send(rollout(self.gen, past, 1))
+        predicted = denormalise(predicted)[:, 0]
         last, true = self.clips[:, self.gen.history - 1], self.clips[:, self.gen.history]
         iteration = trainer.updater.iteration
         rows = [("last frame", last), ("truth", true), (f"iteration {iteration}", predicted)]
@@ -42,7 +42,7 @@ class Preview(chainer.training.Extension):
         pictures.save_picture(latest, picture)
         # Later pictures are left from before the run was killed and resumed from a snapshot.
         paths = [p for p in sorted(folder.glob(PATTERN)) if p <= latest]
-        step = -(-len(paths) // SHOTS)
+        step = max(1, math.ceil((len(paths) - 1) / (SHOTS - 1)))
         shots = []
         for path in paths[:-1:step]:
             with contextlib.suppress(BadFrame):  # a picture is not worth a training

@@ -7,6 +7,7 @@ import numpy as np
 from utils import metrics
 from utils.errors import UserError
 from utils.rollout import rollout
+from utils.spacing import evenly
 from utils.stack import chainer
 from utils.store import ClipStore
 
@@ -42,7 +43,7 @@ class Validation(chainer.training.Extension):
 
     def __init__(self, store, gen, converter, device):
         self.gen, self.converter, self.device = gen, converter, device
-        self.clips = store.read(np.linspace(0, len(store) - 1, min(CLIPS, len(store))).astype(int))
+        self.clips = store.read(evenly(len(store), CLIPS))
 
     def __call__(self, trainer):
         predicted, copied, true = [], [], []

@@ -25,7 +25,7 @@ def save_weights(path, chain):
     """
     arrays = arrays_of(chain)
     if str(path).endswith(SAFETENSORS):
-        arrays = {name.replace("/", "."): np.ascontiguousarray(a) for name, a in arrays.items()}
+        arrays = {name.replace("/", "."): np.asarray(a, order="C") for name, a in arrays.items()}
         write_whole(path, lambda file: file.write(safetensors.numpy.save(arrays)))
     else:
         write_archive(path, arrays)
@@ -47,9 +47,9 @@ def load_weights(path, chain):
         chainer.serializers.NpzDeserializer(arrays).load(chain)
     else:
         load_archive(path, chain, needed, at_most)
-    for name, param in chain.namedparams():
-        if not param.xp.isfinite(param.array).all():
-            raise UserError(f"{path}: {name[1:]} is not finite; take earlier weights")
+    for name, array in arrays_of(chain).items():
+        if not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} is not finite; take earlier weights")
 
 
 def load_archive(path, chain, needed, at_most):

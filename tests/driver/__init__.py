@@ -7,7 +7,7 @@ CuPy's wheel is the one that a GPU takes.  Behind it are, in C++, CUDA's runtime
 and of cuBLAS and cuRAND what the networks use.  Kernels are compiled from their own source by g++;
 work on streams, in graphs is done as late as CUDA may do it (or, with --order=SEED, in an order by
 chance), so that whoever does not wait for it finds NaN.  What a capture cannot hold breaks it, as
-CUDA has it.  cuDNN is acted by NumPy: --cudnn; without, there is none.
+CUDA has it.  With --cudnn NumPy stands in for cuDNN; else there is none.
 
 What it cannot tell: speed, what the hardware does otherwise than the documents say, whether NVRTC
 takes the sources (test_kernels.py asks it where it is).

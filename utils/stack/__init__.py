@@ -11,7 +11,7 @@ branches   has a GPU compute several networks at the same time
 precision  chooses the type in which both multiply
 kernels    tells whether own CUDA kernels are used
 Adam is quicker by adam and gpu_adam; on a GPU gpu_join joins arrays in one launch, gpu_neutral
-adds 0 in none, tables are how one launch takes many arrays.
+skips adding 0 and multiplying by 1; tables pass many arrays to one launch.
 """
 
 from utils.stack import adam, compat, cudnn, gpu_adam, gpu_join, gpu_neutral, onednn

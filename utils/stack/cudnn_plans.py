@@ -177,7 +177,7 @@ class Handle:
 
 
 class Properties:
-    """A device told by its properties, cuDNN's JSON: plans for it need no GPU, nor can they run."""
+    """A device described by its properties, cuDNN's JSON: plans for it need no GPU; none can run."""
 
     attributes, type = {HEURISTIC: 204, PLAN: 407}, DESCRIPTOR
 

@@ -33,7 +33,7 @@ extern "C" __global__ void join(
 
 
 def install(chainer):
-    """Let `chainer`'s Concat and Stack, which are gradients of others too, join arrays so.
+    """Let `chainer`'s Concat and Stack, also used in the gradients of others, join arrays so.
 
     More than 8 small arrays CuPy 14 joins by a table of their addresses, which comes from the host:
     no CUDA graph may hold that.  Empty arrays, those of 16 bytes a number and those that are not

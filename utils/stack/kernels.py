@@ -17,7 +17,7 @@ def give_up():
 
 
 def get_cupy():
-    """CuPy as Chainer sees it: patched, by the time that there is an array on a GPU."""
+    """CuPy, imported late: it may not be installed."""
     from chainer.backends import cuda
 
     return cuda.cupy
