@@ -177,7 +177,7 @@ class Handle:
 
 
 class Properties:
-    """A device described by its properties, cuDNN's JSON: plans for it need no GPU; none can run."""
+    """A device described by its properties, cuDNN's JSON: plans can be made for it, not run."""
 
     attributes, type = {HEURISTIC: 204, PLAN: 407}, DESCRIPTOR
 
