@@ -77,8 +77,6 @@ def parse(argv):
     if options.resume and rundir.exists(options.out):
         # The options of the run hold, unless this command line says otherwise.
         saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
-        if saved.get("lr_dis") == constants.LR_DIS:  # earlier versions left it in every run
-            saved["lr_dis"] = None
         parser.set_defaults(**{k: v for k, v in saved.items() if k not in OF_THE_COMMAND})
         options = parser.parse_args(argv)
     return options
@@ -182,7 +180,6 @@ def make_generator(options, clips):
 def make_updater(options, clips, gen, device):
     """The updater, its networks on the device: adversarial, or for the generator alone."""
     from models.discriminators import Discriminators
-    from utils.losses import by_name
     from utils.stack import chainer
     from utils.supply import supply
     from utils.updater import AdversarialUpdater, PredictionUpdater
@@ -191,32 +188,45 @@ def make_updater(options, clips, gen, device):
         net.to_device(device)
         return chainer.optimizers.Adam(rate * 0.5**options.rolled_back).setup(net)
 
-    terms, weight = by_name(options.loss, options.alpha)
-    adversarial = gen.adversarial if options.adversarial is None else options.adversarial
-    if options.adversarial and not weight:
-        raise UserError(f"--loss {options.loss}: --adversarial needs a weight, adversarial=0.05")
-    alone = not (adversarial and weight)
-    if alone and not any(weight for weight, _ in terms.values()):
-        raise UserError(f"--loss {options.loss}: leaves nothing to learn from; add l2=1")
-    if alone and options.single_frame_dis:
-        raise UserError("--single-frame-dis: no discriminators, give --adversarial")
-    if alone and options.lr_dis is not None:
-        raise UserError(f"--lr-dis {options.lr_dis}: no discriminators, give --adversarial")
+    terms, weight = losses_of(options, gen)
     if options.batch_size > len(clips):
         more = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
         raise UserError(f"{more} at {options.data}; lower it or make more clips")
     batches, converter = supply(clips, options.batch_size, options.seed, device)
     optimizers = {"gen": optimizer(gen, options.lr_gen)}
-    if alone:
+    if not weight:
         return PredictionUpdater(batches, optimizers, terms, converter, device)
     try:
         dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.single_frame_dis)
     except ValueError as error:
         raise UserError(error) from None
-    if options.lr_dis is None:
-        options.lr_dis = constants.LR_DIS
-    optimizers["dis"] = optimizer(dis, options.lr_dis)
+    rate = constants.LR_DIS if options.lr_dis is None else options.lr_dis
+    optimizers["dis"] = optimizer(dis, rate)
     return AdversarialUpdater(batches, optimizers, weight, terms, converter, device)
+
+
+def losses_of(options, gen):
+    """The losses, as `by_name` has them, and the adversarial weight, 0 without discriminators.
+
+    UserError for options that contradict one another.
+    """
+    from utils.losses import by_name
+
+    terms, weight = by_name(options.loss, options.alpha)
+    if options.adversarial and not weight:
+        raise UserError(f"--loss {options.loss}: --adversarial needs a weight, adversarial=0.05")
+    if options.alpha != constants.ALPHA and "gdl" not in terms:
+        raise UserError(f"--alpha {options.alpha:g}: --loss {options.loss} has no gdl; add gdl=1")
+    adversarial = gen.adversarial if options.adversarial is None else options.adversarial
+    if adversarial and weight:
+        return terms, weight
+    if not any(weight for weight, _ in terms.values()):
+        raise UserError(f"--loss {options.loss}: leaves nothing to learn from; add l2=1")
+    if options.single_frame_dis:
+        raise UserError("--single-frame-dis: no discriminators, give --adversarial")
+    if options.lr_dis is not None:
+        raise UserError(f"--lr-dis {options.lr_dis}: no discriminators, give --adversarial")
+    return terms, 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ WARM_UPS = 10  # calls; compilers, cuDNN's choice, the capture of graphs are in 
 LIMIT, BUDGET = 240, 420  # seconds for a side, its compiler included; for all
 WORDS = 5  # lines of what a side says on stderr that are kept
 PEAK, COPIED = 8192, 2**30  # rows of the matrices, bytes of the copy whose speeds are the GPU's
-PACKAGES = "cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"
 
 
 def each_alone(script, names, options):
@@ -135,4 +134,4 @@ def ratio(report, ours, precision):
 def surroundings():
     """The GPU, versions of what computes on it."""
     name = open_device(0).xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    return {"gpu": name, "versions": rivals.versions((*rivals.PACKAGES, *PACKAGES))}
+    return {"gpu": name, "versions": rivals.versions()}

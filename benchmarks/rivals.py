@@ -1,6 +1,5 @@
 """Rivals that do the same work, each in a process of its own, timed in turns."""
 
-import importlib.metadata
 import multiprocessing
 import os
 import resource
@@ -8,7 +7,8 @@ import statistics
 import sys
 import time
 
-PACKAGES = "chainer", "numpy", "onednn-cpu-gomp", "torch"
+from utils import rundir
+
 THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
@@ -82,12 +82,6 @@ def surroundings():
     }
 
 
-def versions(packages=PACKAGES):
-    """{package: its version, None where it is not installed}."""
-    found = {"python": sys.version.split()[0]}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+def versions():
+    """{package: its version} of what decides the speed, where it is installed."""
+    return rundir.versions((*rundir.PACKAGES, "torch"))

@@ -15,9 +15,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import Collection, add_out, folder_of, tell_missing
-from utils.errors import UserError, one_line, reason
-from utils.files import read_file
+from utils.collection import Collection, add_out, file_of, folder_of, read_lines, tell_missing
+from utils.errors import UserError, one_line
 from utils.frames import BadFrame, Look, warn
 from utils.usage import Parser
 from utils.videos import find_videos
@@ -29,12 +28,7 @@ LINE = re.compile(rf"({FILM.pattern})\s+frames\s+([\d\s,-]+)$")
 
 def read_ranges(path):
     """{film: [(first, last), ...]}, frames counted from 1, of the data set's 00sequences.txt."""
-    try:
-        lines = read_file(path).decode().splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read {reason(error)}: give KTH's 00sequences.txt") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not text: give KTH's 00sequences.txt") from None
+    lines = read_lines(path, "KTH's 00sequences.txt")
     matches = [match for line in lines if (match := LINE.match(line.strip()))]
     if not matches:
         raise UserError(f"{path} names no sequences: give KTH's 00sequences.txt")
@@ -48,12 +42,7 @@ def read_ranges(path):
 def main():
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the films")
-    parser.add_argument(
-        "--sequences",
-        type=lambda text: Path(text).expanduser(),
-        required=True,
-        help="00sequences.txt",
-    )
+    parser.add_argument("--sequences", type=file_of, required=True, help="00sequences.txt")
     add_out(parser)
     options = parser.parse_args()
     ranges = read_ranges(options.sequences)

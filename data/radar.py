@@ -66,14 +66,14 @@ def main():
     paths.sort(key=lambda path: natural(path.name))
     if not paths:
         raise UserError(f"no pictures in {options.images}: give the folder of one sequence")
-    folder, pictures = options.out / options.split / options.images.resolve().name, False
+    folder, part = options.out / options.split / options.images.resolve().name, 0
     with Collection(options) as collection:
         parts = itertools.groupby(usable(paths, options.pool), operator.itemgetter(0))
         for part, (_, pictures) in enumerate(parts, 1):
             place = folder if part == 1 else folder.with_name(f"{folder.name}_{part}")
             count = collection.add_frames(place, (levels for _, levels in pictures))
             print(f"{place}: {count} frames")
-    if not pictures:
+    if not part:
         raise UserError(f"no picture in {options.images} can be used: give others")
 
 

@@ -12,20 +12,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, Collection, add_out, folder_of, tell_missing
-from utils.errors import UserError, one_line, reason
-from utils.files import read_file
+from utils.collection import SPLITS, Collection, add_out, folder_of, read_lines, tell_missing
+from utils.errors import UserError, one_line
 from utils.usage import Parser
 
 
 def read_list(path):
     """Class/film.avi of each line of a split list; what follows is the number of the class."""
-    try:
-        lines = read_file(path).decode().splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read {reason(error)}: give UCF-101's lists") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not text: give UCF-101's lists") from None
+    lines = read_lines(path, "UCF-101's lists")
     names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
     for name in names:
         if len(Path(name).parts) != 2 or ".." in name:

@@ -59,7 +59,7 @@ def read_options(arch, text):
             )
         if name in found:
             raise ValueError(f"--model-options {text}: {name} is given twice; give it once")
-        kind = str if defaults[name] is None else type(defaults[name])
+        kind = type(defaults[name])
         try:
             found[name] = SWITCH[value.lower()] if kind is bool else kind(value)
         except (KeyError, ValueError):

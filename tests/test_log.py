@@ -29,10 +29,9 @@ def test_what_has_no_mean_is_null_in_the_file(trainer, tmp_path):
     plots.draw(tmp_path / "ssim.png", log.entries, ["val/ssim"])
 
 
-@pytest.mark.parametrize("word", ["null", "NaN"])  # the latter of an earlier version
-def test_what_has_no_mean_is_resumed(trainer, tmp_path, word):
+def test_what_has_no_mean_is_resumed(trainer, tmp_path):
     resumed = Log(lambda _: True)
-    state = f'[[{{"val/ssim": {word}, "iteration": 1}}], {{"val/ssim": [{word}, 1]}}]'
+    state = '[[{"val/ssim": null, "iteration": 1}], {"val/ssim": [null, 1]}]'
 
     class Snapshot(chainer.Deserializer):
         def __call__(self, key, value):

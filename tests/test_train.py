@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import train
-from utils import losses, rundir
+from utils import losses
 from utils.errors import UserError
 from utils.stack import chainer
 from utils.store import ClipStore
@@ -47,27 +47,28 @@ def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
     updater.finalize()
 
 
-def test_a_rate_for_discriminators_that_are_not_there_is_refused(clips, tmp_path):
-    """Unless a run of an earlier version, which recorded one in any case, is resumed."""
-    options = parse("--no-adversarial", "-o", tmp_path)
-    kept = {**vars(options), "lr_dis": train.constants.LR_DIS}
-    del kept["resume"]
-    model, gen = train.make_generator(options, clips)
-    train.make_updater(options, clips, gen, CPU).finalize()
-    assert options.lr_dis is None
-    data = {"fingerprint": clips.fingerprint}
-    rundir.write_options(tmp_path, {"options": kept, "model": model, "data": data})
-    train.make_updater(parse("-r", "-o", tmp_path), clips, gen, CPU).finalize()
-    with pytest.raises(UserError, match="--lr-dis 0.25: no discriminators"):
-        train.make_updater(parse("-r", "-o", tmp_path, "--lr-dis", 0.25), clips, gen, CPU)
+def test_a_rate_for_discriminators_that_are_not_there_is_refused(clips):
+    for rate in (0.25, 0):
+        options = parse("--no-adversarial", "--lr-dis", rate)
+        _, gen = train.make_generator(options, clips)
+        with pytest.raises(UserError, match=f"--lr-dis {rate:.1f}.*: no discriminators"):
+            train.make_updater(options, clips, gen, CPU)
 
 
-def test_the_record_of_an_adversarial_run_has_the_usual_rate_of_its_discriminators(clips):
-    options = parse()
+def test_the_discriminators_have_a_rate_of_their_own(clips):
+    for arguments, rate in (((), train.constants.LR_DIS), (("--lr-dis", 0.25), 0.25)):
+        options = parse(*arguments)
+        _, gen = train.make_generator(options, clips)
+        updater = train.make_updater(options, clips, gen, CPU)
+        assert updater.get_optimizer("dis").alpha == rate
+        updater.finalize()
+
+
+def test_an_exponent_of_a_loss_that_is_not_there_is_refused(clips):
+    options = parse("--loss", "l2=1,adversarial=0.05", "--alpha", 2)
     _, gen = train.make_generator(options, clips)
-    updater = train.make_updater(options, clips, gen, CPU)
-    assert updater.get_optimizer("dis").alpha == options.lr_dis == train.constants.LR_DIS
-    updater.finalize()
+    with pytest.raises(UserError, match="--alpha 2: --loss l2=1,adversarial=0.05 has no gdl"):
+        train.make_updater(options, clips, gen, CPU)
 
 
 def test_the_seed_decides_the_first_weights(clips):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from utils.errors import UserError, writing_to
-from utils.files import write_whole
+from utils.errors import UserError, reason, writing_to
+from utils.files import read_file, write_whole
 from utils.usage import local_place
 
 SPLITS = ("train", "test")
@@ -132,6 +132,16 @@ def folder_of(text):
     if not path.is_dir():
         raise UserError(f"no folder {text}: give the place of the unpacked data set")
     return path
+
+
+def read_lines(path, wanted):
+    """The lines of a text file; UserError, with what is `wanted` as the cure, if it is none."""
+    try:
+        return read_file(path).decode().splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {reason(error)}: give {wanted}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text: give {wanted}") from None
 
 
 def tell_missing(names, what, root):

@@ -45,8 +45,7 @@ class Log(chainer.training.Extension):
         sums = {name: [known(float(total)), count] for name, (total, count) in self.sums.items()}
         text = serializer("state", json.dumps([self.entries, sums]))
         if isinstance(serializer, chainer.Deserializer):
-            entries, sums = json.loads(text)  # earlier versions wrote NaN
-            self.entries = [{name: known(value) for name, value in e.items()} for e in entries]
+            self.entries, sums = json.loads(text)
             self.sums = {
                 name: [math.nan if total is None else total, count]
                 for name, (total, count) in sums.items()

@@ -163,10 +163,10 @@ def training_cost(run):
         return {}
 
 
-def versions():
-    """Versions of Python and of the packages that can change a result."""
+def versions(packages=PACKAGES):
+    """{package: version} of Python and of those installed, usually what can change a result."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -24,17 +24,16 @@ def install(chainer):
     @functools.wraps(own)
     def update_core_cpu(self, param):
         hp, arrays = self.hyperparam, (param.grad, param.data, *self.state.values())
-        plain = not (hp.amsgrad or hp.adabound or hp.weight_decay_rate) and hp.eta == 1
         whole = all(type(a) is np.ndarray and a.flags.c_contiguous for a in arrays)
-        if not (plain and whole and {a.dtype for a in arrays} == {np.dtype(np.float32)}):
+        if not (is_plain(hp) and whole and {a.dtype for a in arrays} == {np.dtype(np.float32)}):
             own(self, param)
             return
         arrays = [a.reshape(-1) for a in arrays]
-        rate, told = self.alpha_t, np.geterr()
+        rate, errors = self.alpha_t, np.geterr()
 
         def steps(pieces):
             temporary = np.empty(PIECE, np.float32)
-            with np.errstate(**told):  # a thread has its own
+            with np.errstate(**errors):  # a thread has its own
                 for piece in pieces:
                     step(hp, rate, *(a[piece] for a in arrays), temporary)
 
@@ -42,6 +41,12 @@ def install(chainer):
         share(steps, pieces)
 
     rule.update_core_cpu = update_core_cpu
+
+
+def is_plain(hyperparam):
+    """Whether it is Adam as first published: no AMSGrad, AdaBound, weight decay or schedule."""
+    hp = hyperparam
+    return not (hp.amsgrad or hp.adabound or hp.weight_decay_rate) and hp.eta == 1
 
 
 def share(work, pieces):

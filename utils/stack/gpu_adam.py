@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from utils.stack import kernels, tables
+from utils.stack.adam import is_plain
 
 # Operations are those of utils/stack/adam.py in their order.
 SOURCE = (
@@ -94,10 +95,10 @@ def suit(optimizer, params):
         for rule in rules
     )
     hooks = any(r._hookable._pre_update_hooks or r._hookable._post_update_hooks for r in rules)
-    plain = not (hp.amsgrad or hp.adabound or hp.weight_decay_rate) and hp.eta == 1
     # Else a kernel would write to a copy.
     written = [array for p in params for array in (p.array, *(p.update_rule.state or {}).values())]
-    return alike and plain and not hooks and all(array.flags.c_contiguous for array in written)
+    whole = all(array.flags.c_contiguous for array in written)
+    return alike and is_plain(hp) and not hooks and whole
 
 
 def move(optimizer, params):
