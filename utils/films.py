@@ -77,6 +77,7 @@ class Index:
 
     @functools.cached_property
     def numbers(self):
+        """{time stamp: number of the frame}."""
         return {time: number for number, time in enumerate(self.times)}
 
 

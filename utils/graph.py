@@ -54,6 +54,7 @@ class Graph:
         return shapes, [optimizer.hyperparam.get_dict() for optimizer in self.optimizers]
 
     def begin(self, arrays):
+        """Forget the graph there is; warm up for one that reads arrays such as these."""
         xp = chainer.backend.get_array_module(*arrays)
         self.cuda = xp.cuda
         xp.cuda.runtime.deviceSynchronize()  # the graph before, if any, may still be at work
@@ -66,6 +67,7 @@ class Graph:
         self.form, self.warmed = self.form_of(arrays), 0
 
     def open_pool(self):
+        """Take memory and a stream for the graph alone."""
         # Only what belongs to the graph lies in this pool, which is kept as long as the graph:
         # elsewhere, memory that the capture had for a while would be given to others, then
         # overwritten by each replay.
@@ -132,6 +134,7 @@ class Graph:
         return obstacle
 
     def capture_on(self, stream):
+        """The cupy.cuda.Graph of one step; whatever the step raises ends the capture."""
         stream.begin_capture()
         try:
             self.step(*self.inputs)
@@ -153,6 +156,7 @@ class Graph:
         return True
 
     def refuse(self, reason):
+        """Run step by step from now on, and say why."""
         print(f"training steps do not become a CUDA graph: {reason}", file=sys.stderr)
         self.refused, self.graph, self.inputs, self.reported = True, None, [], {}
         self.pool.free_all_blocks()
@@ -164,9 +168,11 @@ class Graph:
             yield from (param.update_rule for param in optimizer.target.params())
 
     def count(self):
+        """What `counters` are at."""
         return [counter.t for counter in self.counters()]
 
     def set_counts(self, counts):
+        """Have `counters` be at these."""
         for counter, t in zip(self.counters(), counts, strict=True):
             counter.t = t
 
@@ -192,6 +198,7 @@ def allocate(cuda, size):
 
 
 def give_back(pool):
+    """Keep the pool of a graph that is gone for the next one."""
     pool.free_all_blocks()  # but those with arrays still in use
     SPARE.append(pool)
 

@@ -52,6 +52,7 @@ def blank(history, horizon, size, channels, naming="default"):
 
 
 def named(naming):
+    """The metadata for one of NAMES."""
     return {"name": naming, "configuration": {"separator": "."}}
 
 

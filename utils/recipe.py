@@ -35,10 +35,12 @@ class Recipe:
 
     @property
     def frames(self):
+        """Of a clip, past and future."""
         return self.history + self.horizon
 
     @property
     def channels(self):
+        """Of a frame."""
         return 1 if self.gray else 3
 
     @property

@@ -57,6 +57,7 @@ class Stock:
     left: int | None
 
     def visit(self, more):
+        """A Visit that draws so many more moving clips."""
         return Visit(self.block, self.exempt, self.moving, more)
 
 
@@ -70,6 +71,7 @@ class Task:
 
     @property
     def clips(self):
+        """How many are to be cut."""
         return count_places(self.places)
 
     @property
@@ -158,6 +160,7 @@ def deal(blocks, places, exempt):
 
 
 def count_places(places):
+    """How many clips go to ranges (start, stop)."""
     return sum(stop - start for start, stop in places)
 
 

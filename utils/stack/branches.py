@@ -119,6 +119,7 @@ def side_by_side(count):
 
 
 def follow(here, streams):
+    """Have the stream `here` wait for all that the others have been given."""
     for stream in streams:
         here.wait_event(stream.record())
 

@@ -49,6 +49,7 @@ def tell(obstacle):
 
 
 def geometry_of(link, images):
+    """The Geometry of a convolution or linear layer for images of this shape."""
     if link.W.ndim == 2:
         return cudnn.product(images[0], *link.W.shape)
     how = link.stride, link.pad, link.dilate
@@ -58,6 +59,7 @@ def geometry_of(link, images):
 
 
 def fit(x, params):
+    """Whether this input and these parameters can be computed as one node."""
     dtype = cudnn.dtype_in_use() if isinstance(x.array, cuda.ndarray) else None
     wanted = kernels.usable() and os.environ.get("CHAINER_LAYERS") != "0"
     if dtype not in DTYPES or not wanted:
