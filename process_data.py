@@ -124,7 +124,7 @@ def run(args, recipe, spread):
         blocks = drop_still(blocks, recipe, args.still, spread, tally.add)
     record = describe(videos, args.clips, recipe)
     with claim(args.out):
-        store, finished = open_store(args.out, record, recipe.clips, args.existing, args.resume)
+        store, finished = open_store(args.out, record, recipe.kind, args.existing, args.resume)
         if finished:
             print(f"{args.out}: {len(store)} clips, finished before")
             return

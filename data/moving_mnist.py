@@ -70,7 +70,7 @@ def draw_digits():
     return np.stack(pictures)
 
 
-def walk(frames, rng):
+def bounce(frames, rng):
     """Top left corners (y, x) of a digit that bounces, whole pixels, int (frames, 2)."""
     place, angle = rng.random(2), rng.random() * 2 * np.pi
     speed, way = np.array([np.sin(angle), np.cos(angle)]) * STEP, []
@@ -87,7 +87,7 @@ def make_sequence(digits, frames, rng):
     film = np.zeros((frames, SIDE, SIDE), np.uint8)
     for _ in range(DIGITS):
         digit = digits[rng.integers(len(digits))]
-        for frame, (y, x) in zip(film, walk(frames, rng), strict=True):
+        for frame, (y, x) in zip(film, bounce(frames, rng), strict=True):
             place = frame[y : y + DIGIT, x : x + DIGIT]
             np.maximum(place, digit, out=place)
     return film

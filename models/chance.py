@@ -5,7 +5,7 @@ import numpy as np
 from utils.stack import F, chainer
 
 
-class Chance(chainer.Link):
+class RandomLink(chainer.Link):
     """A series of NumPy generators.
 
     The place in the series is saved with the weights, so a resumed run draws what it would have.
@@ -22,7 +22,7 @@ class Chance(chainer.Link):
         return np.random.default_rng((self.seed, self.draws))
 
 
-class GaussianNoise(Chance):
+class GaussianNoise(RandomLink):
     """Adds noise in training; its standard deviation is `scale` times the frames' range of 2.
 
     ValueError for a scale that is negative, infinite or NaN.
@@ -42,7 +42,7 @@ class GaussianNoise(Chance):
         return frames + self.device.send(noise.astype(frames.dtype))
 
 
-class Teacher(Chance):
+class ScheduledSampling(RandomLink):
     """Sometimes shows a network in training true frames instead of those it predicted.
 
     The n-th call, counted from 0, shows each true frame of each clip with the probability

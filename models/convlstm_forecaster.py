@@ -3,7 +3,7 @@
 from functools import partial
 from itertools import pairwise
 
-from models.chance import Teacher
+from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM, Stack
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import F, L, chainer
@@ -31,6 +31,6 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     encoder, forecaster = (
         Stack(*(ConvLSTM(a, b, 5) for a, b in pairwise(inputs))) for _ in range(2)
     )
-    shape, teacher = (history, horizon, channels), Teacher(1, sampling_decay)
+    shape, teacher = (history, horizon, channels), ScheduledSampling(1, sampling_decay)
     embed = partial(F.space2depth, r=patch)
     return EncoderDecoder(shape, patch, embed, encoder, readout, forecaster, teacher)

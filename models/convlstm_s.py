@@ -3,7 +3,7 @@
 from functools import partial
 from itertools import pairwise
 
-from models.chance import Teacher
+from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM, Stack
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import F, L, chainer
@@ -31,5 +31,5 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
         L.Convolution2D(last, inputs[0], 1, nobias=True), partial(F.depth2space, r=patch)
     )
     embed = partial(F.space2depth, r=patch)
-    shape, teacher = (history, horizon, channels), Teacher(1, sampling_decay)
+    shape, teacher = (history, horizon, channels), ScheduledSampling(1, sampling_decay)
     return EncoderDecoder(shape, patch, embed, cells, readout, teacher=teacher)

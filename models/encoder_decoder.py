@@ -11,7 +11,7 @@ class EncoderDecoder(Predictor):
     encoder, decoder: recurrent layers as in models/convlstm.py, the decoder going on from the
     encoder's memory; without a decoder the encoder itself goes on.
     readout: the decoder's output (N, M, h, w) -> images (N, C, H, W).
-    teacher: a Teacher, where training shows true frames.
+    teacher: ScheduledSampling, where training shows true frames.
     """
 
     def __init__(self, shape, multiple, embed, encoder, readout, decoder=None, teacher=None):

@@ -1,7 +1,7 @@
 """The sequence-to-sequence ConvLSTM of team-pragmatic-chaos (2017)."""
 
 from models.blocks import convolution, deconvolution, enlarging
-from models.chance import Teacher
+from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import F, chainer
@@ -33,5 +33,5 @@ def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, 
         F.tanh,
     )
     encoder, decoder = (ConvLSTM(d, d, peepholes=True, normalised=True) for _ in range(2))
-    shape = history, horizon, channels
-    return EncoderDecoder(shape, 4, embed, encoder, readout, decoder, Teacher(teacher_forcing))
+    shape, teacher = (history, horizon, channels), ScheduledSampling(teacher_forcing)
+    return EncoderDecoder(shape, 4, embed, encoder, readout, decoder, teacher)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from models.chance import GaussianNoise, Teacher
+from models.chance import GaussianNoise, ScheduledSampling
 from utils.stack import chainer
 from utils.weights import load_weights, save_weights
 
@@ -33,12 +33,12 @@ def test_noise_is_a_share_of_the_range_and_for_training_only():
 
 
 def test_a_teacher_always_or_never_shows_the_truth():
-    assert shown(Teacher(1)).all()
-    assert not shown(Teacher(0)).any()
+    assert shown(ScheduledSampling(1)).all()
+    assert not shown(ScheduledSampling(0)).any()
 
 
 def test_a_teacher_shows_the_truth_less_and_less():
-    teacher = Teacher(1, decay=0.01)
+    teacher = ScheduledSampling(1, decay=0.01)
     share = [shown(teacher, batch=500).mean() for _ in range(120)]
     assert share[0] == 1
     assert share[25] == pytest.approx(0.75, abs=0.07)
@@ -47,7 +47,7 @@ def test_a_teacher_shows_the_truth_less_and_less():
 
 
 def test_a_teacher_decides_for_each_frame_of_each_clip():
-    choices = shown(Teacher(0.5), batch=50).reshape(50, 2)
+    choices = shown(ScheduledSampling(0.5), batch=50).reshape(50, 2)
     assert 0 < choices.mean() < 1
     assert (choices[:, 0] != choices[:, 1]).any()
 

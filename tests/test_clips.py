@@ -56,7 +56,7 @@ class Made:
         videos = find_videos(images, self.skip, look or Look(gray=recipe.gray))
         blocks = find_blocks(videos, recipe, self.skip)
         record = describe(videos, count, recipe)
-        store, finished = open_store(out, record, recipe.clips, existing, False)
+        store, finished = open_store(out, record, recipe.kind, existing, False)
         assert not finished
         make_clips(blocks, store, record, recipe, map, self.report)
         self.store = ClipStore.open(out)

@@ -14,7 +14,7 @@ from utils.frames import BadFrame, Video
 
 ENDINGS = (".npy", ".npz")
 MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
-PIXELS = ("bool", "uint8", "uint16", "float16", "float32", "float64")
+PIXEL_TYPES = ("bool", "uint8", "uint16", "float16", "float32", "float64")
 RANKS = (3, 4, 5)  # numbers of axes
 COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
 HEADER_BYTES = 2**24  # of a zarr.json
@@ -60,7 +60,7 @@ def open_sequences(path, name, digest, look, axes=None):
         if order is None:
             raise BadFrame(path, f"axes of {array.shape} are unclear; say --axes TNHW or the like")
         dtype = getattr(array.dtype, "numpy_dtype", array.dtype)
-        if np.dtype(dtype).newbyteorder("=") not in PIXELS:
+        if np.dtype(dtype).newbyteorder("=") not in PIXEL_TYPES:
             raise BadFrame(path, f"holds {dtype}, not pixels; make them uint8")
         extent = dict(zip(order, array.shape, strict=True))
         if extent.get("C", 1) not in COLOURS or 0 in array.shape:

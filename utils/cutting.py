@@ -83,7 +83,7 @@ def cut(task, recipe, store, start, total):
 def count(stock, recipe, start):
     """Count the moving crops that a Stock has left -> Outcome."""
     outcome, block = Outcome(), stock.block
-    motion = watch(*Reel(recipe, outcome).load(block), recipe, outcome)
+    motion = find_motion(*Reel(recipe, outcome).load(block), recipe, outcome)
     exempt = draw_exempt(motion, stock.exempt, (recipe.seed, start, 1, block.number))
     left = count_moving(motion, exempt) - stock.moving
     outcome.drawn[block.number] = stock.exempt, stock.moving, left
@@ -109,7 +109,7 @@ def draw_crops(task, recipe, start, outcome):
         if not wanted + free:
             continue
         film, usable = reel.load(block)
-        motion = watch(film, usable, recipe, outcome)
+        motion = find_motion(film, usable, recipe, outcome)
         seed = recipe.seed, start, 1, block.number
         free_crops = draw_exempt(motion, visit.exempt + free, seed)
         after, left, sample = draw_moving(motion, free_crops, visit.moving, wanted, seed)
@@ -124,7 +124,7 @@ def draw_crops(task, recipe, start, outcome):
             yield film[first : first + recipe.frames], y, x
 
 
-def watch(film, usable, recipe, outcome):
+def find_motion(film, usable, recipe, outcome):
     """The Motion of a film's windows without an unusable frame or a scene cut.
 
     film: uint8 (T, H, W, C), usable: bool (T,).

@@ -36,10 +36,10 @@ class Journal:
         self.store.delete_files(f"{UNFINISHED}{name}")
 
 
-def open_store(path, record, shape, existing, resume):
+def open_store(path, record, kind, existing, resume):
     """The store for a run that `record` describes, and whether the run is finished already.
 
-    `shape`: (history, horizon, size, channels) of the clips. An unfinished run with the same
+    `kind`: (history, horizon, size, channels) of the clips. An unfinished run with the same
     record is gone on with, on `resume` or to "append". One that a file stopped is in nobody's way
     either. Else `existing` says what becomes of the clips there are: "append", "overwrite" or None,
     which makes them a UserError.
@@ -67,7 +67,7 @@ def open_store(path, record, shape, existing, resume):
             existing = existing or "overwrite"
         elif resume and not len(store):  # killed before it had a plan
             existing = existing or "append"
-    store = ClipStore.prepare(path, existing, *shape)
+    store = ClipStore.prepare(path, existing, *kind)
     Journal(store).note(PLAN, {"run": run, "start": len(store)})
     return store, False
 

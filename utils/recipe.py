@@ -49,6 +49,6 @@ class Recipe:
         return self.frames, self.channels, *self.size
 
     @property
-    def clips(self):
-        """What ClipStore.create wants to know."""
+    def kind(self):
+        """What ClipStore.create asks of the clips."""
         return self.history, self.horizon, self.size, self.channels

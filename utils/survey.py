@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import functools
 
-from utils.cutting import Outcome, add_motion, category, watch
+from utils.cutting import Outcome, add_motion, category, find_motion
 from utils.errors import UserError
 from utils.reel import Reel
 
@@ -46,7 +46,8 @@ def sample(block, recipe):
     """An Outcome that says what moves in a block, from which no clip is drawn."""
     seen = Outcome()
     film, usable = Reel(recipe, seen).load(block)
-    moving = [float(crops.mean()) for crops in watch(film, usable, recipe, seen).maps.values()]
+    maps = find_motion(film, usable, recipe, seen).maps
+    moving = [float(crops.mean()) for crops in maps.values()]
     motion = {category(block.video): [len(moving), sum(moving)]}
     return Outcome(decoded=seen.decoded, skipped=seen.skipped, motion=motion)
 
