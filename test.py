@@ -1,6 +1,7 @@
 """Predict test videos with trained networks: numbers, GIFs, a contact sheet, a leaderboard."""
 
 import contextlib
+import sys
 from pathlib import Path
 
 import constants
@@ -66,11 +67,12 @@ def evaluate(runs, records, options):
     if options.by not in {**METRICS, **CONVENTIONS}:
         known = ", ".join({**METRICS, **CONVENTIONS})
         raise UserError(f"--by {options.by}: no such metric; choose from {known}")
-    device, videos = open_device(options.gpu), open_videos(records, options)
+    device, videos = open_device(options.gpu), open_videos(runs, records, options)
     # All runs predict the same frames, whatever past each needs.
     history = max(record["model"]["history"] for record in records)
     single = len(runs) == 1
-    out = Path(options.out or (next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR))
+    usual = next(iter(runs)) / folder("test", options) if single else constants.LEADERBOARD_DIR
+    out = Path(options.out or usual)
 
     entries = []
     with computing(device, options):
@@ -86,10 +88,10 @@ def forecast(runs, records, options):
     from utils.device import open_device
     from utils.forecast import forecast_ends
 
-    device, videos = open_device(options.gpu), open_videos(records, options)
+    device, videos = open_device(options.gpu), open_videos(runs, records, options)
     with computing(device, options):
         for (run, name), record in zip(runs.items(), records, strict=True):
-            out = Path(options.out or run / "forecast")
+            out = Path(options.out or run / folder("forecast", options))
             out = out / name if options.out and len(runs) > 1 else out
             model = load_model(run, record, options.best)
             model.to_device(device)
@@ -98,8 +100,16 @@ def forecast(runs, records, options):
             print(f"{run}: {options.frames} frames after the end of {count} videos; in {out}")
 
 
-def open_videos(records, options):
-    """The videos to predict, seen as asked for; grey if the networks of all records are."""
+def folder(name, options):
+    """Where results of a run go in its directory: those of its two networks lie apart."""
+    return f"{name}-best" if options.best else name
+
+
+def open_videos(runs, records, options):
+    """The videos to predict, seen as asked for; grey if the networks of all records are.
+
+    A warning names each run that learned from clips of videos seen otherwise.
+    """
     from utils.frames import Look
     from utils.videos import find_videos
 
@@ -107,6 +117,10 @@ def open_videos(records, options):
     if len(channels) > 1:
         raise UserError("--load has networks for grey frames, others for colour: test them apart")
     look = Look(options.step, channels == {1}, options.resize)
+    for run, record in zip(runs, records, strict=True):
+        if (looks := record["data"].get("looks")) and look.flags not in looks:
+            told = f"{run} learned from clips cut with {', '.join(looks)}, is tested"
+            print(f"warning: {told} with {look.flags}", file=sys.stderr)
     return find_videos(options.images, look=look, axes=options.axes)
 
 
@@ -142,7 +156,7 @@ def compare(entries, out, options):
 def examine_run(run, name, record, device, videos, history, options, out):
     """Test one run, leave its numbers and pictures in `out` -> its leaderboard.Entry."""
     from utils import report
-    from utils.trial import examine_videos
+    from utils.trial import clear, examine_videos
 
     model = load_model(run, record, options.best)
     model.to_device(device)
@@ -153,7 +167,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
         "versions": rundir.versions(),
     }
     with writing_to(out):
-        out.mkdir(parents=True, exist_ok=True)
+        clear(out)
         trial = examine_videos(
             model,
             device,

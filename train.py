@@ -118,7 +118,12 @@ def train(options, deadline):
 
     device = open_device(options.gpu)
     clips = ClipStore.open(options.data)
-    data = {"path": options.data, "clips": len(clips), "fingerprint": clips.fingerprint}
+    data = {
+        "path": options.data,
+        "clips": len(clips),
+        "fingerprint": clips.fingerprint,
+        "looks": clips.looks,
+    }
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = find_test_clips(options.test_data, clips)
@@ -222,6 +227,9 @@ def losses_of(options, gen):
         return terms, weight
     if not any(weight for weight, _ in terms.values()):
         raise UserError(f"--loss {options.loss}: leaves nothing to learn from; add l2=1")
+    if weight and options.loss != constants.LOSS:
+        cure = "leave adversarial out or give --adversarial"
+        raise UserError(f"--loss {options.loss}: there are no discriminators; {cure}")
     if options.single_frame_dis:
         raise UserError("--single-frame-dis: no discriminators, give --adversarial")
     if options.lr_dis is not None:

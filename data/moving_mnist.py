@@ -104,19 +104,30 @@ def write_films(films, shape, file):
 @one_line
 def main():
     parser = Parser(__doc__.splitlines()[0])
-    parser.add_argument("--digits", type=file_of, help="MNIST's training images, idx or idx.gz")
-    parser.add_argument("--test-digits", type=file_of, help="its test images, to test on")
+    parser.add_argument(
+        "--digits",
+        type=file_of,
+        help="MNIST's training images, idx or idx.gz; without them digits of a font move",
+    )
+    unseen = "its test images, to test on; without them the digits of the training"
+    parser.add_argument("--test-digits", type=file_of, help=unseen)
     parser.add_argument("--train", type=MANY, default=10_000, help="sequences to train on")
-    parser.add_argument("--test", type=MANY, default=1_000, help="sequences to test on")
+    test = "sequences to test on (default: 1000, none with --published)"
+    parser.add_argument("--test", type=MANY, help=test)
     parser.add_argument("--frames", type=whole(1, 9999), default=20, help="of a sequence")
-    parser.add_argument("--published", type=file_of, help="mnist_test_seq.npy, to test on as well")
+    parser.add_argument("--published", type=file_of, help="mnist_test_seq.npy, to test on")
     parser.add_argument("--seed", type=whole(0), default=0, help="same seed, same bytes")
     add_out(parser)
     options = parser.parse_args()
+    if options.test is None:
+        options.test = 0 if options.published else 1_000
     if not (options.train or options.test or options.published):
         raise UserError("--train and --test are both 0; give one of them at least 1")
     if options.published:
         check_published(options.published)
+    if not options.digits and options.train + options.test:
+        told = "digits of a font, not MNIST's: give those by --digits train-images-idx3-ubyte.gz"
+        print(f"warning: {told}", file=sys.stderr)
     digits = read_digits(options.digits) if options.digits else draw_digits()
     unseen = read_digits(options.test_digits) if options.test_digits else digits
     with Collection(options) as collection:

@@ -14,6 +14,7 @@ WIDTHS = ("paper", "small")  # an architecture's feature maps as published, or a
 OF_TRAIN = ("pyramid", "width")  # the discriminators heed them, too: they are options of train.py
 LARGEST = 2**12  # of an architecture's own whole numbers: more maps than memory has room for
 SWITCH = {"true": True, "false": False}
+VALUES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def builders():
@@ -63,7 +64,7 @@ def read_options(arch, text):
         try:
             found[name] = SWITCH[value.lower()] if kind is bool else kind(value)
         except (KeyError, ValueError):
-            raise ValueError(f"--model-options {text}: {name} is of type {kind.__name__}") from None
+            raise ValueError(f"--model-options {text}: {name} is {VALUES[kind]}") from None
     return found
 
 

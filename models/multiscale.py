@@ -39,7 +39,10 @@ def factors(pyramid, size, usual=PYRAMIDS):
         )
     pyramid = usual.get(size[0]) if pyramid is None else pyramid
     if pyramid is None:
-        raise ValueError(f"{size[0]}x{size[1]} clips have no usual pyramid; give one by --pyramid")
+        raise ValueError(
+            f"{size[0]}x{size[1]} clips have no usual pyramid; give one, such as --pyramid "
+            f"{'-'.join(map(str, halved(size[0])))}"
+        )
     try:
         scales = [int(scale) for scale in pyramid.split("-")]
     except ValueError:
@@ -51,6 +54,14 @@ def factors(pyramid, size, usual=PYRAMIDS):
             f"one before, up to the clips' {size[0]}x{size[1]}; for example {PYRAMIDS[32]}"
         )
     return [scales[-1] // scale for scale in scales]
+
+
+def halved(size):
+    """Sizes from coarse to fine, each twice the one before, `size` the last, none below 4."""
+    scales = [size]
+    while scales[0] % 2 == 0 and scales[0] >= 8:
+        scales.insert(0, scales[0] // 2)
+    return scales
 
 
 class MultiScale(Predictor):

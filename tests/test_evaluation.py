@@ -111,10 +111,13 @@ def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
         assert {row["video"] for row in csv.DictReader(file)} == {r"lat\xe9in"}
 
 
-def test_the_table_ends_with_the_last_frame(clip):
-    means = report.average([score(normalise(clip[2:]) * 0.5, clip)])
-    rows = [line.split()[0] for line in report.table(means).splitlines() if line[0].isdigit()]
-    assert rows == [*"12345678", "10"]
+def test_the_table_ends_with_the_last_frame_and_the_mean(clip):
+    clip = np.concatenate([clip, clip[:1]])
+    means = report.average([score(normalise(clip[1:]) * 0.5, clip)])
+    rows = [line.split() for line in report.table(means).splitlines() if line[0].isalnum()]
+    assert [row[0] for row in rows] == ["frame", *"123456789", "10", "12", "mean"]
+    psnr = metrics.mean("psnr", means["model", "whole"]["psnr"])
+    assert rows[-1][:3] == ["mean", "model", f"{psnr:.2f}"]
 
 
 def test_every_video_has_an_animation_of_its_own(clip, tmp_path):
@@ -149,6 +152,19 @@ def test_a_report_holds_the_means_and_every_number(clip, tmp_path):
     read = json.loads((tmp_path / "m.json").read_text())
     assert read["conditions"] == {"frames": 8}
     assert read["mean"]["copy"]["whole"]["psnr"] == pytest.approx(means["copy", "whole"]["psnr"])
+    mse = means["model", "moving"]["mse"].mean()
+    assert read["overall"]["model"]["moving"]["mse"] == pytest.approx(mse)
+
+
+def test_only_openstl_judges_what_lies_beyond_the_range(clip):
+    predicted = normalise(clip[4:]) * 3
+    found, clipped = (score(p, clip) for p in (predicted, np.clip(predicted, -1, 1)))
+    for area in ("whole", "moving"):
+        ours, theirs = found["model", area], clipped["model", area]
+        differ = [name for name in ours if not np.array_equal(ours[name], theirs[name], True)]
+        assert differ == ["mse_openstl", "mae_openstl"]
+    beyond = np.square((predicted - normalise(clip[4:])) / 2).sum(axis=(1, 2, 3))
+    assert found["model", "whole"]["mse_openstl"] == pytest.approx(beyond)
 
 
 def test_a_still_video_has_no_moving_area_and_no_number_for_it(clip, tmp_path):
@@ -158,7 +174,7 @@ def test_a_still_video_has_no_moving_area_and_no_number_for_it(clip, tmp_path):
     assert means["model", "whole"]["psnr"] == pytest.approx([metrics.BEST_DECIBELS] * 8)
     report.save_json(tmp_path / "m.json", {}, means)
     assert "NaN" not in (tmp_path / "m.json").read_text()
-    assert "nan" in report.table(means)
+    assert report.table(means).splitlines()[2].split()[-6:] == [*"-----", "0.0%"]
 
 
 @pytest.mark.skipif(not PACMAN.is_dir(), reason="no ../shared/data beside the checkout")

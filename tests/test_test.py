@@ -70,6 +70,39 @@ def test_videos_can_be_seen_as_the_clips_were(tmp_path):
     assert last.size == (20, 16) and last.getextrema() == ((16 * 13, 16 * 13),) * 3
 
 
+def test_clips_that_were_cut_otherwise_are_told(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    record = rundir.read_options(tmp_path / "run")
+    record["data"]["looks"] = ["--step 2 --resize 16"]
+    rundir.write_options(tmp_path / "run", record)
+    command = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", "-f", "2"]
+    testing.main(command)
+    told = "run learned from clips cut with --step 2 --resize 16, is tested with --step 1\n"
+    assert capsys.readouterr().err.endswith(told)
+    testing.main([*command, "--step", "2", "--resize", "16"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, capsys):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    (tmp_path / "run" / rundir.BEST).write_bytes((tmp_path / "run" / rundir.MODEL).read_bytes())
+    test = ["--load", f"{tmp_path}/run", "-f", "2", "--images"]
+    testing.main([*test, f"{tmp_path}/a.npy"])
+    (tmp_path / "run/test/mine.gif").touch()
+    testing.main([*test, f"{tmp_path}/b.npy"])
+    names = {"b.npy.gif", "contact_sheet.png", "metrics.csv", "metrics.json"}
+    assert {path.name for path in (tmp_path / "run/test").iterdir()} == names | {"mine.gif"}
+    testing.main([*test, f"{tmp_path}/b.npy", "--best"])
+    assert {path.name for path in (tmp_path / "run/test-best").iterdir()} == names
+    with pytest.raises(SystemExit):
+        testing.main([*test, f"{tmp_path}/b.npy", "-o", f"{tmp_path}"])
+    told = f"error: {tmp_path} has files that no test left there: give a new --out\n"
+    assert capsys.readouterr().err == told
+
+
 @pytest.mark.parametrize("more", [(), ("--forecast",), ("--export", "network.safetensors")])
 def test_a_run_without_a_network_yet_says_when_it_comes(tmp_path, capsys, more):
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))

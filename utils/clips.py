@@ -66,12 +66,12 @@ def describe(videos, count, recipe):
         "rules": RULES,
         **dataclasses.asdict(recipe),
         "size": list(recipe.size),
+        "look": videos[0].look.flags,
         "sources": [
             {
                 "name": printable(video.name),
                 "frames": len(video),
                 "size": list(video.size),
-                "step": video.look.step,
                 "digest": video.digest,
             }
             for video in videos

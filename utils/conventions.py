@@ -1,9 +1,7 @@
 """Metrics as other code bases compute them, so that their tables can be compared with ours.
 
 As in utils/metrics.py frames are float (..., C, H, W) in [0, 1], one value a frame; each function
-converts to the range of its origin.  The quirks are theirs, and are the point.  Frames are clipped
-before they come here; OpenSTL clips after its sums, which differs only for predictions outside
-[0, 1].
+converts to the range of its origin.  The quirks are theirs, and are the point.
 """
 
 import numpy as np
@@ -74,12 +72,12 @@ def total_chaos(predicted, true):
 
 
 def mse_openstl(predicted, true):
-    """OpenSTL: squared errors of a frame, summed."""
+    """OpenSTL: squared errors of a frame, summed; before predictions are clipped."""
     return np.square(predicted - true).sum(axis=(-3, -2, -1))
 
 
 def mae_openstl(predicted, true):
-    """OpenSTL: absolute errors of a frame, summed."""
+    """OpenSTL: absolute errors of a frame, summed; before predictions are clipped."""
     return np.abs(predicted - true).sum(axis=(-3, -2, -1))
 
 
@@ -126,6 +124,8 @@ CONVENTIONS = {
         perceptual,
     )
 }
+
+UNCLIPPED = "mse_openstl", "mae_openstl"  # all others are given frames in [0, 1]
 
 
 def luma(frames):

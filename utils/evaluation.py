@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from utils import metrics
-from utils.conventions import CONVENTIONS
+from utils.conventions import CONVENTIONS, UNCLIPPED
 from utils.frames import BadFrame, warn
 from utils.metrics import METRICS
 from utils.names import printable
@@ -84,29 +84,31 @@ def score(predicted, clip):
     frames = len(predicted)
     known = metrics.to_unit(normalise(clip[-frames - 1 :]))
     true = known[1:]
-    guesses = {
-        "model": metrics.to_unit(predicted),
-        "copy": np.broadcast_to(known[:1], true.shape),
-    }
+    copy = np.broadcast_to(known[:1], true.shape)
+    guesses = {"model": (metrics.to_unit(predicted), (predicted + 1) / 2), "copy": (copy, copy)}
     mask = metrics.moving(known)
     share = mask.mean(axis=(-2, -1))
     found = {}
-    for predictor, guess in guesses.items():
+    for predictor, (guess, unclipped) in guesses.items():
         for area, counted in zip(AREAS, (None, mask), strict=True):
             found[predictor, area] = {
                 **{name: metric(guess, true, counted) for name, metric in METRICS.items()},
-                **by_convention(guess, true, counted),
+                **by_convention(guess, unclipped, true, counted),
                 "moving": share,
             }
     return found
 
 
-def by_convention(guess, true, mask):
+def by_convention(guess, unclipped, true, mask):
     """{metric of another code base: values of each frame, (F,)}, over the mask or all of it."""
+    if mask is not None:
+        guess, unclipped, true = (frames * mask[:, None] for frames in (guess, unclipped, true))
+    found = {
+        name: metric(unclipped if name in UNCLIPPED else guess, true)
+        for name, metric in CONVENTIONS.items()
+    }
     if mask is None:
-        return {name: metric(guess, true) for name, metric in CONVENTIONS.items()}
-    guess, true = guess * mask[:, None], true * mask[:, None]
-    found = {name: metric(guess, true) for name, metric in CONVENTIONS.items()}
+        return found
     still, close = ~mask.any(axis=(-2, -1)), found["psnr_mathieu"] >= MATHIEU_CLOSE
     return {
         name: np.where(still | (close & name.endswith("_mathieu")), np.nan, values)

@@ -37,6 +37,12 @@ class Look:
     gray: bool = False
     resize: tuple[int, ...] | None = None
 
+    @property
+    def flags(self):
+        """The options that ask for it, but for --gray, which the clips themselves tell."""
+        step = f"--step {self.step}"
+        return f"{step} --resize {' '.join(map(str, self.resize))}" if self.resize else step
+
     def size(self, height, width):
         """The (height, width) that frames of this size get."""
         if self.resize is None:

@@ -34,7 +34,7 @@ def animate(path, clip, predicted):
         ahead = t - history + 1
         captions = ("past", f"truth +{ahead}", f"predicted +{ahead}", "error")
         if ahead <= 0:
-            captions = (f"past {ahead - 1}",) * 3 + ("error",)
+            captions = (f"past {ahead}",) * 3 + ("error",)
         frames = (clip[min(t, history - 1)], true, guess, pictures.error(guess, true))
         shots.append(
             pictures.row([pictures.panel(f, c) for f, c in zip(frames, captions, strict=True)])

@@ -1,4 +1,4 @@
-"""How far a training run has come: one live line, off a terminal a line for each report."""
+"""How far a training run has come: a live line, off a terminal a line for each report."""
 
 import math
 import sys
@@ -9,10 +9,11 @@ from tqdm import tqdm
 from utils.stack import chainer
 
 REFRESH = 0.5  # seconds between looks at the losses
+VALIDATED = ("val/", "copy/")  # how the names of what is not in the bar begin
 
 
 class ProgressBar(chainer.training.Extension):
-    """A bar with iterations per second, time left and the losses.
+    """A bar with iterations per second, time left and the losses, below a line of each validation.
 
     Off a terminal it is instead a line of the log's newest entry each time that `due` fires.
     deadline: when, by time.monotonic(), the run ends in any case; infinity for never.
@@ -35,8 +36,11 @@ class ProgressBar(chainer.training.Extension):
     def __call__(self, trainer):
         if not self.bar.disable:
             self.refresh(trainer)
-        elif self.due(trainer):
-            print(line(trainer.get_extension("log").entries[-1]), file=sys.stderr, flush=True)
+        if self.due(trainer):
+            entry = trainer.get_extension("log").entries[-1]
+            if self.bar.disable or "val/psnr" in entry:
+                tqdm.write(line(entry), file=sys.stderr)
+                sys.stderr.flush()
 
     def refresh(self, trainer):
         """Move the bar on; show the losses, which on a GPU wait for the device, now and then."""
@@ -44,6 +48,8 @@ class ProgressBar(chainer.training.Extension):
         if now - self.looked > REFRESH:
             self.looked = now
             for name, value in trainer.observation.items():
+                if name.startswith(VALIDATED):
+                    continue
                 self.shown[name] = f"{float(getattr(value, 'array', value)):.4g}"
             self.bar.set_postfix(self.shown, refresh=False)
             self.bar.total = self.expected(iteration, now)

@@ -11,7 +11,7 @@ from utils.evaluation import AREAS, PREDICTORS
 from utils.metrics import DECIMALS
 
 WIDTH = 10  # of a column of the table
-SHOWN = (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)  # frames in the table, with the last
+SHOWN = (*range(1, 11), 16, 32, 64, 128)  # frames in the table, with the last
 
 
 def average(scores):
@@ -26,28 +26,53 @@ def average(scores):
 
 
 def table(means):
-    """The means as text: for each frame the model, the last frame repeated, the difference."""
-    model, copy = ({area: means[predictor, area] for area in AREAS} for predictor in PREDICTORS)
-    difference = {a: {name: model[a][name] - copy[a][name] for name in DECIMALS} for a in AREAS}
+    """The means as text: the model, the last frame repeated, the difference; frame by frame, then
+    of all frames; "-" where there is no number."""
     names = "".join(f"{name:>{WIDTH}}" for name in DECIMALS)
     lines = [
         f"{'':18}{'whole frame':>{len(names)}}    {'moving area':>{len(names)}}",
         f"{'frame':<6}{'':12}{names}    {names}    share",
     ]
-    shares = model["moving"]["moving"]
-    for k, share in enumerate(shares):
-        if k + 1 not in (*SHOWN, len(shares)):
-            continue
-        rows = {"model": model, "copy last": copy, "difference": difference}
-        for label, row in rows.items():
-            sign = "+" if label == "difference" else ""
-            numbers = [
-                "".join(f"{row[area][n][k]:>{sign}{WIDTH}.{d}f}" for n, d in DECIMALS.items())
-                for area in AREAS
-            ]
-            first, last = (k + 1, f"    {share:.1%}") if label == "model" else ("", "")
-            lines.append(f"{first:<6}{label:<12}{'    '.join(numbers)}{last}")
+    count = len(means["model", "whole"]["moving"])
+    frames = {k: at(means, k - 1) for k in range(1, count + 1) if k in (*SHOWN, count)}
+    for label, values in {**frames, "mean": over_frames(means)}.items():
+        model, copy = (
+            {area: values[predictor, area] for area in AREAS} for predictor in PREDICTORS
+        )
+        gain = {a: {name: model[a][name] - copy[a][name] for name in DECIMALS} for a in AREAS}
+        share = f"    {model['moving']['moving']:.1%}"
+        lines.append(f"{label:<6}{'model':<12}{cells(model)}{share}")
+        lines.append(f"{'':6}{'copy last':<12}{cells(copy)}")
+        lines.append(f"{'':6}{'difference':<12}{cells(gain, '+')}")
     return "\n".join(lines)
+
+
+def at(means, k):
+    """The means of the frame with index k."""
+    return {
+        key: {name: curve[k] for name, curve in values.items()} for key, values in means.items()
+    }
+
+
+def over_frames(means):
+    """The means of all predicted frames."""
+    return {
+        key: {name: metrics.mean(name, curve) for name, curve in values.items()}
+        for key, values in means.items()
+    }
+
+
+def cells(row, sign=""):
+    """Numbers {area: {metric: value}} as columns of the table."""
+
+    def cell(value, decimals):
+        text = "-" if np.isnan(value) else f"{value:{sign}.{decimals}f}"
+        return f"{text:>{WIDTH}}"
+
+    return "    ".join(
+        "".join(cell(row[area][name], decimals) for name, decimals in DECIMALS.items())
+        for area in AREAS
+    )
 
 
 def save_csv(path, scores):
@@ -68,17 +93,19 @@ def save_csv(path, scores):
 def save_json(path, conditions, means):
     """Write how the numbers were obtained and their means by predictor, area and metric.
 
-    Lists are by predicted frame; null is a mean over nothing, such as a moving area never seen.
+    "mean" has lists by predicted frame, "overall" the means of all frames; null is a mean over
+    nothing, such as a moving area never seen.
     """
-    Path(path).write_text(json.dumps({"conditions": conditions, "mean": as_json(means)}, indent=2))
+    content = {"mean": as_json(means), "overall": as_json(over_frames(means))}
+    Path(path).write_text(json.dumps({"conditions": conditions, **content}, indent=2))
 
 
 def as_json(means):
-    """Means by (predictor, area) -> nested dicts of lists, null for what is not a number."""
+    """Means by (predictor, area) -> nested dicts, null for what is not a number."""
     found = {}
     for (predictor, area), values in means.items():
         found.setdefault(predictor, {})[area] = {
-            name: [None if np.isnan(x) else float(x) for x in numbers]
+            name: np.where(np.isnan(numbers), None, numbers).tolist()
             for name, numbers in values.items()
         }
     return found

@@ -173,6 +173,11 @@ class ClipStore:
         return self.attributes["runs"]
 
     @property
+    def looks(self):
+        """How the runs saw their videos, `Look.flags` where it was recorded; no two alike."""
+        return list(dict.fromkeys(run["look"] for run in self.runs if "look" in run))
+
+    @property
     def fingerprint(self):
         """A digest of what the clips are: their shape, options, seeds, sources, versions."""
         return layout.fingerprint(self.metadata)

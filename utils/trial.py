@@ -2,13 +2,19 @@
 
 import dataclasses
 import functools
+import json
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from utils import cost, gallery, report
+from utils.errors import UserError
 from utils.evaluation import examine
+from utils.files import read_file
 from utils.leaderboard import Entry
+
+RECORD = "metrics.json"
 
 
 @dataclasses.dataclass
@@ -35,8 +41,9 @@ class Trial:
         """Leave the contact sheet and the numbers, which `conditions` explains, in a folder."""
         gallery.contact_sheet(out / "contact_sheet.png", self.shown)
         report.save_csv(out / "metrics.csv", self.scores)
-        conditions = {**conditions, "videos": self.videos, "windows": len(self.scores)}
-        report.save_json(out / "metrics.json", conditions, self.means)
+        counts = {"videos": self.videos, "windows": len(self.scores)}
+        conditions = {**conditions, **counts, "gifs": [gif.name for gif in self.gifs]}
+        report.save_json(out / RECORD, conditions, self.means)
 
     def entry(self, name, model, size, training):
         """The line of the network called `name` in a leaderboard.
@@ -52,6 +59,23 @@ class Trial:
             seconds=float(np.median(self.seconds)),
             **training,
         )
+
+
+def clear(out):
+    """Make a folder for a test: a new or empty one, or that of an earlier test, whose GIFs go.
+
+    UserError for a folder with anything else in it, which could be overwritten.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        gifs = json.loads(read_file(out / RECORD))["conditions"].get("gifs", [])
+        for name in gifs:
+            if Path(name).name == name and name.endswith(".gif"):
+                (out / name).unlink(missing_ok=True)
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        if any(out.iterdir()):
+            raise UserError(f"{out} has files that no test left there: give a new --out") from None
+    report.save_json(out / RECORD, {}, {})  # from now on it is a test's
 
 
 def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs):

@@ -32,6 +32,10 @@ def find_test_clips(path, clips):
             f"channels, the training clips have {clips.history} of {clips.shape[1]}; "
             "cut both alike"
         )
+    if test_clips.looks != clips.looks and test_clips.looks and clips.looks:
+        ours, theirs = (", ".join(store.looks) for store in (clips, test_clips))
+        told = f"the training clips were cut with {ours}, those at {path} with {theirs}"
+        print(f"warning: {told}", file=sys.stderr)
     return test_clips
 
 

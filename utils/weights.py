@@ -96,7 +96,8 @@ def check_fit(path, needed, found):
             told.append(f"{name} is {words(found[name])}, {words(needed[name])} here")
     more = f"; {len(told) - TOLD} more" if len(told) > TOLD else ""
     raise UserError(
-        f"{path}: of another --arch, --width, --pyramid, --model-options, --adversarial or version "
+        f"{path}: of other clips (history, horizon, channels), another --arch, --width, --pyramid, "
+        "--model-options, --adversarial or version "
         f"({len(told)} of {len(needed | found)} parameters differ: {'; '.join(told[:TOLD])}{more})"
     )
 
