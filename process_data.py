@@ -48,7 +48,7 @@ def parse(argv=None):
 
     add = parser.add_argument_group("filters").add_argument
     moves = "squared differences between a clip's frames, in [-1, 1], must sum to more than this"
-    movement = {"type": number(0), "default": constants.MIN_MOVEMENT, "metavar": "SUM"}
+    movement = {"type": number(0, 1e12), "default": constants.MIN_MOVEMENT, "metavar": "SUM"}
     add("--min-movement", **movement, help=moves)
     add("--exempt", default=constants.EXEMPT, **share, help="share of clips that need not move")
     cut = "mean change between frames, as a share of full scale, that is a scene cut; 1 for none"

@@ -1,6 +1,7 @@
 """Predict test videos with trained networks: numbers, GIFs, a contact sheet, a leaderboard."""
 
 import contextlib
+import json
 import sys
 from pathlib import Path
 
@@ -219,7 +220,7 @@ def export(runs, records, options):
         raise UserError(f"--export {options.export}: give a name in {SAFETENSORS}, a single --load")
     model = load_model(runs[0], records[0], options.best)
     with writing_to(options.export):
-        save_weights(options.export, model)
+        save_weights(options.export, model, {"model": json.dumps(records[0]["model"])})
     print(f"{options.export}: the network of {runs[0]}")
 
 

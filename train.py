@@ -53,7 +53,7 @@ def parse(argv):
     maps = "the paper's numbers of feature maps or an eighth of them (default: paper)"
     add("--width", choices=("paper", "small"), help=maps)
     add("--model-options", metavar="NAME=VALUE,...", help="other options of the architecture")
-    add("-l", "--load", **path, help="start from a model, a snapshot or a .safetensors file")
+    add("-l", "--load", **path, help="start from a run, a model, a snapshot or a .safetensors file")
     opponents = "train against discriminators (default: depends on the architecture)"
     add("--adversarial", action=argparse.BooleanOptionalAction, help=opponents)
     add("--single-frame-dis", action="store_true", help="show the discriminators no past frames")
@@ -127,6 +127,8 @@ def train(options, deadline):
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = find_test_clips(options.test_data, clips)
+    if test_clips is None and options.test_data != constants.TEST_CLIPS_DIR:
+        raise UserError(f"--test-data {options.test_data}: give clips, or leave it out")
     fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(
@@ -145,6 +147,9 @@ def train(options, deadline):
             told = f"learning rates: those given, times 1/{2**options.rolled_back} after rollbacks"
             print(told, file=sys.stderr)
         if options.resume:
+            if options.load and rundir.snapshots(options.out) and not options.rolled_back:
+                told = f"--load {options.load} is for a fresh run"
+                print(f"{told}: this one goes on with its own weights", file=sys.stderr)
             rundir.warn_of_other_clips(options.out, data)
             resume(trainer)
         kept = {name: value for name, value in vars(options).items() if name != "resume"}
@@ -178,7 +183,7 @@ def make_generator(options, clips):
     except ValueError as error:
         raise UserError(error) from None
     if options.load:
-        load_weights(options.load, gen)
+        load_weights(rundir.model_at(options.load), gen)
     return model, gen
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import safetensors
 from PIL import Image
 
 from models import create
@@ -167,11 +168,11 @@ def test_any_architecture_trains_with_the_same_command_and_all_are_compared(work
 
 
 def test_the_generator_of_another_run_is_a_start(work):
-    for source in ("TRAINED_ADVERSARIAL.model", "snapshot_iter_4"):
+    for source in ("", "snapshot_iter_4"):
         out = f"from_{source}"
         given = ("-l", work / "result" / source, "-n", 1, "--lr-gen", 0)
         succeed("train.py", *training(work, out), *given)
-    start, end = weights(work / "result"), weights(work / "from_TRAINED_ADVERSARIAL.model")
+    start, end = weights(work / "result"), weights(work / "from_")
     assert np.array_equal(start["refiners/3/0/W"], end["refiners/3/0/W"])
 
 
@@ -182,6 +183,9 @@ def test_a_network_goes_out_as_safetensors_and_comes_back(work):
     with np.load(work / "result" / "BEST.model") as best:
         for name, array in weights(work / "returned").items():
             assert np.array_equal(array, best[name]), name
+    with safetensors.safe_open(out, "np") as file:
+        model = json.loads(file.metadata()["model"])
+    assert (model["arch"], model["history"], model["width"]) == ("multiscale", 4, "small")
 
 
 def test_testing_writes_numbers_and_pictures(work):
@@ -277,6 +281,7 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("train.py", "-l", "nothing.model"), "nothing.model"),
         (("train.py", "-l", __file__), "no checksum"),
         (("train.py", "--test-data", "short"), "3 past frames"),
+        (("train.py", "--test-data", "testclip"), "--test-data testclip: give clips, or leave it"),
         (("train.py", "-g", "0"), "-g 0"),
         (("train.py", "--dtype", "float16"), "use float32 or tf32 or bfloat16"),
         (("train.py", "-o", "result"), "already holds a run"),

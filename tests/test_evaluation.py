@@ -13,8 +13,9 @@ import models
 from utils import metrics, pictures, report
 from utils.conventions import CONVENTIONS
 from utils.evaluation import examine, score, windows
-from utils.gallery import animate, contact_sheet, place
+from utils.gallery import animate, contact_sheet, places
 from utils.metrics import METRICS
+from utils.pictures import GIF_SIDE
 from utils.pixels import normalise
 from utils.stack import chainer
 from utils.videos import find_videos
@@ -121,12 +122,21 @@ def test_the_table_ends_with_the_last_frame_and_the_mean(clip):
 
 
 def test_every_video_has_an_animation_of_its_own(clip, tmp_path):
-    taken = []
-    for name in ("a/b", "a_b", "a_b", "日" * 60 + "/" + "本" * 60):
-        taken.append(place(tmp_path, name, taken))
-        animate(taken[-1], clip, normalise(clip[4:]))
-    assert [path.name for path in taken[:3]] == ["a_b.gif", "a_b-2.gif", "a_b-3.gif"]
+    names = "a/b", "a_b", "a_b", "日" * 60 + "/" + "本" * 60
+    found = places(tmp_path, names, taken=[tmp_path / "a_b-2.gif"])
+    for path in found:
+        animate(path, clip, normalise(clip[4:]))
+    assert [path.name for path in found[:3]] == ["a_b.gif", "a_b-3.gif", "a_b-4.gif"]
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_frames_too_wide_for_an_animation_are_thinned(tmp_path):
+    wide = np.zeros((3, 3, 8, 2000), np.uint8)  # enlarged to be seen, four panels side by side
+    wide[..., 1000:] = 255
+    animate(tmp_path / "a.gif", wide, normalise(wide[2:]))
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert max(animation.size) <= GIF_SIDE and animation.n_frames == 3
+        assert np.ptp(np.asarray(animation.convert("L"))) > 200
 
 
 def test_a_report_holds_the_means_and_every_number(clip, tmp_path):

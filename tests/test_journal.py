@@ -1,5 +1,7 @@
 """What becomes of a run that was interrupted, or of one that is done."""
 
+import os
+
 import pytest
 
 from utils.errors import UserError
@@ -43,6 +45,26 @@ def test_a_run_that_a_file_stopped_is_in_nobodys_way(tmp_path, resume):
     assert (Journal(store).recall("task"), Journal(store).recall(REFUSED)) == (7, None)
     with pytest.raises(UserError, match="unfinished run: give the same command with --resume"):
         open_store(tmp_path, RECORD, SHAPE, None, False)
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"5", b"\xff", b"{}", b'{"value": 7, "digest": ""}'])
+def test_a_damaged_note_counts_as_none(tmp_path, damage):
+    store, _ = open_store(tmp_path, RECORD, SHAPE, None, False)
+    Journal(store).note("task", 7)
+    assert Journal(store).recall("task") == 7
+    for name in ("task", "plan"):
+        (tmp_path / f"unfinished.{name}").write_bytes(damage)
+        assert Journal(store).recall(name) is None
+    store, finished = open_store(tmp_path, RECORD, SHAPE, None, True)
+    assert not finished and Journal(store).recall("plan")["start"] == 0
+
+
+def test_a_pipe_in_place_of_a_note_holds_nobody_up(tmp_path):
+    store, _ = open_store(tmp_path, RECORD, SHAPE, None, False)
+    (tmp_path / "unfinished.plan").unlink()
+    os.mkfifo(tmp_path / "unfinished.plan")
+    with pytest.raises(UserError, match="unfinished.plan: not a file; remove it"):
+        open_store(tmp_path, RECORD, SHAPE, None, True)
 
 
 def test_only_the_last_run_is_done_already(tmp_path):

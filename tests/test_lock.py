@@ -21,6 +21,12 @@ def test_a_folder_is_claimed_by_one_then_free_again(tmp_path, names):
         assert folder.exists() == bool(names)  # an empty one goes
 
 
+def test_an_empty_folder_that_was_there_stays(tmp_path):
+    with claim(tmp_path):
+        pass
+    assert tmp_path.exists()
+
+
 def test_a_folder_that_cannot_be_is_told(tmp_path):
     (tmp_path / "file").touch()
     told = "cannot write to .*file/b: Not a directory; make room or give another place"

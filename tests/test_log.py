@@ -26,7 +26,7 @@ def test_what_has_no_mean_is_null_in_the_file(trainer, tmp_path):
     (entry,) = json.loads((tmp_path / "log").read_text(), parse_constant=pytest.fail)
     assert entry == log.entries[0] and (entry["val/ssim"], entry["val/psnr"]) == (None, 20)
     assert line(entry) == "iteration 1, 1 s: val/psnr 20"
-    plots.draw(tmp_path / "ssim.png", log.entries, ["val/ssim"])
+    plots.draw(tmp_path / "ssim.png", log.entries, ["val/ssim"], "SSIM")
 
 
 def test_what_has_no_mean_is_resumed(trainer, tmp_path):

@@ -1,5 +1,6 @@
 """The pictures that show how a training goes."""
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -53,5 +54,6 @@ def test_a_picture_cut_off_by_a_power_cut_costs_itself_only(look, tmp_path):
     first, second = sorted((tmp_path / "samples").glob("*.png"))
     first.write_bytes(first.read_bytes()[:100])
     Image.new("RGB", (5, 5)).save(second)  # of other clips
+    os.mkfifo(tmp_path / "samples" / "preview_00000025.png")  # would be waited for
     look(30)
     assert shots(tmp_path / "samples.gif") == 1

@@ -110,6 +110,30 @@ def claim(out, resume=False):
         pass
 
 
+@pytest.mark.parametrize("name", [rundir.LOG, rundir.BEST, "samples", "loss.png"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_no_run_left_is_not_overwritten(tmp_path, name, resume):
+    (tmp_path / "what was printed.txt").touch()  # is in nobody's way
+    claim(tmp_path, resume)
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=f"{name}: no run left it there; give a new --out"):
+        claim(tmp_path, resume)
+    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
+    claim(tmp_path, resume)
+    (tmp_path / rundir.OPTIONS).write_text("{}")  # of another program
+    if not resume:
+        with pytest.raises(UserError, match="not the options of a run"):
+            claim(tmp_path)
+
+
+def test_only_what_a_run_names_so_is_a_snapshot(tmp_path):
+    for number in ("4", "004", "12", "1e3", "\u0664", "9" * 30, "0"):
+        (tmp_path / f"{rundir.SNAPSHOT}{number}").touch()
+    assert [p.name for p in rundir.snapshots(tmp_path)] == [
+        f"{rundir.SNAPSHOT}{number}" for number in (12, 4, 0)
+    ]
+
+
 def test_a_trained_run_is_not_overwritten(tmp_path):
     (tmp_path / rundir.MODEL).touch()
     claim(tmp_path, resume=True)

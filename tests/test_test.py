@@ -97,9 +97,10 @@ def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, 
     assert {path.name for path in (tmp_path / "run/test").iterdir()} == names | {"mine.gif"}
     testing.main([*test, f"{tmp_path}/b.npy", "--best"])
     assert {path.name for path in (tmp_path / "run/test-best").iterdir()} == names
+    (tmp_path / "metrics.csv").write_text("years of work")
     with pytest.raises(SystemExit):
         testing.main([*test, f"{tmp_path}/b.npy", "-o", f"{tmp_path}"])
-    told = f"error: {tmp_path} has files that no test left there: give a new --out\n"
+    told = f"error: {tmp_path}/metrics.csv: no test left it there; give a new --out\n"
     assert capsys.readouterr().err == told
 
 

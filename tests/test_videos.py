@@ -19,6 +19,7 @@ from utils.errors import UserError
 from utils.folders import list_stills
 from utils.frames import BadFrame, Look, natural
 from utils.images import read_image
+from utils.store import ClipStore
 from utils.videos import find_videos
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -433,6 +434,26 @@ def test_values_of_arrays(tmp_path):
         videos[0].read(0, 1)
     with pytest.raises(BadFrame, match="nan"):
         videos[1].read(0, 1)
+
+
+def test_clips_are_no_videos(tmp_path):
+    store = ClipStore.create(tmp_path / "in" / "trainclips", 2, 1, (8, 8))
+    store.write(0, np.zeros((4, *store.shape), np.uint8), 4)
+    store.commit(4, {})
+    np.save(tmp_path / "in" / "a.npy", np.zeros((9, 12, 16), np.uint8))
+    reasons = {}
+    assert [video.name for video in find_videos(tmp_path / "in", reasons.__setitem__)] == ["a.npy"]
+    told = {tmp_path / "in" / "trainclips": "clips of this program, no videos"}
+    assert reasons == told
+
+
+def test_one_folder_by_two_names_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    np.save(tmp_path / "a" / "a.npy", np.zeros((9, 12, 16), np.uint8))
+    os.symlink(tmp_path / "a", tmp_path / "b")
+    assert len(find_videos(tmp_path / "b")) == 1
+    with pytest.raises(UserError, match="b leads to .*a: give one of them"):
+        find_videos([tmp_path / "a", tmp_path / "b"])
 
 
 def test_labels_beside_videos_are_passed_over(tmp_path):

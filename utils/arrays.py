@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 
 from utils.errors import describe_error
+from utils.files import read_file
 from utils.frames import BadFrame, Video
 
 ENDINGS = (".npy", ".npz")
@@ -103,10 +104,22 @@ def is_array(folder):
     """Whether a folder holds one of MARKERS, so is a Zarr array, not a group of some."""
     if not any((folder / marker).is_file() for marker in MARKERS):
         return False
-    unreadable = contextlib.suppress(OSError, ValueError, AttributeError, RecursionError)
-    with unreadable, open(folder / "zarr.json", "rb") as file:
-        return json.loads(file.read(HEADER_BYTES)).get("node_type") != "group"
-    return True
+    return about(folder).get("node_type") != "group"
+
+
+def kind(folder):
+    """What the attributes of a Zarr array say that it is, None where they say nothing."""
+    attributes = about(folder).get("attributes")
+    return attributes.get("kind") if isinstance(attributes, dict) else None
+
+
+def about(folder):
+    """The zarr.json of a folder; empty where there is none that can be read."""
+    unreadable = contextlib.suppress(OSError, ValueError, RecursionError)
+    with unreadable:
+        found = json.loads(read_file(folder / "zarr.json", HEADER_BYTES))
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def members(path):

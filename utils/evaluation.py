@@ -6,7 +6,7 @@ import numpy as np
 
 from utils import metrics
 from utils.conventions import CONVENTIONS, UNCLIPPED
-from utils.frames import BadFrame, warn
+from utils.frames import BadFrame, warn_once
 from utils.metrics import METRICS
 from utils.names import printable
 from utils.pixels import normalise
@@ -36,12 +36,12 @@ def read_clip(video, start, length):
     None, and a line on stderr, where the video has not so many or one cannot be used.
     """
     if not 0 <= start <= len(video) - length:
-        warn(video.path, f"{len(video)} frames, {length} are needed")
+        warn_once(video.path, f"{len(video)} frames, {length} are needed")
         return None
     try:
         return np.stack(video.read(start, start + length)).transpose(0, 3, 1, 2)
     except BadFrame as bad:
-        warn(bad.path, bad.reason)
+        warn_once(bad.path, bad.reason)
         return None
 
 

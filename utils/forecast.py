@@ -16,25 +16,26 @@ def forecast_ends(model, device, videos, frames, out):
     video and them.  A video that is too short, or ends with a frame that cannot be used, is named
     on stderr and left out; UserError if all are.
     """
-    animated = []
-    for video in tqdm(videos, desc="forecast", unit="video", disable=None, leave=False):
+    count, names = 0, [f"{printable(video.name)}-forecast" for video in videos]
+    bar = tqdm(videos, desc="forecast", unit="video", disable=None, leave=False)
+    for video, place in zip(bar, gallery.places(out, names), strict=True):
         past = read_clip(video, len(video) - model.history, model.history)
         if past is None:
             continue
         future = denormalise(predict(model, device, past, frames))
         out.mkdir(parents=True, exist_ok=True)
-        animated.append(gallery.place(out, f"{printable(video.name)}-forecast", animated))
-        gallery.play(animated[-1], past, future)
-        save_frames(animated[-1].with_suffix(""), future)
-    if not animated:
+        gallery.play(place, past, future)
+        save_frames(place.with_suffix(""), future)
+        count += 1
+    if not count:
         raise UserError(f"no video ends with {model.history} good frames: give longer ones")
-    return len(animated)
+    return count
 
 
 def save_frames(folder, frames):
     """Write frames, uint8 (F, C, H, W), as predicted_0001.png and on, in place of earlier ones."""
     folder.mkdir(exist_ok=True)
-    for earlier in folder.glob("predicted_*.png"):
+    for earlier in folder.glob("predicted_[0-9][0-9][0-9][0-9].png"):
         earlier.unlink()
     for number, frame in enumerate(frames, 1):
         pixels = frame[0] if len(frame) == 1 else frame.transpose(1, 2, 0)

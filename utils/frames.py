@@ -1,6 +1,7 @@
 """Video frames as uint8 arrays, wherever they come from."""
 
 import dataclasses
+import functools
 import re
 import sys
 from pathlib import Path
@@ -150,6 +151,9 @@ def natural(name):
 def warn(path, reason):
     """Say in one line on stderr that a file is left out."""
     print(f"warning: {printable(path)}: {reason}; left out", file=sys.stderr)
+
+
+warn_once = functools.cache(warn)
 
 
 def describe_size(size):

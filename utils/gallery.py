@@ -13,12 +13,16 @@ VIDEOS = 8  # videos on it
 NAME_BYTES = 200  # the end of a long name; disks take 255 with what write_whole adds
 
 
-def place(folder, name, taken):
-    """The path, in a folder, of the GIF of the video called `name`, none of those in `taken`."""
-    stem = name.replace("/", "_").encode()[-NAME_BYTES:].decode(errors="ignore")
-    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    paths = (folder / f"{stem}{ending}.gif" for ending in endings)
-    return next(path for path in paths if path not in taken)
+def places(folder, names, taken=()):
+    """The paths, in a folder, of the GIFs of the videos called so, none of those in `taken`."""
+    taken, found = set(taken), []
+    for name in names:
+        stem = name.replace("/", "_").encode()[-NAME_BYTES:].decode(errors="ignore")
+        endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        paths = (folder / f"{stem}{ending}.gif" for ending in endings)
+        found.append(next(path for path in paths if path not in taken))
+        taken.add(found[-1])
+    return found
 
 
 def animate(path, clip, predicted):

@@ -1,5 +1,6 @@
 """What an unfinished run has done so far, kept beside the clips it has cut."""
 
+import contextlib
 import hashlib
 import json
 
@@ -23,13 +24,18 @@ class Journal:
         self.store = store
 
     def recall(self, name):
-        """What was noted under a name, JSON types; None where nothing was."""
+        """What was noted under a name, JSON types; None where nothing was, or it is damaged."""
         text = self.store.read_file(f"{UNFINISHED}{name}")
-        return None if text is None else json.loads(text)
+        with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
+            noted = json.loads(text)
+            if noted["digest"] == identity(noted["value"]):
+                return noted["value"]
+        return None
 
     def note(self, name, value):
         """Keep a value under a name, whatever happens to this process."""
-        self.store.write_file(f"{UNFINISHED}{name}", json.dumps(value).encode())
+        noted = {"value": value, "digest": identity(value)}
+        self.store.write_file(f"{UNFINISHED}{name}", json.dumps(noted).encode())
 
     def forget(self, name):
         """Forget what was noted under a name."""

@@ -14,17 +14,19 @@ def claim(path):
 
     The system forgets the claim when the process ends, however that comes. UserError if another
     one holds it. A URL cannot be claimed, nor can, with a warning, some network drives. A folder
-    still empty at the end is removed.
+    that was made, but is still empty at the end, is removed.
     """
     if "://" in str(path):
         yield
         return
+    made = not os.path.isdir(path)
     folder = open_locked(path)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            os.rmdir(path)
+            if made:
+                os.rmdir(path)
         os.close(folder)
 
 

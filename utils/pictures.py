@@ -12,6 +12,7 @@ SMALLEST = 96  # frames below this height are enlarged, or nobody could see them
 BACKGROUND = (24, 24, 24)
 INK = (220, 220, 220)
 SECONDS = 0.25  # each picture of an animation
+GIF_SIDE = 2**16 - 1  # pixels, by its format
 
 
 def panel(frame, caption=""):
@@ -54,9 +55,14 @@ def error(predicted, true):
 
 
 def save_animation(path, pictures):
-    """Write pictures, uint8 (H, W, 3) of one size, as a GIF that plays for ever."""
+    """Write pictures, uint8 (H, W, 3) of one size, as a GIF that plays for ever.
+
+    Of those too large for one it has every second pixel, or every third, ...
+    """
     timing = {"duration": 1000 * SECONDS, "loop": 0}
-    content = iio.imwrite("<bytes>", np.stack(pictures), extension=".gif", **timing)
+    step = -(-max(pictures[0].shape) // GIF_SIDE)
+    shots = np.stack([picture[::step, ::step] for picture in pictures])
+    content = iio.imwrite("<bytes>", shots, extension=".gif", **timing)
     write_whole(path, lambda file: file.write(content))
 
 

@@ -9,11 +9,11 @@ from utils.files import write_whole
 from utils.stack import chainer
 
 PAUSE = 30  # seconds at least; drawing takes as long as many steps of a small network
-CURVES = {  # file: how the names of its curves begin
-    "loss.png": ("gen/", "dis/"),
-    "psnr.png": ("val/psnr", "copy/psnr"),
-    "ssim.png": ("val/ssim", "copy/ssim"),
-    "sharpness.png": ("val/sharpness", "copy/sharpness"),
+CURVES = {  # file: its y axis, how the names of its curves begin
+    "loss.png": ("loss", ("gen/", "dis/")),
+    "psnr.png": ("PSNR, dB", ("val/psnr", "copy/psnr")),
+    "ssim.png": ("SSIM", ("val/ssim", "copy/ssim")),
+    "sharpness.png": ("sharpness, dB", ("val/sharpness", "copy/sharpness")),
 }
 
 
@@ -36,20 +36,20 @@ class Plots(chainer.training.Extension):
             return
         self.drawn, self.entries = now, len(entries)
         names = list(dict.fromkeys(name for entry in entries for name in entry))
-        for filename, beginnings in CURVES.items():
+        for filename, (label, beginnings) in CURVES.items():
             shown = [name for name in names if name.startswith(beginnings)]
             if shown:
-                draw(Path(trainer.out) / filename, entries, shown)
+                draw(Path(trainer.out) / filename, entries, shown, label)
 
 
-def draw(path, entries, names):
-    """Write a PNG with a curve over the iterations for each of `names`."""
+def draw(path, entries, names, label):
+    """Write a PNG with a curve over the iterations for each of `names`; `label`: the y axis."""
     figure = Figure(layout="constrained")
-    axes = figure.add_subplot(xlabel="iteration")
+    axes = figure.add_subplot(xlabel="iteration", ylabel=label)
     axes.grid()
     for name in names:
         found = [entry for entry in entries if entry.get(name) is not None]
         look = {"label": name, "marker": "." if len(found) == 1 else ""}  # a line needs two
         axes.plot([e["iteration"] for e in found], [e[name] for e in found], **look)
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=3)
     write_whole(path, lambda file: figure.savefig(file, format="png"))

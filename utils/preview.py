@@ -41,7 +41,7 @@ class Preview(chainer.training.Extension):
         latest = folder / PATTERN.replace("*", f"{iteration:08d}")
         pictures.save_picture(latest, picture)
         # Later pictures are left from before the run was killed and resumed from a snapshot.
-        paths = [p for p in sorted(folder.glob(PATTERN)) if p <= latest]
+        paths = [p for p in sorted(folder.glob(PATTERN)) if p <= latest and p.is_file()]
         step = max(1, math.ceil((len(paths) - 1) / (SHOTS - 1)))
         shots = []
         for path in paths[:-1:step]:

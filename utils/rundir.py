@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -20,7 +21,9 @@ OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
 BEST = "BEST.model"  # of all validations so far
 SNAPSHOT = "snapshot_iter_"
+ITERATION = re.compile(r"0|[1-9]\d{0,17}")  # as it stands in the name of a snapshot
 LOG = "log"
+PICTURES = ("loss.png", "samples.gif", "samples")  # the first ones of a run
 OPTIONS_BYTES = 2**20  # no record is larger
 LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 1000, "size": MOST_PIXELS}
 PACKAGES = (
@@ -39,7 +42,7 @@ def claimed(out, resume):
     """Make the directory, keep other runs from it inside this context.
 
     UserError where another run is at work, where a fresh run would overwrite a trained model or
-    where a link could lead what is written elsewhere.
+    files that are no run's, or where a link could lead what is written elsewhere.
     """
     out = Path(out)
     with lock.claim(out):
@@ -50,6 +53,11 @@ def claimed(out, resume):
         for path in (*out.iterdir(), *out.glob("samples/*")):
             if path.is_symlink():
                 raise UserError(f"{path}: a symbolic link, a run follows none; remove it")
+        if exists(out) and not resume:
+            read_options(out)  # else it is somebody else's
+        for name in () if exists(out) or snapshots(out) else (LOG, BEST, *PICTURES):
+            if (out / name).exists():
+                raise UserError(f"{out / name}: no run left it there; give a new --out")
         for path in out.glob(f"{SNAPSHOT}*{PARTIAL}"):  # a killed run was writing it
             with writing_to(path):
                 path.unlink()
@@ -134,8 +142,13 @@ def check_model(model):
 def snapshots(out, up_to=None):
     """The paths of a run's snapshots, newest first, without those of iterations after `up_to`."""
     numbers = [p.name.removeprefix(SNAPSHOT) for p in Path(out).glob(f"{SNAPSHOT}*")]
-    found = sorted((int(n) for n in numbers if n.isdecimal()), reverse=True)
+    found = sorted((int(n) for n in numbers if ITERATION.fullmatch(n)), reverse=True)
     return [Path(out) / f"{SNAPSHOT}{n}" for n in found if up_to is None or n <= up_to]
+
+
+def model_at(path):
+    """The path of a file of weights: the model of the run, where `path` is a run's directory."""
+    return Path(path) / MODEL if exists(path) else path
 
 
 def find_runs(paths):

@@ -254,6 +254,9 @@ class ClipStore:
 
     def read_file(self, name):
         """The bytes of a small file beside the clips, None where there is none."""
+        place = os.path.join(self.path, name)
+        if "://" not in str(self.path) and os.path.exists(place) and not os.path.isfile(place):
+            raise UserError(f"{place}: not a file; remove it")  # a pipe would be waited for
         found = self._files().read(name).result()
         return found.value if found.state == "value" else None
 

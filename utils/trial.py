@@ -13,8 +13,9 @@ from utils.errors import UserError
 from utils.evaluation import examine
 from utils.files import read_file
 from utils.leaderboard import Entry
+from utils.names import printable
 
-RECORD = "metrics.json"
+FILES = RECORD, NUMBERS, SHEET = "metrics.json", "metrics.csv", "contact_sheet.png"
 
 
 @dataclasses.dataclass
@@ -39,8 +40,8 @@ class Trial:
 
     def save(self, out, conditions):
         """Leave the contact sheet and the numbers, which `conditions` explains, in a folder."""
-        gallery.contact_sheet(out / "contact_sheet.png", self.shown)
-        report.save_csv(out / "metrics.csv", self.scores)
+        gallery.contact_sheet(out / SHEET, self.shown)
+        report.save_csv(out / NUMBERS, self.scores)
         counts = {"videos": self.videos, "windows": len(self.scores)}
         conditions = {**conditions, **counts, "gifs": [gif.name for gif in self.gifs]}
         report.save_json(out / RECORD, conditions, self.means)
@@ -62,20 +63,19 @@ class Trial:
 
 
 def clear(out):
-    """Make a folder for a test: a new or empty one, or that of an earlier test, whose GIFs go.
+    """Make a folder for a test; the GIFs of an earlier one there, which its record names, go.
 
-    UserError for a folder with anything else in it, which could be overwritten.
+    UserError for files of other origin that a test would overwrite.
     """
     out.mkdir(parents=True, exist_ok=True)
     try:
-        gifs = json.loads(read_file(out / RECORD))["conditions"].get("gifs", [])
-        for name in gifs:
+        for name in json.loads(read_file(out / RECORD))["conditions"].get("gifs", []):
             if Path(name).name == name and name.endswith(".gif"):
                 (out / name).unlink(missing_ok=True)
     except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        if any(out.iterdir()):
-            raise UserError(f"{out} has files that no test left there: give a new --out") from None
-    report.save_json(out / RECORD, {}, {})  # from now on it is a test's
+        for name in FILES:
+            if (out / name).exists():
+                raise UserError(f"{out / name}: no test left it there; give a new --out") from None
 
 
 def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs):
@@ -85,8 +85,11 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
     each video. `name` is for the progress bar.
     There are no scores where no video is long enough.
     """
-    trial = Trial()
-    for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
+    names = [printable(video.name) for video in videos]
+    trial, places = Trial(), gallery.places(out, names, taken=out.glob("*.gif"))
+    report.save_json(out / RECORD, {"gifs": [place.name for place in places]}, {})
+    bar = tqdm(videos, desc=name, unit="video", disable=None, leave=False)
+    for video, place in zip(bar, places, strict=True):
         found, example, seconds = examine(model, device, video, history, frames, windows)
         trial.scores |= found
         trial.seconds += seconds
@@ -95,6 +98,6 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
         trial.videos += 1
         trial.shown = [*trial.shown, example][: gallery.VIDEOS]
         if trial.videos <= gifs:
-            trial.gifs.append(gallery.place(out, example[0], trial.gifs))
-            gallery.animate(trial.gifs[-1], *example[1:])
+            gallery.animate(place, *example[1:])
+            trial.gifs.append(place)
     return trial

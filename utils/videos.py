@@ -14,7 +14,8 @@ from utils.errors import UserError
 from utils.folders import list_folder, list_stills, open_folder, part
 from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn
 from utils.images import FORMATS
-from utils.names import absolute, name_apart, printable
+from utils.layout import KIND
+from utils.names import name_apart, printable
 
 READERS = 8  # threads that list folders: they wait for the disk more than they work
 PEEK = 2**16  # bytes at both ends of a file that go into its digest
@@ -40,7 +41,10 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
     for cached in (list_stills, films.scan, arrays.open_member, arrays.open_zarr):
         cached.cache_clear()  # what is there now counts
     roots = name_apart([paths] if isinstance(paths, str | os.PathLike) else paths)
-    folders = {absolute(root): root for root in roots}
+    folders = {}
+    for root in roots:
+        if (other := folders.setdefault(root.resolve(), root)) is not root:
+            raise UserError(f"{root} leads to {other}: give one of them")
     for folder, root in folders.items():
         for outer in folders.keys() & set(folder.parents):
             raise UserError(f"{root} is in {folders[outer]}, which has all of it: give one of them")
@@ -79,6 +83,9 @@ def search(root, name, prefix, skip, look, axes):
         listings = readers.map(list_folder, folders, itertools.repeat(root))
         for parent, is_array in found:
             name = names.get(parent, prefix + parent.relative_to(root).as_posix())
+            if is_array and arrays.kind(parent) == KIND:
+                skip(parent, "clips of this program, no videos")
+                continue
             if is_array:
                 with leaving_out(parent, skip):
                     videos += arrays.open_sequences(parent, name, digest(parent), look, axes)

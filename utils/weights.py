@@ -18,15 +18,16 @@ TIMES, SPARE_BYTES = 64, 2**28
 TOLD = 4  # differing parameters that a message names
 
 
-def save_weights(path, chain):
+def save_weights(path, chain, about=None):
     """Write the chain's weights whole or not at all, as safetensors where the ending says so.
 
     Else as an .npz with a checksum, whatever the ending.  Raises OSError where that fails.
+    `about`: {name: text} that a .safetensors file tells its readers, its "metadata".
     """
     arrays = arrays_of(chain)
     if str(path).endswith(SAFETENSORS):
         arrays = {name.replace("/", "."): np.asarray(a, order="C") for name, a in arrays.items()}
-        write_whole(path, lambda file: file.write(safetensors.numpy.save(arrays)))
+        write_whole(path, lambda file: file.write(safetensors.numpy.save(arrays, about)))
     else:
         write_archive(path, arrays)
 
