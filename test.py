@@ -28,6 +28,8 @@ def parse(argv):
     add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
     animations = "write GIFs of the first N videos"
     add("--gifs", type=whole(0), default=constants.GIFS, metavar="N", help=animations)
+    npz = "write past, truth and prediction of each video as .npz files, too"
+    add("--arrays", action="store_true", help=npz)
     add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
     usual = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
     add("--dtype", choices=constants.DTYPES, help=usual)
@@ -179,6 +181,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
             frames=options.frames,
             windows=options.windows,
             gifs=options.gifs,
+            arrays=options.arrays,
         )
         if not trial.scores:
             raise UserError(
@@ -188,8 +191,8 @@ def examine_run(run, name, record, device, videos, history, options, out):
         trial.save(out, conditions)
     windows = len(trial.scores)
     print(f"{run}: means over {windows} windows of {trial.videos} videos; more in {out}")
-    if trial.videos > len(trial.gifs) > 0:
-        print(f"GIFs of the first {len(trial.gifs)} videos; --gifs asks for more")
+    if trial.videos > options.gifs > 0:
+        print(f"GIFs of the first {options.gifs} videos; --gifs asks for more")
     print(report.table(trial.means))
     return trial.entry(name, model, videos[0].size, rundir.training_cost(run))
 

@@ -12,12 +12,13 @@ from PIL import Image
 import models
 from utils import metrics, pictures, report
 from utils.conventions import CONVENTIONS
-from utils.evaluation import examine, score, windows
-from utils.gallery import animate, contact_sheet, places
+from utils.evaluation import score, windows
+from utils.gallery import animate, contact_sheet, stems
 from utils.metrics import METRICS
 from utils.pictures import GIF_SIDE
 from utils.pixels import normalise
 from utils.stack import chainer
+from utils.trial import examine_videos
 from utils.videos import find_videos
 
 PACMAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "pacman"
@@ -85,17 +86,35 @@ class Film:
 
 
 @pytest.mark.parametrize("lively", [0, 12])
-def test_the_example_is_the_place_where_most_moves(clip, lively):
+def test_the_example_is_the_place_where_most_moves(clip, lively, tmp_path):
     still = clip[-1:].repeat(12, axis=0)
     film = Film(np.concatenate([still, clip] if lively else [clip, still]))
     model, cpu = models.create("last-frame", 4, 1, 3, (40, 40)), chainer.get_device("@numpy")
-    scores, (name, shown, predicted), seconds = examine(model, cpu, film, 4, 8, 3)
-    assert list(scores) == [("a", 0), ("a", 6), ("a", 12)] and len(seconds) == 3
+    how = {"history": 4, "frames": 8, "windows": 3, "gifs": 1, "arrays": True}
+    trial = examine_videos(model, cpu, [film], tmp_path, "", **how)
+    assert list(trial.scores) == [("a", 0), ("a", 6), ("a", 12)] and len(trial.seconds) == 3
+    ((name, shown, predicted),) = trial.shown
     assert name == "a" and np.array_equal(shown, clip)
     assert np.array_equal(predicted, normalise(clip[3:4]).repeat(8, axis=0))
-    found, wanted = scores["a", lively], score(predicted, clip)
+    found, wanted = trial.scores["a", lively], score(predicted, clip)
     assert np.array_equal(found["model", "whole"]["mse"], wanted["model", "whole"]["mse"])
-    assert examine(model, cpu, Film(still), 4, 8, 1)[1] is not None  # nothing moves, one is shown
+
+    assert trial.files == ["a.gif", "a.npz"]
+    with np.load(tmp_path / "a.npz") as kept:
+        arrays = dict(kept)
+    assert arrays["start"].tolist() == [0, 6, 12]
+    place = arrays["start"].tolist().index(lively)
+    assert np.array_equal(arrays["past"][place], clip[:4])
+    assert np.array_equal(arrays["true"][place], clip[4:])
+    assert np.array_equal(arrays["predicted"][place], clip[3:4].repeat(8, axis=0))
+
+
+def test_of_a_video_in_which_nothing_moves_one_place_is_shown(clip, tmp_path):
+    model, cpu = models.create("last-frame", 4, 1, 3, (40, 40)), chainer.get_device("@numpy")
+    film = Film(clip[-1:].repeat(12, axis=0))
+    how = {"history": 4, "frames": 8, "windows": 1, "gifs": 0, "arrays": False}
+    trial = examine_videos(model, cpu, [film], tmp_path, "", **how)
+    assert len(trial.shown) == 1 and trial.files == []
 
 
 def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
@@ -105,10 +124,10 @@ def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
         Image.fromarray(frame.transpose(1, 2, 0)).save(folder / f"{number}.png")
     model = models.create("last-frame", 4, 1, 3, (40, 40))
     (video,) = find_videos(tmp_path)
-    scores, example, _ = examine(model, chainer.get_device("@numpy"), video, 4, 8, 1)
-    report.save_csv(tmp_path / "m.csv", scores)
-    contact_sheet(tmp_path / "sheet.png", [example])
-    with open(tmp_path / "m.csv", encoding="utf-8") as file:
+    how = {"history": 4, "frames": 8, "windows": 1, "gifs": 1, "arrays": True}
+    trial = examine_videos(model, chainer.get_device("@numpy"), [video], tmp_path, "", **how)
+    trial.save(tmp_path, {})
+    with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
         assert {row["video"] for row in csv.DictReader(file)} == {r"lat\xe9in"}
 
 
@@ -123,10 +142,10 @@ def test_the_table_ends_with_the_last_frame_and_the_mean(clip):
 
 def test_every_video_has_an_animation_of_its_own(clip, tmp_path):
     names = "a/b", "a_b", "a_b", "日" * 60 + "/" + "本" * 60
-    found = places(tmp_path, names, taken=[tmp_path / "a_b-2.gif"])
-    for path in found:
-        animate(path, clip, normalise(clip[4:]))
-    assert [path.name for path in found[:3]] == ["a_b.gif", "a_b-3.gif", "a_b-4.gif"]
+    found = stems(names, taken=["a_b-2"])
+    for stem in found:
+        animate(tmp_path / f"{stem}.gif", clip, normalise(clip[4:]))
+    assert found[:3] == ["a_b", "a_b-3", "a_b-4"]
     assert len(list(tmp_path.iterdir())) == 4
 
 

@@ -95,8 +95,9 @@ def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, 
     testing.main([*test, f"{tmp_path}/b.npy"])
     names = {"b.npy.gif", "contact_sheet.png", "metrics.csv", "metrics.json"}
     assert {path.name for path in (tmp_path / "run/test").iterdir()} == names | {"mine.gif"}
-    testing.main([*test, f"{tmp_path}/b.npy", "--best"])
-    assert {path.name for path in (tmp_path / "run/test-best").iterdir()} == names
+    testing.main([*test, f"{tmp_path}/b.npy", "--best", "--arrays"])
+    best = {path.name for path in (tmp_path / "run/test-best").iterdir()}
+    assert best == names | {"b.npy.npz"}
     (tmp_path / "metrics.csv").write_text("years of work")
     with pytest.raises(SystemExit):
         testing.main([*test, f"{tmp_path}/b.npy", "-o", f"{tmp_path}"])

@@ -1,6 +1,9 @@
 """Numbers for predicted frames, each beside those of repeating the last frame seen."""
 
+import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,11 +11,11 @@ from utils import metrics
 from utils.conventions import CONVENTIONS, UNCLIPPED
 from utils.frames import BadFrame, warn_once
 from utils.metrics import METRICS
-from utils.names import printable
 from utils.pixels import normalise
 from utils.rollout import rollout
 from utils.spacing import evenly
 from utils.stack import chainer
+from utils.workers import cores
 
 PREDICTORS = ("model", "copy")  # copy: every future frame is guessed to be the last past one
 MATHIEU_CLOSE = 50  # dB; their image_error_measures.lua averages only frames below
@@ -45,22 +48,31 @@ def read_clip(video, start, length):
         return None
 
 
-def examine(model, device, video, history, frames, count):
-    """Predict the `frames` frames after `history` ones at `count` places of a video.
+class Window(NamedTuple):
+    """A prediction at one place of a video."""
 
-    Returns {(video name, first frame): what `score` found}, the (name, clip, predicted) of the
-    place with the most motion, None if the video is too short, and each place's seconds per frame.
+    start: int  # number of the first past frame
+    clip: np.ndarray  # uint8 (T, C, H, W), the past and the truth
+    predicted: np.ndarray  # float32 (F, C, H, W) in [-1, 1]
+    seconds: float  # that a predicted frame took
+    scores: dict  # as `score` finds them
+
+    @property
+    def motion(self):
+        """The share of the frame that moves."""
+        return self.scores["model", "moving"]["moving"].mean()
+
+
+def examine(model, device, video, history, frames, count):
+    """Yield a Window for each of `count` places of a video: `frames` frames after `history` ones.
+
+    Fewer, or none, where the video is too short.
     """
-    scores, example, seconds, liveliest = {}, None, [], -1.0
-    name = printable(video.name)
     for start, clip in windows(video, history + frames, count):
         began = time.perf_counter()
         predicted = predict(model, device, clip[:-frames], frames)
-        seconds.append((time.perf_counter() - began) / frames)
-        scores[name, start] = found = score(predicted, clip)
-        if (share := found["model", "moving"]["moving"].mean()) > liveliest:
-            liveliest, example = share, (name, clip, predicted)
-    return scores, example, seconds
+        seconds = (time.perf_counter() - began) / frames
+        yield Window(start, clip, predicted, seconds, score(predicted, clip))
 
 
 def predict(model, device, past, frames):
@@ -86,17 +98,20 @@ def score(predicted, clip):
     true = known[1:]
     copy = np.broadcast_to(known[:1], true.shape)
     guesses = {"model": (metrics.to_unit(predicted), (predicted + 1) / 2), "copy": (copy, copy)}
-    mask = metrics.moving(known)
-    share = mask.mean(axis=(-2, -1))
-    found = {}
-    for predictor, (guess, unclipped) in guesses.items():
-        for area, counted in zip(AREAS, (None, mask), strict=True):
-            found[predictor, area] = {
-                **{name: metric(guess, true, counted) for name, metric in METRICS.items()},
-                **by_convention(guess, unclipped, true, counted),
-                "moving": share,
-            }
-    return found
+    masks = {"whole": None, "moving": metrics.moving(known)}
+    share = masks["moving"].mean(axis=(-2, -1))
+
+    def compare(predictor, area):
+        (guess, unclipped), mask = guesses[predictor], masks[area]
+        return {
+            **{name: metric(guess, true, mask) for name, metric in METRICS.items()},
+            **by_convention(guess, unclipped, true, mask),
+            "moving": share,
+        }
+
+    asked = list(itertools.product(PREDICTORS, AREAS))
+    with ThreadPoolExecutor(cores()) as threads:  # NumPy and SciPy let others run meanwhile
+        return dict(zip(asked, threads.map(compare, *zip(*asked, strict=True)), strict=True))
 
 
 def by_convention(guess, unclipped, true, mask):

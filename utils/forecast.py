@@ -18,14 +18,14 @@ def forecast_ends(model, device, videos, frames, out):
     """
     count, names = 0, [f"{printable(video.name)}-forecast" for video in videos]
     bar = tqdm(videos, desc="forecast", unit="video", disable=None, leave=False)
-    for video, place in zip(bar, gallery.places(out, names), strict=True):
+    for video, stem in zip(bar, gallery.stems(names), strict=True):
         past = read_clip(video, len(video) - model.history, model.history)
         if past is None:
             continue
         future = denormalise(predict(model, device, past, frames))
         out.mkdir(parents=True, exist_ok=True)
-        gallery.play(place, past, future)
-        save_frames(place.with_suffix(""), future)
+        gallery.play(out / f"{stem}.gif", past, future)
+        save_frames(out / stem, future)
         count += 1
     if not count:
         raise UserError(f"no video ends with {model.history} good frames: give longer ones")

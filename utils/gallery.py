@@ -13,14 +13,13 @@ VIDEOS = 8  # videos on it
 NAME_BYTES = 200  # the end of a long name; disks take 255 with what write_whole adds
 
 
-def places(folder, names, taken=()):
-    """The paths, in a folder, of the GIFs of the videos called so, none of those in `taken`."""
+def stems(names, taken=()):
+    """What the files of the videos called so are to be called, without endings; none is `taken`."""
     taken, found = set(taken), []
     for name in names:
         stem = name.replace("/", "_").encode()[-NAME_BYTES:].decode(errors="ignore")
         endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-        paths = (folder / f"{stem}{ending}.gif" for ending in endings)
-        found.append(next(path for path in paths if path not in taken))
+        found.append(next(s for s in (stem + ending for ending in endings) if s not in taken))
         taken.add(found[-1])
     return found
 

@@ -11,11 +11,13 @@ from tqdm import tqdm
 from utils import cost, gallery, report
 from utils.errors import UserError
 from utils.evaluation import examine
-from utils.files import read_file
+from utils.files import read_file, write_whole
 from utils.leaderboard import Entry
 from utils.names import printable
+from utils.pixels import denormalise
 
 FILES = RECORD, NUMBERS, SHEET = "metrics.json", "metrics.csv", "contact_sheet.png"
+ENDINGS = (".gif", ".npz")  # of the other files of a test
 
 
 @dataclasses.dataclass
@@ -23,14 +25,15 @@ class Trial:
     """What became of the videos.
 
     scores: {(video, first frame): what `evaluation.score` found}. seconds: what a predicted frame
-    took, of each window. shown: examples as `gallery.contact_sheet` takes them. gifs: the files.
-    videos: how many were long enough.
+    took, of each window. shown: examples as `gallery.contact_sheet` takes them, the window of a
+    video with the most motion. files: the names of GIFs and arrays. videos: how many were long
+    enough.
     """
 
     scores: dict = dataclasses.field(default_factory=dict)
     seconds: list = dataclasses.field(default_factory=list)
     shown: list = dataclasses.field(default_factory=list)
-    gifs: list = dataclasses.field(default_factory=list)
+    files: list = dataclasses.field(default_factory=list)
     videos: int = 0
 
     @functools.cached_property
@@ -43,7 +46,7 @@ class Trial:
         gallery.contact_sheet(out / SHEET, self.shown)
         report.save_csv(out / NUMBERS, self.scores)
         counts = {"videos": self.videos, "windows": len(self.scores)}
-        conditions = {**conditions, **counts, "gifs": [gif.name for gif in self.gifs]}
+        conditions = {**conditions, **counts, "files": self.files}
         report.save_json(out / RECORD, conditions, self.means)
 
     def entry(self, name, model, size, training):
@@ -63,14 +66,14 @@ class Trial:
 
 
 def clear(out):
-    """Make a folder for a test; the GIFs of an earlier one there, which its record names, go.
+    """Make a folder for a test; the files of an earlier one there, which its record names, go.
 
     UserError for files of other origin that a test would overwrite.
     """
     out.mkdir(parents=True, exist_ok=True)
     try:
-        for name in json.loads(read_file(out / RECORD))["conditions"].get("gifs", []):
-            if Path(name).name == name and name.endswith(".gif"):
+        for name in json.loads(read_file(out / RECORD))["conditions"].get("files", []):
+            if Path(name).name == name and name.endswith(ENDINGS):
                 (out / name).unlink(missing_ok=True)
     except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         for name in FILES:
@@ -78,26 +81,50 @@ def clear(out):
                 raise UserError(f"{out / name}: no test left it there; give a new --out") from None
 
 
-def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs):
+def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs, arrays):
     """The Trial of a network on its device, GIFs of the first `gifs` videos written to `out`.
 
     history, frames: how many past frames are shown, how many are predicted, at `windows` places of
-    each video. `name` is for the progress bar.
+    each video. arrays: whether these are written, too. `name` is for the progress bar.
     There are no scores where no video is long enough.
     """
     names = [printable(video.name) for video in videos]
-    trial, places = Trial(), gallery.places(out, names, taken=out.glob("*.gif"))
-    report.save_json(out / RECORD, {"gifs": [place.name for place in places]}, {})
+    trial, stems = Trial(), gallery.stems(names, taken=(path.stem for path in out.iterdir()))
+    planned = [f"{stem}{ending}" for stem in stems for ending in ENDINGS]
+    report.save_json(out / RECORD, {"files": planned}, {})
     bar = tqdm(videos, desc=name, unit="video", disable=None, leave=False)
-    for video, place in zip(bar, places, strict=True):
-        found, example, seconds = examine(model, device, video, history, frames, windows)
-        trial.scores |= found
-        trial.seconds += seconds
-        if not example:
+    for video, title, stem in zip(bar, names, stems, strict=True):
+        liveliest, kept = None, []
+        for window in examine(model, device, video, history, frames, windows):
+            trial.scores[title, window.start] = window.scores
+            trial.seconds.append(window.seconds)
+            if liveliest is None or window.motion > liveliest.motion:
+                liveliest = window
+            if arrays:
+                kept.append(window)
+        if not liveliest:
             continue
         trial.videos += 1
-        trial.shown = [*trial.shown, example][: gallery.VIDEOS]
+        shown = liveliest.clip, liveliest.predicted
+        if len(trial.shown) < gallery.VIDEOS:
+            trial.shown.append((title, *shown))
         if trial.videos <= gifs:
-            gallery.animate(place, *example[1:])
-            trial.gifs.append(place)
+            trial.files.append(f"{stem}.gif")
+            gallery.animate(out / trial.files[-1], *shown)
+        if arrays:
+            trial.files.append(f"{stem}.npz")
+            save_arrays(out / trial.files[-1], kept)
     return trial
+
+
+def save_arrays(path, windows):
+    """Write the windows of a video, N of them: start (N,), past (N, P, C, H, W), true and predicted
+    (N, F, C, H, W), frames uint8."""
+    frames = len(windows[0].predicted)
+    arrays = {
+        "start": np.array([window.start for window in windows]),
+        "past": np.stack([window.clip[:-frames] for window in windows]),
+        "true": np.stack([window.clip[-frames:] for window in windows]),
+        "predicted": np.stack([denormalise(window.predicted) for window in windows]),
+    }
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
