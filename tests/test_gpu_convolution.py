@@ -1,4 +1,4 @@
-"""benchmarks/gpu_convolution.py where there is no GPU."""
+"""benchmarks/gpu_convolution.py: what it times, what it says where something fails."""
 
 import json
 import math
@@ -12,8 +12,7 @@ import models
 from benchmarks import gpu_convolution
 from benchmarks.gpu_convolution import layers, right
 from models.discriminators import Discriminators
-from tests.acted_cudnn import Engine, array
-from tests.test_cudnn import gpu, random  # noqa: F401
+from tests.acted_cudnn import Engine
 from utils.stack import chainer
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu_convolution.py"
@@ -79,16 +78,14 @@ def test_what_pytorch_cannot_leaves_our_times(monkeypatch, capsys):
     assert f"tf32 forward {json.dumps(sums)}" in capsys.readouterr().err
 
 
-def test_an_engine_that_does_not_run_is_not_the_best(gpu, monkeypatch):  # noqa: F811
+@pytest.mark.gpu
+def test_an_engine_that_does_not_run_is_not_the_best(acted, monkeypatch):
     def milliseconds(work, repeats):
         work()
-        return float(gpu.executed[-1])
+        return float(acted.executed[-1])
 
-    gpu.engines[3] = [Engine(5, runs=False), Engine(4), Engine(2)]
+    acted.engines[3] = [Engine(5, runs=False), Engine(4), Engine(2)]
     geometry = gpu_convolution.convolution(1, 2, 3, 4, 3, 1)._replace(dtype="tf32")
-    arrays = zip(gpu_convolution.cudnn_engines.OPERANDS, geometry, strict=False)
-    arrays = {name: array(random(shape)) for name, shape in arrays}
-    monkeypatch.setattr(gpu_convolution, "operands", lambda geometry: arrays)
     monkeypatch.setattr(gpu_convolution, "milliseconds", milliseconds)
     gpu_convolution.handle.cache_clear()
     found = gpu_convolution.timings("data_gradient", geometry, 1, False)
