@@ -203,6 +203,7 @@ class Library:
         return 0
 
 
+@np.errstate(all="ignore")  # as a GPU does
 def compute(graph, places):
     """What a graph of one convolution, maybe with a bias, says; places: {uid: address}."""
     operation, *addition = graph[801]
@@ -227,7 +228,6 @@ def compute(graph, places):
     Tensor(written, places).write(convolve(direction, *read, shapes, *steps) + bias)
 
 
-@np.errstate(all="ignore")  # as a GPU does
 def convolve(direction, images, weights, outputs, shapes, stride, before, after, dilate):
     """One direction of a convolution by its definition, float64; the array it makes is None."""
     (batch, channels, *size), (made, taken, *kernel), (_, _, *places) = shapes
