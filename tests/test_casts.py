@@ -5,7 +5,7 @@ import pytest
 
 from tests.acted_cudnn import rounded
 from tests.test_cudnn import put, random
-from utils.stack import casts
+from utils.stack import casts, kernels
 
 SHAPES = [
     (1, 1, 1),
@@ -54,9 +54,8 @@ def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):
 def test_many_at_once_are_as_one_by_one(gpu, monkeypatch, dtype, blocks, most):
     monkeypatch.setattr(casts, "BLOCKS", blocks)
     monkeypatch.setattr(casts, "MOST", most)
-    monkeypatch.setattr(casts, "ARRAYS", np.dtype([("of", casts.ARRAY, most), ("count", "i8")]))
-    launched, kernel = [], casts._kernel.__wrapped__  # none that was compiled for another MOST
-    monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
+    launched, compiled = [], kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     numbers = [random(shape, k) for k, shape in enumerate(SHAPES)]
     arrays = [put(x) for x in numbers]
     together = casts.packed(arrays, dtype)
@@ -76,7 +75,7 @@ def test_many_at_once_are_as_one_by_one(gpu, monkeypatch, dtype, blocks, most):
 
 @pytest.mark.gpu
 def test_nothing_to_do_is_no_launch(gpu, monkeypatch):
-    monkeypatch.setattr(casts, "_kernel", None)
+    monkeypatch.setattr(kernels, "compiled", None)
     one = put(random((3, 4)))
     assert casts.packed([one], "tf32")[0] is casts.unpacked([one], "tf32")[0] is one
     assert casts.packed([], "bfloat16") == casts.unpacked([], "bfloat16") == []
@@ -101,22 +100,3 @@ def test_float16_brings_the_largest_below_its_limit(gpu, largest):
 def test_limit_is_as_high_as_a_sum_allows(terms):
     product = 4.0 ** casts.limit(terms)
     assert terms * product <= 65504 < terms * product * 16
-
-
-@pytest.mark.parametrize("dtype", casts.KEPT_IN)
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-def test_kernels_compile_for_gpus(dtype, architecture):
-    libs = pytest.importorskip("cupy_backends.cuda.libs", exc_type=ImportError)
-    try:
-        from cupy_backends.cuda.libs import nvrtc
-
-        nvrtc.getVersion()
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"{libs.__name__} has no NVRTC: {error}")
-    program = nvrtc.createProgram(casts.source(dtype), "casts.cu", [], [])
-    try:
-        nvrtc.compileProgram(program, [f"--gpu-architecture={architecture}"])
-    except nvrtc.NVRTCError:
-        pytest.fail(nvrtc.getProgramLog(program))
-    finally:
-        nvrtc.destroyProgram(program)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.test_cudnn import put
-from utils.stack import F, chainer, gpu_join
+from utils.stack import F, chainer, gpu_join, kernels
 
 MOST = gpu_join.MOST
 DTYPES = "?", "i1", "f2", "u2", "i4", "f4", "f8", "i8", "c8"
@@ -51,16 +51,16 @@ def assert_same_bits(found, expected):
 @pytest.fixture
 def written(gpu, monkeypatch):
     """How many numbers each launch of a kernel has written."""
-    found, kernel = [], gpu_join.kernel
+    found, compiled = [], kernels.compiled
 
-    def noted(itemsize):
+    def noted(*told):
         def launch(grid, block, arguments):
             found.append(int(arguments[-1]))
-            kernel(itemsize)(grid, block, arguments)
+            compiled(*told)(grid, block, arguments)
 
         return launch
 
-    monkeypatch.setattr(gpu_join, "kernel", noted)
+    monkeypatch.setattr(kernels, "compiled", noted)
     return found
 
 

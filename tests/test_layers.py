@@ -8,7 +8,7 @@ import pytest
 
 from models.blocks import sequential
 from tests.test_cudnn import CUDA, assert_near, double, only_cudnn, put, random, using
-from utils.stack import F, L, casts, chainer, cudnn_engines, layers, providers
+from utils.stack import F, L, casts, chainer, cudnn_engines, kernels, layers, providers
 from utils.stack.providers import Unsuitable
 
 pytestmark = pytest.mark.gpu
@@ -82,8 +82,8 @@ def test_is_as_near_to_float64_as_node_by_node(acted, monkeypatch, dtype, relus,
 
 @pytest.mark.parametrize("dtype", layers.DTYPES)
 def test_is_one_node_of_few_kernels(acted, monkeypatch, dtype):
-    launched, kernel = [], casts._kernel
-    monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
+    launched, compiled = [], kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     made = links()
     with using(dtype), only_cudnn():
         y = sequential(images(2), made, 2)
@@ -185,8 +185,8 @@ def test_other_types_go_node_by_node(gpu_with_cudnn, dtype):
 
 
 def test_linear_layers_in_tf32_are_not_copied(gpu_with_cudnn, monkeypatch):
-    launched, kernel = [], casts._kernel
-    monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
+    launched, compiled = [], kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     made = links(linear=True)
     with using("tf32"), only_cudnn():
         y = sequential(F.reshape(images(2), (2, -1)), made, 2)
