@@ -36,16 +36,19 @@ def gpu_with_cudnn(gpu):
 
 @pytest.fixture
 def acted(gpu_with_cudnn, monkeypatch):
-    """A library that acts cuDNN, of which nothing has been asked; the networks use it."""
-    from tests import driver
+    """A library that acts cuDNN, of which nothing has been asked; the networks use it.
+
+    It takes orders, tells what it was asked, adds up in float64: the real one does not.
+    """
+    from tests.driver import cudnn, library
     from utils.stack import cudnn_engines, cudnn_plans, providers
 
-    if driver.library() is None:
-        pytest.skip("the real cuDNN neither takes orders nor says what it was asked")
-    library = driver.cudnn.Library()
-    loaded = cudnn_plans.Library(library)
+    if library() is None:
+        pytest.skip("for the acted cuDNN, not the real one")
+    acting = cudnn.Library()
+    loaded = cudnn_plans.Library(acting)
     monkeypatch.setattr(cudnn_plans, "library", lambda: loaded)
     monkeypatch.setattr(cudnn_engines, "_thread", cudnn_engines.Thread())
     monkeypatch.setattr(cudnn_engines, "_kept", [])
     providers.log_once.cache_clear()
-    return library
+    return acting

@@ -16,10 +16,11 @@ from utils.stack.precision import using_dtype
 
 CUDA = chainer.backends.cuda
 # How far results may be, as a share of the largest.  In 16 bits both factors, the result are
-# rounded; the real cuDNN may compute float32 by FFT, in Winograd's way.
-NEAR = {"float32": 1e-5 if driver.library() else 1e-4}
-NEAR |= {"bfloat16": 4 * 2**-8, "float16": 4 * 2**-11}
-EXAMPLES = {"float32": 60, "bfloat16": 20, "float16": 20}
+# rounded.  The real cuDNN rounds the factors in TF32, too; in float32 it may take FFT, Winograd's
+# way.
+NEAR = {"bfloat16": 4 * 2**-8, "float16": 4 * 2**-11}
+NEAR["float32"], NEAR["tf32"] = (1e-5, 1e-5) if driver.library() else (1e-4, NEAR["float16"])
+EXAMPLES = {"bfloat16": 20, "float16": 20, "float32": 60, "tf32": 60}
 
 
 def put(values):
@@ -90,12 +91,6 @@ def cases(draw, dimensions=(2,)):
     return (x, w, b), {**how, "cover_all": draw(st.booleans())}
 
 
-@contextlib.contextmanager
-def using(dtype):
-    with cudnn.using_dtype(dtype):
-        yield
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", NEAR)
 def test_agrees_with_chainers_own_code(gpu_with_cudnn, dtype):
@@ -103,7 +98,7 @@ def test_agrees_with_chainers_own_code(gpu_with_cudnn, dtype):
     @given(cases((1, 2, 2, 3)))
     def check(case):
         arrays, how = case
-        with using(dtype), only_cudnn():
+        with cudnn.using_dtype(dtype), only_cudnn():
             ours = every_result(put, *arrays, **how)
         for a, truth in zip(ours, every_result(double, *arrays, **how), strict=True):
             assert a.dtype == np.float32 and a.flags.c_contiguous
@@ -127,7 +122,7 @@ def test_no_array_is_packed_twice(gpu_with_cudnn, monkeypatch, dtype, layer):
         "three axes": (F.convolution_nd, [(2, 3, 4, 5, 5), (4, 3, 2, 3, 3)]),
     }[layer]
     x, w = (chainer.Variable(put(random(shape))) for shape in shapes)
-    with using(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only_cudnn():
         y = apply(x, w)
         y.grad = put(random(y.shape, 1))
         y.backward()
@@ -141,7 +136,7 @@ def test_no_array_is_packed_twice(gpu_with_cudnn, monkeypatch, dtype, layer):
 @pytest.mark.gpu
 def test_bfloat16_rounds_factors_and_the_result_but_not_the_bias(acted):
     x, w, b = random((2, 3, 9, 9)), random((5, 3, 3, 3), 1), 1e-4 * random(5, 2)
-    with using("bfloat16"), only_cudnn():
+    with cudnn.using_dtype("bfloat16"), only_cudnn():
         y = F.convolution_2d(put(x), put(w), put(b), pad=1).array.get()
     exact = F.convolution_2d(*map(double, map(rounded, (x, w))), pad=1).array
     np.testing.assert_allclose(y, rounded(exact.astype("f4")) + b[:, None, None], rtol=1e-6)
@@ -152,7 +147,7 @@ def test_bfloat16_rounds_factors_and_the_result_but_not_the_bias(acted):
 def test_float16_has_the_range_of_float32(gpu_with_cudnn, scales):
     x, w = random((4, 8, 12, 12)), random((8, 8, 5, 5), 1)
     x, w = (a * np.float32(scale) for a, scale in zip((x, w), scales, strict=True))
-    with using("float16"), only_cudnn():
+    with cudnn.using_dtype("float16"), only_cudnn():
         y = F.convolution_2d(put(x), put(w), pad=2).array.get()
     truth = F.convolution_2d(double(x), double(w), pad=2).array
     near = max(3e-3 * np.abs(truth).max(), 1e-45)
@@ -163,7 +158,7 @@ def test_float16_has_the_range_of_float32(gpu_with_cudnn, scales):
 @pytest.mark.parametrize("terms", [1, 25, 6400, 65536])
 def test_float16_does_not_overflow_even_if_all_terms_are_the_largest(gpu_with_cudnn, terms):
     x = np.full((1, terms), 65504, np.float32)
-    with using("float16"), only_cudnn():
+    with cudnn.using_dtype("float16"), only_cudnn():
         y = F.linear(put(x), put(x)).array.get()
     np.testing.assert_allclose(y, [[terms * 65504.0**2]], rtol=2e-3)
 
@@ -174,7 +169,7 @@ def test_float16_does_not_overflow_even_if_all_terms_are_the_largest(gpu_with_cu
 def test_nan_and_infinity_pass_through_16_bits(acted, dtype, poison):
     x, w = random((1, 3, 7, 7)), random((5, 3, 3, 3), 1)
     x[0, 1, 3, 3] = poison
-    with using(dtype), np.errstate(all="ignore"):
+    with cudnn.using_dtype(dtype), np.errstate(all="ignore"):
         y = F.convolution_2d(put(x), put(w)).array.get()
         truth = F.convolution_2d(x, w).array
     assert np.array_equal(np.isfinite(y), np.isfinite(truth))
@@ -187,7 +182,7 @@ def test_linear_layers(gpu_with_cudnn, bias):
     off = put(np.append(np.float32(0), w))[1:].reshape(w.shape)
     for a, v in [(put(x), put(w)), (put(x.T.copy()).T, off)]:
         inputs = [chainer.Variable(one) for one in (a, v, *[put(b)] * bias)]
-        with using("float32"), only_cudnn():
+        with cudnn.using_dtype("float32"), only_cudnn():
             y = F.linear(*inputs)
             y.grad = put(gy)
             y.backward()
@@ -205,7 +200,7 @@ def test_gradients_of_gradients(gpu_with_cudnn):
         gx, gw = chainer.grad([y], [x, w], [y * y], enable_double_backprop=True)
         return [v.array for v in chainer.grad([gx, gw], [x, w], [gx, gw])]
 
-    with using("float32"), only_cudnn():
+    with cudnn.using_dtype("float32"), only_cudnn():
         ours = results(put)
     for a, truth in zip(ours, results(double), strict=True):
         assert_near(a, truth, NEAR["float32"])

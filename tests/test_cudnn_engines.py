@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.acted_cudnn import Engine
-from tests.test_cudnn import CUDA, double, only_cudnn, put, random, using
-from utils.stack import F, chainer, cudnn_engines, cudnn_plans, providers
+from tests.test_cudnn import CUDA, double, only_cudnn, put, random
+from utils.stack import F, chainer, cudnn, cudnn_engines, cudnn_plans, providers
 
 pytestmark = pytest.mark.gpu
 
@@ -52,7 +52,7 @@ OFFERED = [
 def test_first_engine_that_may_compute_does(acted, dtype, config, engine):
     acted.engines[3] = OFFERED
     with contextlib.ExitStack() as stack:
-        stack.enter_context(using(dtype))
+        stack.enter_context(cudnn.using_dtype(dtype))
         for name, value in config.items():
             stack.enter_context(chainer.using_config(name, value))
         for _ in range(2):
@@ -115,7 +115,7 @@ def test_plan_is_made_once_for_a_shape(acted):
     for batch in (1, 2, 1, 2, 1):
         np.testing.assert_allclose(convolve(batch, batch), truth(batch, batch), atol=1e-5)
     assert len(asked) == 2 and len(acted.executed) == 7
-    with using("float32"):
+    with cudnn.using_dtype("float32"):
         convolve()
     assert len(asked) == 3
 

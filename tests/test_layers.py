@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from models.blocks import sequential
-from tests.test_cudnn import CUDA, assert_near, double, only_cudnn, put, random, using
-from utils.stack import F, L, casts, chainer, cudnn_engines, kernels, layers, providers
+from tests.test_cudnn import CUDA, assert_near, double, only_cudnn, put, random
+from utils.stack import F, L, casts, chainer, cudnn, cudnn_engines, kernels, layers, providers
 from utils.stack.providers import Unsuitable
 
 pytestmark = pytest.mark.gpu
@@ -68,7 +68,7 @@ def share(found, exact):
 @pytest.mark.parametrize("relus", [1, 2, 3])
 @pytest.mark.parametrize("how", [{"batch": 1}, {"batch": 40}, {"batch": 9, "linear": True}])
 def test_is_as_near_to_float64_as_node_by_node(acted, monkeypatch, dtype, relus, how):
-    with using(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only_cudnn():
         ours, again = results(relus, **how), results(relus, **how)
         monkeypatch.setattr(layers, "DTYPES", ())
         others = results(relus, **how)
@@ -85,7 +85,7 @@ def test_is_one_node_of_few_kernels(acted, monkeypatch, dtype):
     launched, compiled = [], kernels.compiled
     monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     made = links()
-    with using(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only_cudnn():
         y = sequential(images(2), made, 2)
         assert nodes(y) == ["Layers"]
         before = len(acted.executed)
@@ -101,7 +101,7 @@ def test_only_what_is_asked_for_is_worked_out(gpu_with_cudnn, monkeypatch):
     monkeypatch.setattr(
         cudnn_engines, "compute", lambda *a, **k: directions.append(a[0]) or compute(*a, **k)
     )
-    with using("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only_cudnn():
         chainer.grad([loss(sequential(x, made, 3))], [x])
         assert directions == ["forward"] * 3 + ["data_gradient"] * 3
         directions.clear()
@@ -112,7 +112,7 @@ def test_only_what_is_asked_for_is_worked_out(gpu_with_cudnn, monkeypatch):
 def test_a_prediction_keeps_no_array(gpu_with_cudnn, monkeypatch):
     made, node = [], layers.Layers
     monkeypatch.setattr(layers, "Layers", lambda *a: made.append(node(*a)) or made[0])
-    with using("tf32"), only_cudnn(), chainer.no_backprop_mode():
+    with cudnn.using_dtype("tf32"), only_cudnn(), chainer.no_backprop_mode():
         y = sequential(images(2), links(), 2)
     assert [m.shape for m in made[0].maps] == [y.shape]
 
@@ -120,7 +120,7 @@ def test_a_prediction_keeps_no_array(gpu_with_cudnn, monkeypatch):
 def test_nan_passes(gpu_with_cudnn):
     x = random((1, 5, 9, 8))
     x[0, 0, 0, 0] = np.nan
-    with using("bfloat16"), only_cudnn():
+    with cudnn.using_dtype("bfloat16"), only_cudnn():
         y = sequential(put(x), links(), 3).array.get()
     assert np.isnan(y).any() and not np.isnan(y).all()
 
@@ -151,7 +151,7 @@ def test_without_an_engine_it_is_done_node_by_node(acted, monkeypatch, caplog, f
 
     caplog.set_level(logging.INFO, providers.__name__)
     monkeypatch.setattr(cudnn_engines, "compute", refuse)
-    with using("tf32"):
+    with cudnn.using_dtype("tf32"):
         ours, again = results(2), results(2)
     assert len(ours) == len(again) and caplog.text.count("layers are not one node: no engine") == 1
     for found, exact in zip(ours, results(2, put=double), strict=True):
@@ -165,21 +165,21 @@ def test_gradients_have_gradients(acted):
         (gx,) = chainer.grad([y], [x], [y * y], enable_double_backprop=True)
         return chainer.grad([gx], [made[0].W], [gx])[0].array
 
-    with using("tf32"):
+    with cudnn.using_dtype("tf32"):
         ours, truth = second(put), second(double)
     assert_near(ours, truth, 1e-5)
 
 
 def test_they_can_be_turned_off(gpu_with_cudnn, monkeypatch):
     monkeypatch.setenv("CHAINER_LAYERS", "0")
-    with using("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only_cudnn():
         y = sequential(images(2), links(), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_other_types_go_node_by_node(gpu_with_cudnn, dtype):
-    with using(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only_cudnn():
         y = sequential(images(2), links(), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
 
@@ -188,7 +188,7 @@ def test_linear_layers_in_tf32_are_not_copied(gpu_with_cudnn, monkeypatch):
     launched, compiled = [], kernels.compiled
     monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     made = links(linear=True)
-    with using("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only_cudnn():
         y = sequential(F.reshape(images(2), (2, -1)), made, 2)
         chainer.grad([loss(y)], [p for link in made for p in link.params()])
     assert collections.Counter(launched) == {"unpack": 1, "activate": 2, "pass_on": 3}
@@ -197,18 +197,18 @@ def test_linear_layers_in_tf32_are_not_copied(gpu_with_cudnn, monkeypatch):
 def test_a_hook_sees_every_convolution(gpu_with_cudnn):
     from utils.cost import Count
 
-    with using("tf32"), only_cudnn(), Count() as count:
+    with cudnn.using_dtype("tf32"), only_cudnn(), Count() as count:
         sequential(images(2), links(), 2)
     assert count.flops > 0
 
 
 def test_an_image_smaller_than_a_kernel_is_chainers_mistake_to_tell(gpu_with_cudnn):
-    with using("tf32"), pytest.raises(RuntimeError, match="should be positive"):
+    with cudnn.using_dtype("tf32"), pytest.raises(RuntimeError, match="should be positive"):
         sequential(put(random((1, 5, 2, 1))), links()[:2], 2)
 
 
 def test_no_bias_goes_node_by_node(gpu_with_cudnn):
     made = [L.Convolution2D(5, 7, 3, nobias=True)]
     made[0].W.array = put(made[0].W.array)
-    with using("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only_cudnn():
         assert nodes(sequential(images(2), made, 0)) == ["Convolution2DFunction"]
