@@ -203,8 +203,8 @@ class Packed:
             self.largest = kernels.get_cupy().zeros(1, "int32")
             threads = TILE * ROWS
             blocks = max(1, min(BLOCKS, -(-array.size // threads)))
-            arguments = array, self.largest, array.size
-            _kernel(dtype, "find_largest")((blocks,), (threads,), arguments)
+            kernel = kernels.compiled(SOURCES[dtype], "find_largest")
+            kernel((blocks,), (threads,), (array, self.largest, array.size))
         (self.array,) = packed([array], dtype, self.largest, limit)
 
 
@@ -249,7 +249,7 @@ def _transpose(name, arrays, made, dtype, *arguments):
         some, table = moves[start : start + MOST], np.zeros(1, ARRAYS)
         table["of"][0, : len(some)], table["count"] = some, len(some)
         blocks = min(BLOCKS, int(table["of"]["tiles"].sum()))
-        _kernel(dtype, name)((blocks,), (TILE, ROWS), (table, *arguments))
+        kernels.compiled(SOURCES[dtype], name)((blocks,), (TILE, ROWS), (table, *arguments))
 
 
 def sides(name, shape):
@@ -289,13 +289,9 @@ def _launch_shared(dtype, name, arguments, maps):
     places = maps.size // channels
     parts = max(1, min(PARTS, places // (ROWS * EACH)))
     shape = (parts * groups(channels),), (TILE, ROWS)
-    _kernel(dtype, name)(*shape, (*arguments, parts, places, channels))
+    kernels.compiled(SOURCES[dtype], name)(*shape, (*arguments, parts, places, channels))
 
 
 def groups(channels):
     """How many blocks side by side have all channels."""
     return -(-channels // TILE)
-
-
-def _kernel(dtype, name):
-    return kernels.compiled(SOURCES[dtype], name)
