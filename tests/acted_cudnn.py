@@ -1,24 +1,16 @@
-"""cuDNN, CuPy, a GPU for tests that have none: NumPy's arrays, C++ for CUDA's, float64 sums.
+"""cuDNN's library for tests that have no GPU: its C functions as NumPy, with float64 sums.
 
-The library is called as the real one is, by ctypes with the numbers of its C header.  What it is
-told of tensors (addresses, sizes, strides, types) is all it knows when it computes.  Own kernels
-are compiled as C++ where a block's threads take turns.
+It is called as the real one is, by ctypes with the numbers of its C header.  What it is told of
+tensors (addresses, sizes, strides, types) is all it knows when it computes.
 """
 
 import ctypes
 import functools
 import itertools
-import math
-import re
-import subprocess
-import tempfile
-import types
 from ctypes import CFUNCTYPE, POINTER, c_int, c_int64, c_size_t, c_void_p
 from typing import NamedTuple
 
 import numpy as np
-
-from utils.stack import casts
 
 BAD_PARAM, NOT_SUPPORTED = 2000, 3000
 CTYPES = {
@@ -56,6 +48,7 @@ class Library:
 
     engines: offered by the heuristics' mode A, B and FALLBACK, {3: [...], 1: [...], 2: [...]}.
     executed: the engines that computed, in turn.  streams: those that handles were told to join.
+    A subclass has `launch`, which has the device do some work.
     """
 
     def __init__(self):
@@ -209,11 +202,8 @@ class Library:
         self.launch(functools.partial(compute, choice.graph, places))
         return 0
 
-    def launch(self, work):
-        """Have the device do it."""
-        work()
 
-
+@np.errstate(all="ignore")  # as a GPU does
 def compute(graph, places):
     """What a graph of one convolution, maybe with a bias, says; places: {uid: address}."""
     operation, *addition = graph[801]
@@ -238,7 +228,6 @@ def compute(graph, places):
     Tensor(written, places).write(convolve(direction, *read, shapes, *steps) + bias)
 
 
-@np.errstate(all="ignore")  # as a GPU does
 def convolve(direction, images, weights, outputs, shapes, stride, before, after, dilate):
     """One direction of a convolution by its definition, float64; the array it makes is None."""
     (batch, channels, *size), (made, taken, *kernel), (_, _, *places) = shapes
@@ -308,191 +297,3 @@ def rounded(array):
     bits = array.view(np.uint32).astype(np.uint64)
     bits = bits + 0x7FFF + (bits >> 16 & 1) >> 16 << 16
     return bits.astype(np.uint32).view(np.float32)
-
-
-class ndarray(np.ndarray):
-    """As much of cupy.ndarray as the provider uses, in the processor's memory."""
-
-    @property
-    def data(self):
-        return types.SimpleNamespace(ptr=self.ctypes.data)
-
-
-def array(values):
-    """A new array, aligned as CuPy's are."""
-    made = empty(values.shape, values.dtype)
-    made[...] = values
-    return made
-
-
-def empty(shape, dtype):
-    """Full of what nobody may take for a result: NaN, in 16 bits or 32."""
-    dtype = np.dtype(dtype)
-    raw = np.full(math.prod(shape) * dtype.itemsize + 512, 0xFF, np.uint8)
-    start = -raw.ctypes.data % 512
-    return raw[start : start + raw.size - 512].view(dtype).reshape(shape).view(ndarray)
-
-
-class Device:
-    compute_capability = "90"
-
-
-class Event:
-    """A clock that goes by the engine that ran last; engine 7 is the fastest."""
-
-    library = None
-
-    def record(self):
-        ran = self.library.executed
-        self.time = sum(1 if engine == 7 else 5 for engine in ran)
-
-    def synchronize(self):
-        pass
-
-
-class RawKernel:
-    """A kernel in CUDA C++, compiled as C++ for the processor."""
-
-    def __init__(self, code, name):
-        self.code, self.name = code, name
-
-    def __call__(self, grid, block, arguments):
-        values = [by_value(argument) for argument in arguments]
-        lib = compiled(self.code)
-        lib.run.argtypes = [c_void_p, c_int, c_int, c_int, POINTER(c_void_p)]
-        function = ctypes.cast(getattr(lib, f"call_{self.name}"), c_void_p)
-        pointers = (c_void_p * len(values))(*(value.ctypes.data for value in values))
-        run = functools.partial(lib.run, function, *grid, *block, pointers)
-        self.launch(run, (*arguments, *values))
-
-    def launch(self, work, arguments):
-        """Have the device do it."""
-        work()
-
-
-def by_value(argument):
-    """What a kernel is handed of it: a copy, or an address; as CuPy does."""
-    if type(argument) is np.ndarray:
-        assert argument.size == 1
-        return argument.copy()
-    return np.array(argument if type(argument) is int else argument.data.ptr)
-
-
-CONVERSIONS = {
-    "bfloat16": r"""
-bits narrow(float x) {
-    unsigned i = __float_as_int(x);
-    if (x != x) return 0x7fff;
-    return (i + 0x7fff + (i >> 16 & 1)) >> 16;
-}
-float widen(bits x) { return __int_as_float((int)x << 16); }
-""",
-    "float16": r"""
-bits narrow(float x) { _Float16 y = x; bits z; memcpy(&z, &y, 2); return z; }
-float widen(bits x) { _Float16 y; memcpy(&y, &x, 2); return y; }
-""",
-    "tf32": casts.CONVERSIONS["tf32"],
-}
-CUDA = r"""
-#include <math.h>
-#include <string.h>
-#include <ucontext.h>
-#include <vector>
-#define __global__
-#define __device__
-#define __shared__ static
-struct { int x, y; } threadIdx, blockDim;
-struct { int x; } blockIdx, gridDim;
-static ucontext_t scheduler, *current;
-static void __syncthreads() { swapcontext(current, &scheduler); }
-static int min(int a, int b) { return a < b ? a : b; }
-static int max(int a, int b) { return a > b ? a : b; }
-static void atomicMax(int* a, int b) { *a = max(*a, b); }
-static int atomicAdd(int* a, int b) { return (*a += b) - b; }
-static void __threadfence() {}
-static int __float_as_int(float x) { int y; memcpy(&y, &x, 4); return y; }
-static float __int_as_float(int x) { float y; memcpy(&y, &x, 4); return y; }
-"""
-RUN = r"""
-typedef void (*function)(void**);
-static function kernel;
-static void** values;
-static std::vector<char> done;
-static void thread(int i) {
-    kernel(values);
-    done[i] = 1;
-}
-extern "C" void run(function f, int blocks, int width, int height, void** arguments) {
-    const int stack = 1 << 15, threads = width * height;
-    std::vector<char> stacks((size_t)stack * threads);
-    std::vector<ucontext_t> contexts(threads);
-    kernel = f, values = arguments, gridDim.x = blocks, blockDim = {width, height};
-    for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++) {
-        done.assign(threads, 0);
-        for (int i = 0; i < threads; i++) {
-            getcontext(&contexts[i]);
-            contexts[i].uc_stack = {&stacks[(size_t)stack * i], 0, (size_t)stack};
-            contexts[i].uc_link = &scheduler;
-            makecontext(&contexts[i], (void (*)())thread, 1, i);
-        }
-        for (int left = threads; left;)  // each turn goes to the next barrier, or to the end
-            for (int i = left = 0; i < threads; i++) {
-                if (done[i]) continue;
-                current = &contexts[i], threadIdx = {i % width, i / width};
-                swapcontext(&scheduler, current);
-                left += !done[i];
-            }
-    }
-}
-"""
-
-
-KERNEL = r"__global__ void (\w+)\((.*?)\)"
-
-
-def call(kernel):
-    """C++ that calls a kernel, (its name, its parameters), with the values at some addresses."""
-    name, params = kernel
-    types = [re.sub(r"\w+$", "", p).replace("__restrict__", "") for p in params.split(",")]
-    values = ", ".join(f"*({kind}*)values[{k}]" for k, kind in enumerate(types))
-    return f'extern "C" void call_{name}(void** values) {{ {name}({values}); }}\n'
-
-
-@functools.cache
-def compiled(code):
-    command = ["g++", "-x", "c++", "-std=c++17", "-O1", "-shared", "-fPIC", "-o"]
-    source = CUDA + code + RUN + "".join(map(call, re.findall(KERNEL, code, re.DOTALL)))
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/kernels.so"
-        subprocess.run([*command, path, "-"], input=source, text=True, check=True)
-        return ctypes.CDLL(path)
-
-
-def cupy(library):
-    """The module that takes CuPy's place."""
-    event = type("Event", (Event,), {"library": library})
-    rooms = []
-
-    def alloc(size):
-        rooms[:] = [empty((size,), np.uint8)]
-        return types.SimpleNamespace(ptr=rooms[0].ctypes.data if size else 0)
-
-    cuda = types.SimpleNamespace(
-        alloc=alloc,
-        get_current_stream=lambda: types.SimpleNamespace(ptr=0, is_capturing=lambda: False),
-        runtime=types.SimpleNamespace(getDevice=lambda: 0, deviceSynchronize=lambda: None),
-        Device=Device,
-        Event=event,
-        get_elapsed_time=lambda start, end: end.time - start.time,
-    )
-
-    def ascontiguousarray(a):
-        return a if a.flags.c_contiguous else array(a)
-
-    def zeros(shape, dtype):
-        made = empty((shape,), dtype)
-        made[...] = 0
-        return made
-
-    names = {"ndarray": ndarray, "empty": empty, "zeros": zeros, "cuda": cuda}
-    return types.SimpleNamespace(RawKernel=RawKernel, ascontiguousarray=ascontiguousarray, **names)

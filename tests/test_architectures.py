@@ -189,16 +189,13 @@ def test_learns_four_clips_by_heart(arch):
 
 
 @pytest.mark.gpu
-def test_cpu_and_gpu_agree(arch):
-    if not chainer.backends.cuda.available:
-        pytest.skip("no CUDA device")
+def test_cpu_and_gpu_agree(gpu, arch):
     model, past = create(arch), clips()
-    device = chainer.get_device("@cupy:0")
     with chainer.using_config("train", False):
         on_cpu = model(past).array
-        model.to_device(device)
-        with chainer.using_device(device), using_dtype("float32", device):
-            on_gpu = model(device.send(past)).array
+        model.to_device(gpu)
+        with using_dtype("float32", gpu):
+            on_gpu = model(gpu.send(past)).array
     assert on_gpu.get() == pytest.approx(on_cpu, abs=1e-3)
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from models.discriminators import Discriminators
-from tests.test_cudnn import CUDA
 from utils.device import open_device
 from utils.stack import F, L, branches, chainer
 from utils.stack.branches import side_by_side
@@ -16,11 +15,9 @@ SIZES = [(4, 4), (8, 8), (16, 16)]
 
 
 @pytest.fixture
-def gpu():
-    if not CUDA.available:
-        pytest.skip("no CUDA device")
+def gpu(gpu):
     with chainer.using_config("cudnn_deterministic", True):
-        yield open_device(0)
+        yield gpu
 
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])

@@ -1,11 +1,11 @@
-"""16-bit arrays: the kernels, run as C++ on the processor, compiled for GPUs where that can be."""
+"""Arrays whose channels are last, of 16 bits or 32: the kernels that make them, there and back."""
 
 import numpy as np
 import pytest
 
-from tests.acted_cudnn import array, rounded
-from tests.test_cudnn import needs_compiler, random, stand_in
-from utils.stack import casts
+from tests.acted_cudnn import rounded
+from tests.test_cudnn import put, random
+from utils.stack import casts, kernels
 
 SHAPES = [
     (1, 1, 1),
@@ -18,12 +18,6 @@ SHAPES = [
 ]
 
 
-@pytest.fixture
-def gpu():
-    with stand_in():
-        yield
-
-
 def halves(found, dtype):
     """uint16 of a type -> float32."""
     if dtype == "float16":
@@ -31,68 +25,69 @@ def halves(found, dtype):
     return (found.astype("u4") << 16).view("f4")
 
 
-@needs_compiler
+@pytest.mark.gpu
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", casts.DTYPES)
 @pytest.mark.parametrize("blocks", [1, 4096])
 def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):
     monkeypatch.setattr(casts, "BLOCKS", blocks)
     x, bias = random(shape), random(shape[1], 1)
-    packed = casts.Packed(array(x), dtype, limit=3)
+    packed = casts.Packed(put(x), dtype, limit=3)
     power = 1.0 if dtype == "bfloat16" else 2.0 ** (3 - np.frexp(np.abs(x).max())[1])
     narrow = rounded(x) if dtype == "bfloat16" else (x * power).astype("f2").astype("f4")
     last = np.moveaxis(narrow, 1, -1)
-    found = halves(np.asarray(packed.array).reshape(-1), dtype)
+    found = halves(packed.array.get().reshape(-1), dtype)
     np.testing.assert_array_equal(found, last.reshape(-1))
 
-    one = casts.Packed(array(np.ones((1, 1), np.float32)), dtype, limit=3)
+    one = casts.Packed(put(np.ones((1, 1), np.float32)), dtype, limit=3)
     power *= 1.0 if dtype == "bfloat16" else 4.0  # 1 -> 4 is the largest power below 2**3
-    (back,) = casts.unpacked([packed.array], dtype, [packed, one], 3, array(bias))
+    (back,) = casts.unpacked([packed.array], dtype, [packed, one], 3, put(bias))
     columns = bias.reshape(-1, *[1] * len(shape[2:]))
-    np.testing.assert_array_equal(back, narrow / np.float32(power) + columns)
+    np.testing.assert_array_equal(back.get(), narrow / np.float32(power) + columns)
     assert back.shape == shape and back.flags.c_contiguous
 
 
-@needs_compiler
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["bfloat16", "tf32"])
 @pytest.mark.parametrize("blocks", [1, 7, 4096])
 @pytest.mark.parametrize("most", [1, 3, 64])
 def test_many_at_once_are_as_one_by_one(gpu, monkeypatch, dtype, blocks, most):
     monkeypatch.setattr(casts, "BLOCKS", blocks)
     monkeypatch.setattr(casts, "MOST", most)
-    monkeypatch.setattr(casts, "ARRAYS", np.dtype([("of", casts.ARRAY, most), ("count", "i8")]))
-    casts._kernel.cache_clear()
-    launched, kernel = [], casts._kernel
-    monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
-    arrays = [array(random(shape, k)) for k, shape in enumerate(SHAPES)]
+    launched, compiled = [], kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
+    numbers = [random(shape, k) for k, shape in enumerate(SHAPES)]
+    arrays = [put(x) for x in numbers]
     together = casts.packed(arrays, dtype)
     moved = sum(not casts.same(a, dtype) for a in arrays)
     assert launched == ["pack"] * -(-moved // most)
-    for x, found in zip(arrays, together, strict=True):
-        narrow = rounded(x) if dtype == "bfloat16" else x
-        last = np.moveaxis(np.asarray(narrow), 1, -1).reshape(-1)
-        flat = np.asarray(found).reshape(-1)
+    if dtype == "bfloat16":
+        numbers = [rounded(x) for x in numbers]
+    for x, found in zip(numbers, together, strict=True):
+        last = np.moveaxis(x, 1, -1).reshape(-1)
+        flat = found.get().reshape(-1)
         np.testing.assert_array_equal(halves(flat, dtype) if dtype == "bfloat16" else flat, last)
         assert found.shape == x.shape
-    for x, found in zip(arrays, casts.unpacked(together, dtype), strict=True):
-        np.testing.assert_array_equal(found, rounded(x) if dtype == "bfloat16" else x)
+    for x, found in zip(numbers, casts.unpacked(together, dtype), strict=True):
+        np.testing.assert_array_equal(found.get(), x)
     assert len(launched) == 2 * -(-moved // most)
 
 
+@pytest.mark.gpu
 def test_nothing_to_do_is_no_launch(gpu, monkeypatch):
-    monkeypatch.setattr(casts, "_kernel", None)
-    one = array(random((3, 4)))
+    monkeypatch.setattr(kernels, "compiled", None)
+    one = put(random((3, 4)))
     assert casts.packed([one], "tf32")[0] is casts.unpacked([one], "tf32")[0] is one
     assert casts.packed([], "bfloat16") == casts.unpacked([], "bfloat16") == []
 
 
-@needs_compiler
+@pytest.mark.gpu
 @pytest.mark.parametrize("largest", [0, 1e-45, 1e-38, 0.9999, 1, 1.5, 65504, 3e38, np.inf, np.nan])
 def test_float16_brings_the_largest_below_its_limit(gpu, largest):
     x = np.array([[0, -largest, largest / 2]], np.float32)
     limit = 4
-    packed = casts.Packed(array(x), "float16", limit)
-    found = halves(np.asarray(packed.array).reshape(-1), "float16")
+    packed = casts.Packed(put(x), "float16", limit)
+    found = halves(packed.array.get().reshape(-1), "float16")
     if 1e-37 < largest < np.inf:
         assert 2 ** (limit - 1) <= -found[1] <= 2**limit
     elif np.isfinite(largest):
@@ -105,22 +100,3 @@ def test_float16_brings_the_largest_below_its_limit(gpu, largest):
 def test_limit_is_as_high_as_a_sum_allows(terms):
     product = 4.0 ** casts.limit(terms)
     assert terms * product <= 65504 < terms * product * 16
-
-
-@pytest.mark.parametrize("dtype", casts.KEPT_IN)
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-def test_kernels_compile_for_gpus(dtype, architecture):
-    libs = pytest.importorskip("cupy_backends.cuda.libs", exc_type=ImportError)
-    try:
-        from cupy_backends.cuda.libs import nvrtc
-
-        nvrtc.getVersion()
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"{libs.__name__} has no NVRTC: {error}")
-    program = nvrtc.createProgram(casts.source(dtype), "casts.cu", [], [])
-    try:
-        nvrtc.compileProgram(program, [f"--gpu-architecture={architecture}"])
-    except nvrtc.NVRTCError:
-        pytest.fail(nvrtc.getProgramLog(program))
-    finally:
-        nvrtc.destroyProgram(program)

@@ -1,35 +1,18 @@
 """Chainer's convolutions through cuDNN on a real GPU: right in all types, capturable."""
 
-import logging
 import threading
 
 import numpy as np
 import pytest
 
 from models.blocks import sequential
-from tests.test_cudnn import double, every_result, only_cudnn, random
+from tests.test_cudnn import double, every_result, only_cudnn, put, random
 from tests.test_gpu import CPU, adversarial, told
-from utils.device import open_device
 from utils.stack import F, L, chainer, cudnn, cudnn_engines, layers
 from utils.stack.precision import using_dtype
 
 cuda = chainer.backends.cuda
-
-
-def missing():
-    """Why these tests cannot run here; empty where they can."""
-    if not cuda.available:
-        return "no CUDA device"
-    try:
-        cuda.cupy.cuda.runtime.getDeviceCount()
-    except cuda.cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"no CUDA device: {error}"
-    return (cudnn.missing() or (logging.INFO, ""))[1]
-
-
-REASON = missing()
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(REASON), reason=REASON)]
-
+pytestmark = pytest.mark.gpu
 # How far a result may be from the one in float64, as a share of it (both by their norms).
 # float32 leaves room for Winograd's way, for FFT: direct sums are at 1e-6, TF32 at 3e-4.
 NEAR = {"float32": 5e-5, "tf32": 1e-3, "bfloat16": 1e-2, "float16": 2e-3}
@@ -50,16 +33,12 @@ CASES = {  # batch, channels taken, made, size, kernel, how
 
 
 @pytest.fixture(autouse=True)
-def poisoned_memory():
+def poisoned_memory(gpu_with_cudnn):
     """Memory to come holds NaN, so that nobody takes what was not written for a result."""
     cupy = cuda.cupy
     cupy.get_default_memory_pool().free_all_blocks()
     arrays = [cupy.full(size, np.nan, "f4") for size in (2**24, *[2**n for n in range(7, 22)])]
     del arrays
-
-
-def put(values):
-    return cuda.cupy.asarray(values)
 
 
 def share(found, truth):
@@ -178,11 +157,10 @@ def test_graph_repeats_what_was_captured(dtype):
 
 
 @pytest.mark.parametrize("dtype", NEAR)
-def test_adversarial_training_begins_as_on_the_cpu_goes_on_alike_in_graphs(dtype):
-    device = open_device(0)
-    one, other = adversarial(device), adversarial(device)
+def test_adversarial_training_begins_as_on_the_cpu_goes_on_alike_in_graphs(gpu, dtype):
+    one, other = adversarial(gpu), adversarial(gpu)
     other.step = other.learn  # each step by itself
-    with using_dtype(dtype, device), chainer.using_config("cudnn_deterministic", True):
+    with using_dtype(dtype, gpu), chainer.using_config("cudnn_deterministic", True):
         found = told(one, steps=5)
         assert found == told(other, steps=5)
     assert found[0] == pytest.approx(told(adversarial(CPU), steps=1)[0], rel=2 * NEAR[dtype])

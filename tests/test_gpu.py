@@ -29,12 +29,9 @@ ARCHITECTURES = sorted(models.builders())
 
 
 @pytest.fixture
-def gpu():
-    if not chainer.backends.cuda.available:
-        pytest.skip("no CUDA device")
-    device = open_device(0)
-    with using_dtype("float32", device):  # as on the CPU, not the TF32 that is usual on a GPU
-        yield device
+def gpu(gpu):
+    with using_dtype("float32", gpu):  # as on the CPU, not the TF32 that is usual on a GPU
+        yield gpu
 
 
 class Clips(chainer.dataset.Iterator):

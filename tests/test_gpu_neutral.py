@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.acted_cudnn import array
-from tests.test_cudnn import stand_in
+from tests.test_cudnn import put
 from utils.stack import chainer
 
 NEUTRAL = {
@@ -23,20 +22,25 @@ def result_and_gradient(function, numbers):
     return (x.array, y.array), (gy.array, gx.array)
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", NEUTRAL)
-def test_nothing_happens_on_a_gpu(name):
+def test_nothing_happens_on_a_gpu(gpu, name):
     numbers = np.arange(6, dtype="f4").reshape(2, 3)
-    with stand_in():
-        for before, after in result_and_gradient(NEUTRAL[name], array(numbers)):
-            assert before is after
+    for before, after in result_and_gradient(NEUTRAL[name], put(numbers)):
+        assert before is after
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_nothing_changes_on_a_cpu(name):
+    numbers = np.arange(6, dtype="f4").reshape(2, 3)
     for before, after in result_and_gradient(NEUTRAL[name], numbers):
         assert np.array_equal(before, after)
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("function", [lambda x: 2 + x, lambda x: 3 * x, lambda x: 0 * x + 1])
-def test_other_numbers_count(function):
+def test_other_numbers_count(gpu, function):
     numbers = np.arange(6, dtype="f4").reshape(2, 3)
     expected = result_and_gradient(function, numbers)
-    with stand_in():
-        found = result_and_gradient(function, array(numbers))
-    assert np.array_equal(found, expected)
+    for found, wanted in zip(result_and_gradient(function, put(numbers)), expected, strict=True):
+        assert [array.get().tolist() for array in found] == [array.tolist() for array in wanted]

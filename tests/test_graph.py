@@ -9,7 +9,6 @@ import pytest
 
 from tests.test_gpu import ARCHITECTURES, CPU, SMALLER, Clips, adversarial, alike, prediction, told
 from utils import graph
-from utils.device import open_device
 from utils.graph import WARM_UPS
 from utils.losses import LOSSES
 from utils.stack import F, branches, chainer, cudnn, gpu_join
@@ -25,14 +24,11 @@ def same_sums_each_time():
 
 
 @pytest.fixture
-def gpu():
+def gpu(gpu):
     """A device on which convolutions can be captured."""
-    if not chainer.backends.cuda.available:
-        pytest.skip("no CUDA device")
-    device = open_device(0)
     if obstacle := cudnn.missing():
         pytest.skip(f"CuPy's own products are not captured; no cuDNN: {obstacle[1]}")
-    return device
+    return gpu
 
 
 def eager(updater):

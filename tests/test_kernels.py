@@ -5,15 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests import acted_cudnn
 from utils import divergence, gpu_losses, supply
-from utils.stack import casts, chainer, cudnn_engines, gpu_adam, gpu_join, tables
+from utils.stack import casts, chainer, cudnn_engines, gpu_adam, gpu_join, kernels, tables
 
 SOURCES = {"adam": gpu_adam.SOURCE, "check_finite": divergence.SOURCE, "gather": supply.GATHER}
 SOURCES["square sum"] = tables.SOURCE
 SOURCES["idle"] = cudnn_engines.IDLE
-SOURCES |= {f"join {size}": gpu_join.source(size) for size in gpu_join.NUMBERS}
-SOURCES |= {f"casts {dtype}": casts.source(dtype) for dtype in casts.CONVERSIONS}
+SOURCES |= {f"join {size}": source for size, source in gpu_join.SOURCES.items()}
+SOURCES |= {f"casts {dtype}": source for dtype, source in casts.SOURCES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def compile_for(nvrtc, architecture, source, *options):
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("name", SOURCES)
 def test_compiles(nvrtc, name, architecture):
-    compile_for(nvrtc, architecture, SOURCES[name], "--fmad=false")
+    compile_for(nvrtc, architecture, kernels.GRID + SOURCES[name], "--fmad=false")
 
 
 LOSSES = {  # on NumPy's arrays, whose kernels are only looked at
@@ -62,7 +61,7 @@ def test_losses_compile(nvrtc, monkeypatch, loss, dtype):
     from cupy._core import core
 
     headers = [*core._cupy_header_list, "cupy/float16.cuh"]
-    found = kernels(monkeypatch, LOSSES[loss], dtype)
+    found = launched(monkeypatch, LOSSES[loss], dtype)
     assert len(found) == 2  # the loss, its gradient
     for body in found:
         source = "".join(f'#include "{header}"\n' for header in headers)
@@ -70,7 +69,11 @@ def test_losses_compile(nvrtc, monkeypatch, loss, dtype):
         compile_for(nvrtc, "sm_90", source, *core.assemble_cupy_compiler_options(()))
 
 
-def kernels(monkeypatch, loss, dtype):
+class Array(np.ndarray):
+    """Sums of a subclass are arrays, as CuPy's are."""
+
+
+def launched(monkeypatch, loss, dtype):
     """The CUDA C++ of all kernels that a loss and its gradient launch, as CuPy wraps them."""
     found = []
 
@@ -81,19 +84,19 @@ def kernels(monkeypatch, loss, dtype):
         wrapped = f"__global__ void k({params}, CArray<T, 1, 1, 1> made, CIndexer<1> _ind) {{\n"
         wrapped += f"CUPY_FOR(i, _ind.size()) {{ T& {result} = made[i];\n{operation};\n}} }}"
         found.append(f"{preamble}\n{wrapped}")
-        return lambda *args: args[0].view(acted_cudnn.ndarray)  # its sums are arrays, too
+        return lambda *args: args[0].view(Array)
 
     def reduce(operands, made, mapped, *others, reduce_type):
         elementwise(operands, made, f"{reduce_type} b = {mapped}; {made.split()[1]} = b", "")
         return lambda *args: np.sum(args[0], keepdims=True).reshape(())
 
-    acted = SimpleNamespace(elementwise=elementwise, reduce=reduce, cupy=np)
-    monkeypatch.setattr(gpu_losses, "cuda", acted)
+    monkeypatch.setattr(gpu_losses, "cuda", SimpleNamespace(elementwise=elementwise, reduce=reduce))
+    monkeypatch.setattr(kernels, "get_cupy", lambda: np)
     x, t = chainer.Variable(np.ones((2, 3, 4, 5), dtype)), np.ones((2, 3, 4, 5), dtype)
     chainer.grad([loss(x, t)], [x])
     return found
 
 
-@pytest.mark.parametrize("table", [tables.Table, gpu_join.Arrays])
+@pytest.mark.parametrize("table", [tables.Table, gpu_join.Arrays, casts.ARRAYS])
 def test_the_addresses_of_a_launch_fit_among_its_arguments(table):
     assert table.itemsize + 64 <= 4096

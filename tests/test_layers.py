@@ -1,22 +1,20 @@
-"""Layers in a row as one node: the same as node by node, on a stand-in for a GPU."""
+"""Layers in a row as one node on a GPU: the same as node by node."""
 
 import collections
 import logging
-import sys
 
 import numpy as np
 import pytest
 
 from models.blocks import sequential
-from tests.acted_cudnn import array
-from tests.test_cudnn import double, gpu, needs_compiler, only_cudnn, random, using  # noqa: F401
-from utils.stack import F, L, casts, chainer, cudnn_engines, layers, providers
+from tests.test_cudnn import CUDA, assert_near, double, only_cudnn, put, random
+from utils.stack import F, L, casts, chainer, cudnn, cudnn_engines, kernels, layers, providers
 from utils.stack.providers import Unsuitable
 
-pytestmark = needs_compiler
+pytestmark = pytest.mark.gpu
 
 
-def links(put=array, linear=False):
+def links(put=put, linear=False):
     """Odd channels, more than a tile of them, strides, pads."""
     np.random.seed(0)
     if linear:
@@ -34,11 +32,11 @@ def links(put=array, linear=False):
     return made
 
 
-def images(batch, put=array):
+def images(batch, put=put):
     return chainer.Variable(put(random((batch, 5, 9, 8))))
 
 
-def results(relus, batch=2, put=array, linear=False):
+def results(relus, batch=2, put=put, linear=False):
     """What comes out, all gradients."""
     x, made = images(batch, put), links(put, linear)
     y = sequential(F.reshape(x, (batch, -1)) if linear else x, made, relus)
@@ -69,12 +67,13 @@ def share(found, exact):
 @pytest.mark.parametrize("dtype", layers.DTYPES)
 @pytest.mark.parametrize("relus", [1, 2, 3])
 @pytest.mark.parametrize("how", [{"batch": 1}, {"batch": 40}, {"batch": 9, "linear": True}])
-def test_is_as_near_to_float64_as_node_by_node(gpu, monkeypatch, dtype, relus, how):  # noqa: F811
-    with using(dtype), only_cudnn():
+def test_is_as_near_to_float64_as_node_by_node(acted, monkeypatch, dtype, relus, how):
+    with cudnn.using_dtype(dtype), only_cudnn():
         ours, again = results(relus, **how), results(relus, **how)
         monkeypatch.setattr(layers, "DTYPES", ())
         others = results(relus, **how)
     exact = results(relus, put=double, **how)
+    ours, again, others = (map(CUDA.to_cpu, arrays) for arrays in (ours, again, others))
     for found, same, other, truth in zip(ours, again, others, exact, strict=True):
         assert found.shape == truth.shape and found.dtype == np.float32
         assert share(found, truth) < 1.3 * share(other, truth) + {"tf32": 1e-5}.get(dtype, 1e-3)
@@ -82,27 +81,27 @@ def test_is_as_near_to_float64_as_node_by_node(gpu, monkeypatch, dtype, relus, h
 
 
 @pytest.mark.parametrize("dtype", layers.DTYPES)
-def test_is_one_node_of_few_kernels(gpu, monkeypatch, dtype):  # noqa: F811
-    launched, kernel = [], casts._kernel
-    monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
+def test_is_one_node_of_few_kernels(acted, monkeypatch, dtype):
+    launched, compiled = [], kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     made = links()
-    with using(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only_cudnn():
         y = sequential(images(2), made, 2)
         assert nodes(y) == ["Layers"]
-        before = len(gpu.executed)
+        before = len(acted.executed)
         chainer.grad([loss(y)], [p for link in made for p in link.params()])
     found = collections.Counter(launched)
     assert found == {"pack": 2, "unpack": 2, "activate": 2, "pass_on": 3}
-    assert len(gpu.executed) - before == 2 * 5  # none for x; each twice, the first time
+    assert len(acted.executed) - before == 2 * 5  # none for x; each twice, the first time
 
 
-def test_only_what_is_asked_for_is_worked_out(gpu, monkeypatch):  # noqa: F811
+def test_only_what_is_asked_for_is_worked_out(gpu_with_cudnn, monkeypatch):
     made, x = links(), images(2)
     directions, compute = [], cudnn_engines.compute
     monkeypatch.setattr(
         cudnn_engines, "compute", lambda *a, **k: directions.append(a[0]) or compute(*a, **k)
     )
-    with using("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only_cudnn():
         chainer.grad([loss(sequential(x, made, 3))], [x])
         assert directions == ["forward"] * 3 + ["data_gradient"] * 3
         directions.clear()
@@ -110,39 +109,39 @@ def test_only_what_is_asked_for_is_worked_out(gpu, monkeypatch):  # noqa: F811
         assert directions == ["forward"] * 3 + ["weight_gradient"]
 
 
-def test_a_prediction_keeps_no_array(gpu, monkeypatch):  # noqa: F811
+def test_a_prediction_keeps_no_array(gpu_with_cudnn, monkeypatch):
     made, node = [], layers.Layers
     monkeypatch.setattr(layers, "Layers", lambda *a: made.append(node(*a)) or made[0])
-    with using("tf32"), only_cudnn(), chainer.no_backprop_mode():
+    with cudnn.using_dtype("tf32"), only_cudnn(), chainer.no_backprop_mode():
         y = sequential(images(2), links(), 2)
     assert [m.shape for m in made[0].maps] == [y.shape]
 
 
-def test_nan_passes(gpu):  # noqa: F811
+def test_nan_passes(gpu_with_cudnn):
     x = random((1, 5, 9, 8))
     x[0, 0, 0, 0] = np.nan
-    with using("bfloat16"), only_cudnn():
-        y = sequential(array(x), links(), 3).array
+    with cudnn.using_dtype("bfloat16"), only_cudnn():
+        y = sequential(put(x), links(), 3).array.get()
     assert np.isnan(y).any() and not np.isnan(y).all()
 
 
 @pytest.mark.parametrize("dtype", layers.DTYPES)
 @pytest.mark.parametrize("parts", [1, 5, 64])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (9, 70, 8, 8), (300, 1, 1, 1)])
-def test_gradient_of_a_relu_with_its_sums(gpu, monkeypatch, dtype, parts, shape):  # noqa: F811
+def test_gradient_of_a_relu_with_its_sums(gpu, monkeypatch, dtype, parts, shape):
     monkeypatch.setattr(casts, "PARTS", parts)
-    made, gradient = casts.packed([array(random(shape, k)) for k in (0, 1)], dtype)
-    y, before = casts.unpacked([made, gradient], dtype)
-    counters = sys.modules["cupy"].zeros(casts.groups(shape[1]), "int32")
+    made, gradient = casts.packed([put(random(shape, k)) for k in (0, 1)], dtype)
+    y, before = map(CUDA.to_cpu, casts.unpacked([made, gradient], dtype))
+    counters = gpu.xp.zeros(casts.groups(shape[1]), "int32")
     passed, sums = casts.passed_on(gradient, made, dtype, counters)
     expected = np.where(y > 0, before, 0)
-    np.testing.assert_array_equal(casts.unpacked([passed], dtype)[0], expected)
+    np.testing.assert_array_equal(casts.unpacked([passed], dtype)[0].get(), expected)
     exact = expected.astype("f8").sum((0, 2, 3))
-    np.testing.assert_allclose(sums, exact, rtol=0, atol=1e-5 * np.abs(expected).sum())
+    np.testing.assert_allclose(sums.get(), exact, rtol=0, atol=1e-5 * np.abs(expected).sum())
 
 
 @pytest.mark.parametrize("fails", ["forward", "data_gradient", "weight_gradient"])
-def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, caplog, fails):  # noqa: F811
+def test_without_an_engine_it_is_done_node_by_node(acted, monkeypatch, caplog, fails):
     compute = cudnn_engines.compute
 
     def refuse(direction, *args, last=False, **kwargs):
@@ -152,64 +151,64 @@ def test_without_an_engine_it_is_done_node_by_node(gpu, monkeypatch, caplog, fai
 
     caplog.set_level(logging.INFO, providers.__name__)
     monkeypatch.setattr(cudnn_engines, "compute", refuse)
-    with using("tf32"):
+    with cudnn.using_dtype("tf32"):
         ours, again = results(2), results(2)
     assert len(ours) == len(again) and caplog.text.count("layers are not one node: no engine") == 1
     for found, exact in zip(ours, results(2, put=double), strict=True):
-        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+        assert_near(found, exact, 1e-5)
 
 
-def test_gradients_have_gradients(gpu):  # noqa: F811
+def test_gradients_have_gradients(acted):
     def second(put):
         made, x = links(put), images(2, put)
         y = sequential(x, made, 2)
         (gx,) = chainer.grad([y], [x], [y * y], enable_double_backprop=True)
         return chainer.grad([gx], [made[0].W], [gx])[0].array
 
-    with using("tf32"):
-        ours, truth = second(array), second(double)
-    np.testing.assert_allclose(ours, truth, rtol=0, atol=1e-5 * np.abs(truth).max())
+    with cudnn.using_dtype("tf32"):
+        ours, truth = second(put), second(double)
+    assert_near(ours, truth, 1e-5)
 
 
-def test_they_can_be_turned_off(gpu, monkeypatch):  # noqa: F811
+def test_they_can_be_turned_off(gpu_with_cudnn, monkeypatch):
     monkeypatch.setenv("CHAINER_LAYERS", "0")
-    with using("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only_cudnn():
         y = sequential(images(2), links(), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_other_types_go_node_by_node(gpu, dtype):  # noqa: F811
-    with using(dtype), only_cudnn():
+def test_other_types_go_node_by_node(gpu_with_cudnn, dtype):
+    with cudnn.using_dtype(dtype), only_cudnn():
         y = sequential(images(2), links(), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
 
 
-def test_linear_layers_in_tf32_are_not_copied(gpu, monkeypatch):  # noqa: F811
-    launched, kernel = [], casts._kernel
-    monkeypatch.setattr(casts, "_kernel", lambda d, name: launched.append(name) or kernel(d, name))
+def test_linear_layers_in_tf32_are_not_copied(gpu_with_cudnn, monkeypatch):
+    launched, compiled = [], kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     made = links(linear=True)
-    with using("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only_cudnn():
         y = sequential(F.reshape(images(2), (2, -1)), made, 2)
         chainer.grad([loss(y)], [p for link in made for p in link.params()])
     assert collections.Counter(launched) == {"unpack": 1, "activate": 2, "pass_on": 3}
 
 
-def test_a_hook_sees_every_convolution(gpu):  # noqa: F811
+def test_a_hook_sees_every_convolution(gpu_with_cudnn):
     from utils.cost import Count
 
-    with using("tf32"), only_cudnn(), Count() as count:
+    with cudnn.using_dtype("tf32"), only_cudnn(), Count() as count:
         sequential(images(2), links(), 2)
     assert count.flops > 0
 
 
-def test_an_image_smaller_than_a_kernel_is_chainers_mistake_to_tell(gpu):  # noqa: F811
-    with using("tf32"), pytest.raises(RuntimeError, match="should be positive"):
-        sequential(array(random((1, 5, 2, 1))), links()[:2], 2)
+def test_an_image_smaller_than_a_kernel_is_chainers_mistake_to_tell(gpu_with_cudnn):
+    with cudnn.using_dtype("tf32"), pytest.raises(RuntimeError, match="should be positive"):
+        sequential(put(random((1, 5, 2, 1))), links()[:2], 2)
 
 
-def test_no_bias_goes_node_by_node(gpu):  # noqa: F811
+def test_no_bias_goes_node_by_node(gpu_with_cudnn):
     made = [L.Convolution2D(5, 7, 3, nobias=True)]
-    made[0].W.array = array(made[0].W.array)
-    with using("tf32"), only_cudnn():
+    made[0].W.array = put(made[0].W.array)
+    with cudnn.using_dtype("tf32"), only_cudnn():
         assert nodes(sequential(images(2), made, 0)) == ["Convolution2DFunction"]

@@ -199,9 +199,7 @@ def test_numpy_opens_a_snapshot(tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("devices", [("@cupy:0", "@numpy"), ("@numpy", "@cupy:0")])
-def test_a_snapshot_changes_between_gpu_and_cpu(tmp_path, devices):
-    if not chainer.backends.cuda.available:
-        pytest.skip("no CUDA device here")
+def test_a_snapshot_changes_between_gpu_and_cpu(gpu, tmp_path, devices):
     first, second = (training(tmp_path, iterations=4, device=device) for device in devices)
     first.run()
     resume(second)

@@ -10,7 +10,7 @@ from utils.stack import chainer, kernels, tables
 # On a GPU the host does not wait for the numbers.  The first that are not finite are noted there:
 # [iterations checked, the first bad one, its terms, the norm of its gradient].
 SOURCE = (
-    tables.HEADER
+    tables.STRUCT
     + r"""
 extern "C" __global__ void check_finite(
     const Table terms, const double* square_sum, double* note, int* halted) {
@@ -63,7 +63,7 @@ class FiniteCheck(chainer.training.Extension):
         found = tables.square_sum(gradients), note, self.halted
         terms = [term.astype(np.float32, copy=False) for term in terms.values()]
         for table, _ in tables.launches(terms):
-            tables.kernel("check_finite", SOURCE)((1,), (1,), (table, *found))
+            kernels.compiled(SOURCE, "check_finite")((1,), (1,), (table, *found))
 
     def prepare(self, optimizer, name, terms):
         """Make room for an optimizer's note on the GPU, and have it heed the flag that halts it."""

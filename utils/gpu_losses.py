@@ -1,6 +1,6 @@
 """Losses on a GPU in a kernel each way, where Chainer's functions take seven to forty."""
 
-from utils.stack import chainer
+from utils.stack import chainer, kernels
 
 cuda = chainer.backends.cuda
 
@@ -126,6 +126,7 @@ class Gradient(chainer.FunctionNode):
 
 def launch(operands, operation, name, predicted, true, *others):
     """An array like predicted, of what the kernel makes of each pixel."""
-    predicted, true = map(cuda.cupy.ascontiguousarray, (predicted, true))
+    cupy = kernels.get_cupy()
+    predicted, true = map(cupy.ascontiguousarray, (predicted, true))
     kernel = cuda.elementwise(operands, "T y", operation, name, preamble=FUNCTIONS)
-    return kernel(predicted, true, *others, cuda.cupy.empty_like(predicted))
+    return kernel(predicted, true, *others, cupy.empty_like(predicted))

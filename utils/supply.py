@@ -1,7 +1,6 @@
 """Training clips on their way to the device."""
 
 import contextlib
-import functools
 import math
 import sys
 
@@ -22,8 +21,7 @@ GATHER = r"""
 extern "C" __global__ void gather(
     const unsigned char* clips, const long long* numbers, float* frames,
     long long clip_size, long long size) {
-  long long step = (long long)gridDim.x * blockDim.x;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step) {
+  for (long long i = FIRST; i < size; i += STEP) {
     float pixel = clips[numbers[i / clip_size] * clip_size + i % clip_size];
     frames[i] = pixel / HALF_RANGEf - 1.0f;
   }
@@ -75,16 +73,11 @@ def gathered(clips, numbers):
     """Clips (N, T, C, H, W) on the GPU of these int64 numbers there, (B, T, C, H, W) in [-1, 1]."""
     if not kernels.usable():
         return pixels.normalise(clips[numbers])
-    cupy = chainer.backends.cuda.cupy
-    frames = cupy.empty((len(numbers), *clips.shape[1:]), np.float32)
+    frames = kernels.get_cupy().empty((len(numbers), *clips.shape[1:]), np.float32)
     sizes = map(np.int64, (clips[0].size, frames.size))
-    gather_kernel()((BLOCKS,), (THREADS,), (clips, numbers, frames, *sizes))
+    gather = kernels.compiled(GATHER, "gather")
+    gather((BLOCKS,), (THREADS,), (clips, numbers, frames, *sizes))
     return frames
-
-
-@functools.cache
-def gather_kernel():
-    return chainer.backends.cuda.cupy.RawKernel(GATHER, "gather", ("--fmad=false",))
 
 
 class Upload:

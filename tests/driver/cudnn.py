@@ -11,10 +11,11 @@ HostFunction = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class Library(acted_cudnn.Library):
+    kept = []  # graphs have their addresses
+
     def __init__(self):
         super().__init__()
         self.engines[3] = [acted_cudnn.Engine(1, workspace=64)]
-        self.kept = []  # graphs have their addresses
 
     def BackendExecute(self, handle, plan, pack):
         try:

@@ -10,12 +10,9 @@ import os
 from itertools import accumulate, pairwise
 
 from utils.errors import first_line
-from utils.stack import chainer
+from utils.stack import chainer, kernels
 
 logger = logging.getLogger(__name__)
-cuda = chainer.backends.cuda
-
-
 _alone = False  # whether networks compute one after the other
 
 
@@ -39,12 +36,13 @@ def applied(links, xs):
     global _alone
     xs = list(map(chainer.as_variable, xs))
     alone = _alone or os.environ.get("CHAINER_BRANCHES") == "0"
-    if not (alone or not isinstance(xs[0].array, cuda.ndarray) or chainer.get_function_hooks()):
+    on_gpu = isinstance(xs[0].array, chainer.backends.cuda.ndarray)
+    if on_gpu and not (alone or chainer.get_function_hooks()):
         inputs = [[x, *link.params()] for link, x in zip(links, xs, strict=True)]
         try:
             return Branches(links).apply(sum(inputs, []))
         except Exception as error:
-            if cuda.cupy.cuda.get_current_stream().is_capturing():
+            if kernels.get_cupy().cuda.get_current_stream().is_capturing():
                 raise
             _alone = True
             logger.warning("networks compute one after the other: %s", first_line(error))
@@ -104,8 +102,8 @@ def side_by_side(count):
     early, as long as nothing is put on the current stream meanwhile and no array is passed from one
     of these streams to another.
     """
-    here = cuda.cupy.cuda.get_current_stream()
-    streams = side_streams(cuda.cupy.cuda.Device().id, count)
+    cuda = kernels.get_cupy().cuda
+    here, streams = cuda.get_current_stream(), side_streams(cuda.Device().id, count)
     start = here.record()
     for stream in streams:
         stream.wait_event(start)
@@ -127,4 +125,4 @@ def follow(here, streams):
 @functools.cache
 def side_streams(device, count):
     """Streams of a device; always the same, since each keeps memory."""
-    return [cuda.cupy.cuda.Stream(non_blocking=True) for _ in range(count)]
+    return [kernels.get_cupy().cuda.Stream(non_blocking=True) for _ in range(count)]

@@ -4,10 +4,11 @@ They are of 16 bits, or of float32 for tf32, which cuDNN rounds itself.  CuPy ha
 bfloat16, so the 16 bits are uint16 here.
 """
 
-import functools
 import math
 
 import numpy as np
+
+from utils.stack import kernels
 
 DTYPES = "bfloat16", "float16"
 KEPT_IN = {"bfloat16": "uint16", "float16": "uint16", "tf32": "float32"}
@@ -49,9 +50,6 @@ KERNELS = r"""
 struct Array { const void* from; void* to; long long size, rows, columns, tiles; };
 struct Arrays { Array of[MOST]; long long count; };
 
-#define START (((long long)blockIdx.x * ROWS + threadIdx.y) * TILE + threadIdx.x)
-#define STEP ((long long)gridDim.x * ROWS * TILE)
-
 // The power of two that brings numbers up to `largest` (float bits, null for none) below
 // 2^limit; 0 where there is none but zeros, or an infinity that has to stay one.
 __device__ int shift(const int* largest, long long limit) {
@@ -63,15 +61,14 @@ __device__ int shift(const int* largest, long long limit) {
 // larger than infinity: for floats above 0 the bits are in the order of the values.
 extern "C" __global__ void find_largest(const float* from, int* largest, long long size) {
     __shared__ int here;
-    bool first = threadIdx.x == 0 && threadIdx.y == 0;
-    if (first) here = 0;
+    if (threadIdx.x == 0) here = 0;
     __syncthreads();
     int mine = 0;
-    for (long long i = START; i < size; i += STEP)
+    for (long long i = FIRST; i < size; i += STEP)
         mine = max(mine, __float_as_int(fabsf(from[i])));
     atomicMax(&here, mine);
     __syncthreads();
-    if (first) atomicMax(largest, here);
+    if (threadIdx.x == 0) atomicMax(largest, here);
 }
 
 // The (rows, columns) matrices of each array to (columns, rows), in tiles, so that threads that are
@@ -180,6 +177,10 @@ extern "C" __global__ void pass_on(const bits* __restrict__ made, const bits* __
     sums[c] = sum;
 }
 """
+SIZES = f"#define TILE {TILE}\n#define ROWS {ROWS}\n#define MOST {MOST}\n"
+SOURCES = {
+    dtype: SIZES + BITS[kept] + CONVERSIONS[dtype] + KERNELS for dtype, kept in KEPT_IN.items()
+}
 
 
 def limit(terms):
@@ -197,14 +198,13 @@ class Packed:
     """
 
     def __init__(self, array, dtype, limit):
-        import cupy
-
         self.largest = 0  # null
         if dtype == "float16":
-            self.largest = cupy.zeros(1, "int32")
-            blocks = max(1, min(BLOCKS, -(-array.size // (TILE * ROWS))))
-            arguments = array, self.largest, array.size
-            _kernel(dtype, "find_largest")((blocks,), (TILE, ROWS), arguments)
+            self.largest = kernels.get_cupy().zeros(1, "int32")
+            threads = TILE * ROWS
+            blocks = max(1, min(BLOCKS, -(-array.size // threads)))
+            kernel = kernels.compiled(SOURCES[dtype], "find_largest")
+            kernel((blocks,), (threads,), (array, self.largest, array.size))
         (self.array,) = packed([array], dtype, self.largest, limit)
 
 
@@ -214,9 +214,8 @@ def packed(arrays, dtype, largest=0, limit=0):
     By one launch; one that is the same either way is returned itself.  largest, limit: as Packed
     has them.
     """
-    import cupy
-
-    made = [a if same(a, dtype) else cupy.empty(a.shape, KEPT_IN[dtype]) for a in arrays]
+    empty = kernels.get_cupy().empty
+    made = [a if same(a, dtype) else empty(a.shape, KEPT_IN[dtype]) for a in arrays]
     _transpose("pack", arrays, made, dtype, largest, limit)
     return made
 
@@ -227,11 +226,8 @@ def unpacked(arrays, dtype, factors=(), limit=0, bias=None):
     factors: the two Packed ones that each is the product of.  bias: C numbers to add to the
     channels.
     """
-    import cupy
-
-    made = [
-        a if bias is None and same(a, dtype) else cupy.empty(a.shape, "float32") for a in arrays
-    ]
+    empty = kernels.get_cupy().empty
+    made = [a if bias is None and same(a, dtype) else empty(a.shape, "float32") for a in arrays]
     largest = [factor.largest for factor in factors] or (0, 0)
     _transpose("unpack", arrays, made, dtype, *largest, limit, 0 if bias is None else bias)
     return made
@@ -253,7 +249,7 @@ def _transpose(name, arrays, made, dtype, *arguments):
         some, table = moves[start : start + MOST], np.zeros(1, ARRAYS)
         table["of"][0, : len(some)], table["count"] = some, len(some)
         blocks = min(BLOCKS, int(table["of"]["tiles"].sum()))
-        _kernel(dtype, name)((blocks,), (TILE, ROWS), (table, *arguments))
+        kernels.compiled(SOURCES[dtype], name)((blocks,), (TILE, ROWS), (table, *arguments))
 
 
 def sides(name, shape):
@@ -268,9 +264,7 @@ def sides(name, shape):
 
 def activated(maps, bias, dtype, relu):
     """Maps (B, C, ...), as Packed has them, with a bias (C,); with `relu` after a ReLU."""
-    import cupy
-
-    made = cupy.empty(maps.shape, KEPT_IN[dtype])
+    made = kernels.get_cupy().empty(maps.shape, KEPT_IN[dtype])
     _launch_shared(dtype, "activate", (maps, bias, made, int(relu)), maps)
     return made
 
@@ -281,10 +275,9 @@ def passed_on(gradient, made, dtype, done):
     gradient, made: (B, C, ...) as Packed has them, of what the ReLU made; None for no ReLU.
     done: an int32 array of zeros, one for each of its `groups`, in use.
     """
-    import cupy
-
-    passed, channels = cupy.empty(gradient.shape, KEPT_IN[dtype]), gradient.shape[1]
-    sums, found = (cupy.empty(shape, "float32") for shape in ((channels,), (PARTS, channels)))
+    empty = kernels.get_cupy().empty
+    passed, channels = empty(gradient.shape, KEPT_IN[dtype]), gradient.shape[1]
+    sums, found = (empty(shape, "float32") for shape in ((channels,), (PARTS, channels)))
     arrays = 0 if made is None else made, gradient, passed, sums, found, done
     _launch_shared(dtype, "pass_on", arrays, gradient)
     return passed, sums
@@ -296,22 +289,9 @@ def _launch_shared(dtype, name, arguments, maps):
     places = maps.size // channels
     parts = max(1, min(PARTS, places // (ROWS * EACH)))
     shape = (parts * groups(channels),), (TILE, ROWS)
-    _kernel(dtype, name)(*shape, (*arguments, parts, places, channels))
+    kernels.compiled(SOURCES[dtype], name)(*shape, (*arguments, parts, places, channels))
 
 
 def groups(channels):
     """How many blocks side by side have all channels."""
     return -(-channels // TILE)
-
-
-@functools.cache
-def _kernel(dtype, name):
-    import cupy
-
-    return cupy.RawKernel(source(dtype), name)
-
-
-def source(dtype):
-    """The kernels in CUDA C++."""
-    sizes = f"#define TILE {TILE}\n#define ROWS {ROWS}\n#define MOST {MOST}\n"
-    return sizes + BITS[KEPT_IN[dtype]] + CONVERSIONS[dtype] + KERNELS

@@ -91,9 +91,7 @@ def _refuse_impossible(name):
         raise UserError(f"{name} needs cuDNN: {obstacle[1]}; or use float32")
     if name in casts.DTYPES and not kernels.usable():
         raise UserError(f"{name} needs own CUDA kernels, which are turned off; use tf32")
-    import cupy
-
-    capability, needed = int(cupy.cuda.Device().compute_capability), CAPABILITY[name]
+    capability, needed = int(kernels.get_cupy().cuda.Device().compute_capability), CAPABILITY[name]
     if capability < needed:
         raise UserError(
             f"{name} needs a GPU of compute capability {needed / 10}, this one has "
@@ -248,8 +246,6 @@ def run(direction, geometry, bias=None, **arrays):
     current device, C-contiguous, aligned.  bias: a number to add to each of the result's channels.
     Raises Unsuitable, cudnn_plans.Error where cuDNN cannot.
     """
-    import cupy
-
     (written,) = set(OPERANDS) - arrays.keys()
     shapes = dict(zip(OPERANDS, geometry, strict=False))
     shape, dtype = shapes[written], geometry.dtype
@@ -261,11 +257,11 @@ def run(direction, geometry, bias=None, **arrays):
         limit = casts.limit(_terms(geometry))
         factors = {n: _packed(a, shapes[n], dtype, limit) for n, a in arrays.items()}
         packed = {name: factor.array for name, factor in factors.items()}
-        packed[written] = cupy.empty(shape, np.uint16)
+        packed[written] = kernels.get_cupy().empty(shape, np.uint16)
         cudnn_engines.compute(direction, geometry, packed, last=True)
         return casts.unpacked([packed[written]], dtype, factors.values(), limit, bias)[0]
 
-    arrays[written] = cupy.empty(shape, np.float32)
+    arrays[written] = kernels.get_cupy().empty(shape, np.float32)
     if bias is not None and direction == "forward":
         with contextlib.suppress(Unsuitable):  # where no engine adds it in one go
             cudnn_engines.compute(direction, geometry, {**arrays, "bias": bias})

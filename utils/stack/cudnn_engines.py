@@ -5,7 +5,6 @@ A shape seen before needs no wait for the device, so that a CUDA graph can captu
 it.
 """
 
-import functools
 import itertools
 import logging
 import threading
@@ -47,8 +46,7 @@ def compute(direction, geometry, arrays, last=False):
     last: whether channels are neighbours in memory.  Raises Unsuitable, cudnn_plans.Error where
     cuDNN cannot.
     """
-    import cupy
-
+    cupy = kernels.get_cupy()
     device = cupy.cuda.runtime.getDevice()
     handle = _handle(device)
     handle.follow(cupy.cuda.get_current_stream().ptr)
@@ -88,9 +86,7 @@ def _handle(device):
 
 def execute(plan, handle, addresses):
     """Run a Plan on the arrays at these addresses, as `Plan.execute` takes them."""
-    import cupy
-
-    room = cupy.cuda.alloc(plan.workspace)  # of the pool in use, so that a graph can keep it
+    room = kernels.get_cupy().cuda.alloc(plan.workspace)  # of the pool in use: a graph can keep it
     plan.execute(handle, addresses, room.ptr)
 
 
@@ -138,9 +134,7 @@ def _runs(plan, handle, addresses, failures):
 
 def _fastest(working, handle, addresses, failures):
     """Of the first few, by the clock of the device; None of none."""
-    from cupy import cuda
-
-    times = {}
+    cuda, times = kernels.get_cupy().cuda, {}
     cuda.runtime.deviceSynchronize()  # other streams may still be at work
     for plan in itertools.islice(working, TRIED):
         start, end = cuda.Event(), cuda.Event()
@@ -161,11 +155,4 @@ def _fastest(working, handle, addresses, failures):
 def idle(cycles):
     """Have the GPU wait."""
     if kernels.usable():
-        _idle()((1,), (1,), (cycles,))
-
-
-@functools.cache
-def _idle():
-    import cupy
-
-    return cupy.RawKernel(IDLE, "idle")
+        kernels.compiled(IDLE, "idle")((1,), (1,), (cycles,))

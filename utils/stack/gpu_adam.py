@@ -9,7 +9,7 @@ from utils.stack.adam import is_plain
 
 # Operations are those of utils/stack/adam.py in their order.
 SOURCE = (
-    tables.HEADER
+    tables.STRUCT
     + r"""
 extern "C" __global__ void tick(
     long long* t, float* rate, double alpha, double beta1, double beta2) {
@@ -114,10 +114,10 @@ def move(optimizer, params):
     if not xp.cuda.get_current_stream().is_capturing():
         optimizer.counter.fill(rules[0].t - 1)
     numbers = map(np.float64, (hp.alpha, hp.beta1, hp.beta2))
-    tables.kernel("tick", SOURCE)((1,), (1,), (optimizer.counter, optimizer.rate, *numbers))
+    kernels.compiled(SOURCE, "tick")((1,), (1,), (optimizer.counter, optimizer.rate, *numbers))
     numbers = [np.float32(x) for x in (1 - hp.beta1, 1 - hp.beta2, hp.eps)]
     columns = [p.array for p in params], [p.grad for p in params]
     columns += tuple([rule.state[name] for rule in rules] for name in ("m", "v"))
     for table, blocks in tables.launches(*columns):
         arguments = table, optimizer.halted, optimizer.rate, *numbers
-        tables.kernel("adam", SOURCE)((blocks,), (tables.THREADS,), arguments)
+        kernels.compiled(SOURCE, "adam")((blocks,), (tables.THREADS,), arguments)

@@ -19,8 +19,7 @@ SOURCE = (
     + r"""
 extern "C" __global__ void join(
     const Arrays arrays, number* joined, long long width, long long columns, long long size) {
-  long long step = (long long)gridDim.x * blockDim.x;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += step) {
+  for (long long i = FIRST; i < size; i += STEP) {
     long long row = i / columns, column = arrays.start[0] + i % columns;
     int k = 0;
     while (column >= arrays.start[k + 1]) ++k;
@@ -30,6 +29,7 @@ extern "C" __global__ void join(
 }
 """
 )
+SOURCES = {size: f"typedef unsigned {name} number;\n{SOURCE}" for size, name in NUMBERS.items()}
 
 
 def install(chainer):
@@ -80,15 +80,6 @@ def joined(arrays, shape, axis):
         columns = start[-1] - start[0]
         sizes = starts[-1], columns, rows * columns
         blocks = min(BLOCKS, -(-int(rows * columns) // THREADS))
-        kernel(made.itemsize)((blocks,), (THREADS,), (table, made, *sizes))
+        kernel = kernels.compiled(SOURCES[made.itemsize], "join")
+        kernel((blocks,), (THREADS,), (table, made, *sizes))
     return made
-
-
-@functools.cache
-def kernel(itemsize):
-    return kernels.get_cupy().RawKernel(source(itemsize), "join")
-
-
-def source(itemsize):
-    """The kernel in CUDA C++ for numbers of so many bytes."""
-    return f"typedef unsigned {NUMBERS[itemsize]} number;\n{SOURCE}"

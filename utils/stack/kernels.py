@@ -1,7 +1,13 @@
-"""Whether own CUDA kernels compute on a GPU, or Chainer's and CuPy's; the CuPy they are made by."""
+"""Own CUDA kernels, made by CuPy; whether they compute on a GPU, or Chainer's and CuPy's."""
 
+import functools
 import os
 
+# The numbers of a thread, where a grid goes through an array: the first, how far it is to the next.
+GRID = """
+#define FIRST ((long long)blockIdx.x * blockDim.x + threadIdx.x)
+#define STEP ((long long)gridDim.x * blockDim.x)
+"""
 _failed = False
 
 
@@ -21,3 +27,9 @@ def get_cupy():
     from chainer.backends import cuda
 
     return cuda.cupy
+
+
+@functools.cache
+def compiled(source, name):
+    """A kernel of a source in CUDA C++; no multiplication is fused with an addition."""
+    return get_cupy().RawKernel(GRID + source, name, ("--fmad=false",))

@@ -14,7 +14,6 @@ from utils.stack.geometry import Geometry
 from utils.stack.providers import Unsuitable
 
 DTYPES = "tf32", "bfloat16"  # float16 would need a power of two beside each array
-cuda = chainer.backends.cuda
 get_conv_outsize = chainer.utils.conv.get_conv_outsize
 
 
@@ -60,7 +59,7 @@ def geometry_of(link, images):
 
 def fit(x, params):
     """Whether this input and these parameters can be computed as one node."""
-    dtype = cudnn.dtype_in_use() if isinstance(x.array, cuda.ndarray) else None
+    dtype = cudnn.dtype_in_use() if isinstance(x.array, chainer.backends.cuda.ndarray) else None
     wanted = kernels.usable() and os.environ.get("CHAINER_LAYERS") != "0"
     if dtype not in DTYPES or not wanted:
         return False
@@ -86,7 +85,7 @@ class Layers(chainer.FunctionNode):
         for k, geometry in enumerate(self.geometries):
             factors = {"images": self.maps[-1], "weights": self.weights[k]}
             made = self.computed("forward", geometry, factors)
-            bias = cuda.cupy.ascontiguousarray(params[2 * k + 1])
+            bias = kernels.get_cupy().ascontiguousarray(params[2 * k + 1])
             if k < max(self.relus, len(self.geometries) - 1):
                 made = casts.activated(made, bias, self.dtype, relu=k < self.relus)
                 bias = None  # else it is added to float32 numbers
@@ -113,7 +112,7 @@ class Layers(chainer.FunctionNode):
     def gradients(self, wanted, gy):
         """{number of an input: its gradient}, at least of those wanted."""
         groups = [casts.groups(geometry.weights[0]) for geometry in self.geometries]
-        counters = cuda.cupy.zeros(sum(groups), "int32")
+        counters = kernels.get_cupy().zeros(sum(groups), "int32")
         (gradient,) = self.packed([gy], [self.geometries[-1].outputs])
         sums, products = {}, {}
         for k in reversed(range(len(self.geometries))):
@@ -143,7 +142,7 @@ class Layers(chainer.FunctionNode):
         """What cuDNN makes of the factors."""
         (written,) = set(cudnn_engines.OPERANDS) - factors.keys()
         shape = dict(zip(cudnn_engines.OPERANDS, geometry, strict=False))[written]
-        made = cuda.cupy.empty(shape, casts.KEPT_IN[self.dtype])
+        made = kernels.get_cupy().empty(shape, casts.KEPT_IN[self.dtype])
         cudnn_engines.compute(direction, geometry, factors | {written: made}, last=True)
         return made
 

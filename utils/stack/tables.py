@@ -1,7 +1,5 @@
 """Many float32 arrays in one launch of a CUDA kernel, by a table of their addresses."""
 
-import functools
-
 import numpy as np
 
 from utils.stack import kernels
@@ -12,15 +10,10 @@ THREADS, BLOCKS = 256, 1024
 EACH = 8  # numbers for a thread to be worth starting
 Table = np.dtype([("at", "u8", (COLUMNS, MOST)), ("size", "i8", MOST), ("count", "i8")])
 
-# What a kernel that takes a table begins with.  Each of its threads goes through all arrays, a
-# grid's width at a time.
-HEADER = f"""
-struct Table {{ float* at[{COLUMNS}][{MOST}]; long long size[{MOST}], count; }};
-#define FIRST ((long long)blockIdx.x * blockDim.x + threadIdx.x)
-#define STEP ((long long)gridDim.x * blockDim.x)
-"""
+# The same for a kernel, each thread of which goes through all arrays.
+STRUCT = f"struct Table {{ float* at[{COLUMNS}][{MOST}]; long long size[{MOST}], count; }};"
 SOURCE = (
-    HEADER
+    STRUCT
     + r"""
 extern "C" __global__ void square_sum(const Table arrays, double* sums) {
   double sum = 0;
@@ -53,15 +46,9 @@ def launches(*columns):
         yield table, min(BLOCKS, -(-max(sizes) // (THREADS * EACH)))
 
 
-@functools.cache
-def kernel(name, source):
-    """A kernel of a source that begins with HEADER; no multiplication is fused with an addition."""
-    return kernels.get_cupy().RawKernel(source, name, ("--fmad=false",))
-
-
 def square_sum(arrays):
     """The sum of all squares in float32 arrays on a GPU: a float64 array () there."""
     sums = kernels.get_cupy().zeros(BLOCKS * THREADS, np.float64)
     for table, blocks in launches(arrays):
-        kernel("square_sum", SOURCE)((blocks,), (THREADS,), (table, sums))
+        kernels.compiled(SOURCE, "square_sum")((blocks,), (THREADS,), (table, sums))
     return sums.sum()
