@@ -281,7 +281,10 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("train.py", "-l", "nothing.model"), "nothing.model"),
         (("train.py", "-l", __file__), "no checksum"),
         (("train.py", "--test-data", "short"), "3 past frames"),
-        (("train.py", "--test-data", "testclip"), "--test-data testclip: give clips, or leave it"),
+        (
+            ("train.py", "--test-data", "testclip"),
+            "--test-data testclip: no clips there",
+        ),
         (("train.py", "-g", "0"), "-g 0"),
         (("train.py", "--dtype", "float16"), "use float32 or tf32 or bfloat16"),
         (("train.py", "-o", "result"), "already holds a run"),

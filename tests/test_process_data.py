@@ -102,6 +102,7 @@ def test_options(images, tmp_path):
         (["-n", "many"], ["-n", "many"]),
         (["--exempt", "1.5"], ["--exempt", "1.5"]),
         (["--min-movement", "nan"], ["--min-movement", "nan"]),
+        (["--min-movement", "1e300"], ["--min-movement", "1e300"]),
         (["--size", "1"], ["--size", "1", "from 2"]),
         (["-n", "1" + 20 * "0"], ["-n", "1000000000"]),
         (["--seed", "9" * 20], ["--seed", "4294967295"]),

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+import constants
 import models
 from utils import metrics
 from utils.batches import to_past_and_future
+from utils.errors import UserError
 from utils.stack import chainer
 from utils.store import ClipStore
 from utils.validation import CLIPS, Validation, find_test_clips
@@ -49,9 +51,31 @@ def test_the_generator_is_judged_beside_the_last_frame_on_clips_from_the_whole_s
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_clips_that_are_not_there_yet_cost_the_validation_not_the_training(tmp_path, capsys, made):
-    clips = ClipStore.create(tmp_path / "clips", HISTORY, HORIZON, (16, 16))
-    if made:  # begun, none finished
-        ClipStore.create(tmp_path / "test", HISTORY, HORIZON, (16, 16))
-    assert find_test_clips(tmp_path / "test", clips) is None
-    assert capsys.readouterr().err.startswith("warning: no validation, no test clips at ")
+def test_clips_that_are_not_there_yet_cost_the_validation_not_the_training(
+    tmp_path, capsys, made, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    clips = ClipStore.create("clips", HISTORY, HORIZON, (16, 16))
+    for path in (constants.TEST_CLIPS_DIR, "asked for"):
+        if made:  # begun, none finished
+            ClipStore.create(path, HISTORY, HORIZON, (16, 16))
+    assert find_test_clips(constants.TEST_CLIPS_DIR, clips) is None
+    assert capsys.readouterr().err.startswith("warning: no validation, no test clips at data/")
+    with pytest.raises(UserError, match="--test-data asked for: no clips there"):
+        find_test_clips("asked for", clips)
+
+
+def test_clips_cut_otherwise_are_told(tmp_path, capsys):
+    stores = []
+    for name, look in (("a", "--step 1"), ("b", "--step 2"), ("c", None)):
+        store = ClipStore.create(tmp_path / name, HISTORY, HORIZON, (16, 16))
+        store.write(0, np.zeros((2, *store.shape), np.uint8), 2)
+        store.commit(2, {"look": look} if look else {})  # of an earlier version
+        stores.append(ClipStore.open(tmp_path / name))
+    for clips in stores:
+        for name in "ac":
+            find_test_clips(tmp_path / name, clips)
+    told = (
+        f"warning: the training clips were cut with --step 2, those at {tmp_path}/a with --step 1"
+    )
+    assert capsys.readouterr().err == f"{told}\n"
