@@ -280,6 +280,8 @@ def encode(path, codec, frames, pixels="yuv420p", **options):
         ("mpg", "mpeg2video", {"bf": "2"}),
         ("flv", "flv", {}),
         ("mts", "libx264", {"bf": "2"}),
+        ("ts", "mpeg4", {"bf": "2"}),
+        ("mov", "qtrle", {}),
         ("3gp", "mpeg4", {}),
         ("webm", "libvpx-vp9", {}),
         ("mp4", "libx264", {"x264-params": "open-gop=1:bframes=5"}),
@@ -290,7 +292,7 @@ def encode(path, codec, frames, pixels="yuv420p", **options):
 def test_films_from_any_frame_on(tmp_path, ending, codec, options):
     y, x = np.mgrid[:64, :96]
     shots = np.stack([np.sin((x + 2 * y + 3 * t) / 9) * 90 + 120 for t in range(50)])
-    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    pixels = {"mjpeg": "yuvj420p", "qtrle": "rgb24"}.get(codec, "yuv420p")
     encode(
         tmp_path / f"a.{ending}", codec, np.uint8(shots)[..., None].repeat(3, 3), pixels, **options
     )
