@@ -576,10 +576,22 @@ def test_an_apng_with_a_flipped_bit_is_left_out(tmp_path):
 
 def test_an_array_that_is_none_is_left_out(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("notes.npy", b"hello")
+        archive.writestr("notes.npy", b"hello, world")
     with pytest.raises(UserError, match="no frames below"):
         find_videos([tmp_path / "a.npz"])
-    assert "notes is no array" in capsys.readouterr().err
+    assert "magic string is not correct" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_arrays_of_like_names_in_one_file_are_told_apart(tmp_path, capsys):
+    for name, members in {"a.npz": ("x.npy", "x.npy.npy"), "b.npz": ("x.npy", "x.npy")}.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for number, member in enumerate(members):
+                with archive.open(member, "w") as file:
+                    np.save(file, np.full((3, 8, 8), number, np.uint8))
+    videos = find_videos(tmp_path)
+    assert [(v.name, v.read(0, 1)[0].max()) for v in videos] == [("a.npz/x", 0), ("a.npz/x.npy", 1)]
+    assert "b.npz: holds 2 arrays called x; give each a name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dtype", [">u2", ">f4"])
@@ -591,14 +603,22 @@ def test_arrays_of_the_other_byte_order(tmp_path, dtype):
     assert np.array_equal(big, little)
 
 
-def test_a_header_that_claims_more_than_there_can_be(tmp_path, capsys):
-    header = {"zarr_format": 2, "shape": [10**12, 64, 64], "chunks": [1, 64, 64], "dtype": "|u1"}
+@pytest.mark.parametrize(
+    "shape, chunks, told",
+    [
+        ([10**12, 64, 64], [1, 64, 64], "implausibly many frames"),
+        ([8, 40_000, 40_000], [1, 40_000, 40_000], "frames of 40000x40000, more than 89478485 pix"),
+        ([8, 64, 64], [8, 60_000, 60_000], "chunks of 28800000000 bytes, each read as a whole"),
+    ],
+)
+def test_a_header_that_claims_more_than_there_can_be(tmp_path, capsys, shape, chunks, told):
+    header = {"zarr_format": 2, "shape": shape, "chunks": chunks, "dtype": "|u1"}
     rest = {"compressor": None, "fill_value": 0, "order": "C", "filters": None}
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / ".zarray").write_text(json.dumps(header | rest))
     with pytest.raises(UserError, match="no frames below"):
         find_videos([tmp_path / "z"])
-    assert "implausibly many frames" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("odd", ["deep", "pipe", "loop", "chunk"])
