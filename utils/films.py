@@ -181,7 +181,7 @@ def decode_from(path, index, begin):
             # The first packet alone may say what all lean on: which x264 made the film, for one.
             next(decode_all(container, stream, index), None)
             container.seek(index.times[begin], stream=stream)
-        for (place, is_key), frame in decode_all(container, stream, index):
+        for (place, sound), frame in decode_all(container, stream, index):
             if not isinstance(frame, av.VideoFrame):
                 reason = getattr(frame, "strerror", None) or describe_error(frame)
                 damage = BadFrame(path, f"cannot be decoded in full ({reason})")
@@ -192,7 +192,7 @@ def decode_from(path, index, begin):
                 continue
             number = index.numbers.get(frame.pts) if index.times else count
             count += 1
-            whole = whole or is_key or frame.key_frame  # some decoders say so of none
+            whole = whole or sound or frame.key_frame
             if number is None or not whole:
                 continue
             if frame.is_corrupt:
@@ -210,17 +210,20 @@ def decode_all(container, stream, index):
     """Yield (origin, what is decoded): frames and the exceptions that the decoder raises.
 
     A Gap comes before what is decoded of a packet that is not there as a whole. An origin is (place
-    of the packet among all, whether it is a key frame's or follows one that an edit list hides);
-    places are in the order in which frames are shown, or decoded where there are no time stamps.
+    of the packet among all, whether that is a key frame's or after one); places are in the order in
+    which frames are shown, or decoded where there are no time stamps.
     """
-    hidden = torn = False
+    begin, torn = None, False
     try:
         for place, packet in enumerate(container.demux(stream)):
             if not packet.size and packet.dts is not None:  # Theora's "as before"; not counted
                 continue
-            hidden = hidden or packet.is_keyframe and packet.is_discard
-            shown = index.numbers.get(packet.pts, -1) if index.times else place
-            packet.opaque = shown, hidden or packet.is_keyframe
+            if index.times:  # an edit list hides those that are not among the numbers
+                place = index.numbers.get(packet.pts, -1)
+            # Without time stamps nobody knows what else is shown before a key frame that is shown.
+            if begin is None and packet.is_keyframe and (index.times or packet.is_discard):
+                begin = place
+            packet.opaque = place, packet.is_keyframe or begin is not None and place >= begin
             # A mark may be meant for the next: parsers hand on a packet when that has begun.
             if torn or packet.is_corrupt:
                 yield packet.opaque, Gap("a part is missing")
