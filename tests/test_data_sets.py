@@ -79,7 +79,7 @@ def stop(*_):
 
 def test_digits_bounce_as_published():
     for seed in range(40):
-        way = moving_mnist.walk(60, np.random.default_rng(seed))
+        way = moving_mnist.bounce(60, np.random.default_rng(seed))
         assert way.min() >= 0 and way.max() <= 64 - 28
         steps = np.hypot(*np.diff(way, axis=0).T)
         inside = ((way > 0) & (way < 36)).all(axis=1)
