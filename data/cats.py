@@ -15,6 +15,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
+from utils.folders import find_twins
 from utils.frames import natural, warn
 from utils.images import FORMATS
 from utils.usage import Parser, whole
@@ -27,9 +28,12 @@ def find_cats(root):
     files = [path for path in root.glob("[!.]*") if path.suffix.lower() == ".gif"]
     cats = [[path] for path in files if path.is_file()]
     for folder in root.glob("[!.]*/"):
-        pictures = {p.stem: p for p in folder.iterdir() if p.suffix.lower() in FORMATS}
+        found = [p for p in folder.iterdir() if p.stem in PLACES and p.suffix.lower() in FORMATS]
+        pictures = {path.stem: path for path in found if path.is_file()}
         missing = [place for place in PLACES if place not in pictures]
-        if not missing:
+        if twins := list(find_twins(sorted(path.name for path in found))):
+            warn(folder, "{} and {} would be two frames of one name".format(*twins[0]))
+        elif not missing:
             cats.append([pictures[place] for place in PLACES])
         elif folder.name not in SPLITS:
             warn(folder, f"no picture {', '.join(missing)}")
@@ -38,7 +42,7 @@ def find_cats(root):
 
 @one_line
 def main():
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--images", type=folder_of, required=True, help="folder of train and test")
     parser.add_argument(
         "--test", type=whole(1), default=10, help="one cat in so many is for testing"

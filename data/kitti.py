@@ -71,7 +71,7 @@ def find_folders(root):
 
 @one_line
 def main():
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
     add_out(parser)
     options = parser.parse_args()

@@ -32,27 +32,36 @@ def read_ranges(path):
     matches = [match for line in lines if (match := LINE.match(line.strip()))]
     if not matches:
         raise UserError(f"{path} names no sequences: give KTH's 00sequences.txt")
-    return {
-        match[1]: [tuple(map(int, pair)) for pair in re.findall(r"(\d+)-(\d+)", match[4])]
-        for match in matches
-    }
+    try:
+        return {
+            match[1]: [tuple(map(int, pair)) for pair in re.findall(r"(\d+)-(\d+)", match[4])]
+            for match in matches
+        }
+    except ValueError:  # of thousands of digits
+        raise UserError(f"{path} has a number beyond all measure: give KTH's") from None
 
 
 @one_line
 def main():
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the films")
     parser.add_argument("--sequences", type=file_of, required=True, help="00sequences.txt")
     add_out(parser)
     options = parser.parse_args()
     ranges = read_ranges(options.sequences)
     films = find_videos(options.videos, look=Look(gray=True))
+    paths = {}
+    for film in films:
+        name = name_of(film)
+        if name in ranges and name in paths:
+            raise UserError(f"{paths[name]} and {film.path} are both {name}: keep one of them")
+        paths[name] = film.path
     with Collection(options) as collection:
         cut = (cut_film(film, ranges, options, collection) for film in tqdm(films, disable=None))
         count = sum(cut)
     if not count:
         raise UserError(f"no sequence of {options.sequences} is in a film below {options.videos}")
-    missing = sorted(ranges.keys() - {name_of(film) for film in films})
+    missing = sorted(ranges.keys() - paths.keys())
     tell_missing(missing, f"films of {options.sequences}", options.videos)
     print(f"{options.out}: {count} sequences")
 

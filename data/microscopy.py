@@ -94,7 +94,7 @@ def convert(video, options, collection):
 
 @one_line
 def main():
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     add_out(parser)

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
+from utils.arrays import guess_axes
 from utils.collection import SPLITS, Collection, add_out, file_of
 from utils.errors import UserError, one_line, reason
 from utils.files import read_file
@@ -50,8 +51,9 @@ def check_published(path):
     """UserError for a file that is not laid out as the published test set."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-        if array.dtype != np.uint8 or array.shape[2:] != (SIDE, SIDE) or array.ndim != 4:
-            raise ValueError(f"{array.dtype} {array.shape}, not uint8 (20, 10000, {SIDE}, {SIDE})")
+        if array.dtype != np.uint8 or guess_axes(array.shape) != "TNHW":
+            wanted = f"uint8 (20, N, {SIDE}, {SIDE}), N other than 1, 3, 4 and 20"
+            raise ValueError(f"{array.dtype} {array.shape}, not {wanted}")
     except (OSError, EOFError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else error
         raise UserError(f"{path} has no sequences ({why}): give mnist_test_seq.npy") from None
@@ -103,12 +105,9 @@ def write_films(films, shape, file):
 
 @one_line
 def main():
-    parser = Parser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--digits",
-        type=file_of,
-        help="MNIST's training images, idx or idx.gz; without them digits of a font move",
-    )
+    parser = Parser(__doc__)
+    ours = "MNIST's training images, idx or idx.gz; without them digits of a font move"
+    parser.add_argument("--digits", type=file_of, help=ours)
     unseen = "its test images, to test on; without them the digits of the training"
     parser.add_argument("--test-digits", type=file_of, help=unseen)
     parser.add_argument("--train", type=MANY, default=10_000, help="sequences to train on")

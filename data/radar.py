@@ -3,8 +3,8 @@
     python data/radar.py --images mch/20150515 --pool 2
 
 writes data/images/train/20150515/frame_00001.png. The number of a colour is the datum: 0 is dry,
-255 is out of the radars' range and becomes dry, too. After a picture that cannot be read a new
-video begins, 20150515_2.
+255 is out of the radars' range and becomes dry, too. After a picture that cannot be read, or where
+their size changes, a new video begins, 20150515_2.
 """
 
 import itertools
@@ -18,8 +18,9 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, Collection, add_out, folder_of
 from utils.errors import UserError, one_line
+from utils.folders import find_twins
 from utils.frames import BadFrame, natural, warn
-from utils.images import FORMATS, open_image
+from utils.images import FORMATS, count_pages, open_image
 from utils.usage import Parser, whole
 
 OUTSIDE = 255
@@ -28,9 +29,14 @@ OUTSIDE = 255
 def read_levels(path, pool):
     """The numbers of the colours of a palette picture, uint8 (H, W), the largest of pool x pool.
 
-    BadFrame for a picture that cannot be read, has no palette or is smaller than pool x pool.
+    BadFrame for a picture that cannot be read, is animated, has no palette or is smaller than
+    pool x pool.
     """
+    if not path.is_file():
+        raise BadFrame(path, "not a file")  # a pipe would be waited for
     with open_image(path) as image:
+        if count_pages(image) > 1:
+            raise ValueError(f"{count_pages(image)} images in one file")
         if image.mode not in {"P", "L"}:
             raise ValueError(f"a picture of mode {image.mode} has no palette")
         levels = np.array(image)
@@ -43,11 +49,15 @@ def read_levels(path, pool):
 
 
 def usable(paths, pool):
-    """Yield (number of pictures before that could not be read, levels) of those that can be."""
+    """Yield (what those of one video share, levels) of the pictures that can be read.
+
+    They share their size and the number of pictures before that could not be read.
+    """
     gaps = 0
     for path in tqdm(paths, disable=None):
         try:
-            yield gaps, read_levels(path, pool)
+            levels = read_levels(path, pool)
+            yield (gaps, levels.shape), levels
         except BadFrame as bad:
             warn(path, bad.reason)
             gaps += 1
@@ -55,7 +65,7 @@ def usable(paths, pool):
 
 @one_line
 def main():
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--images", type=folder_of, required=True, help="folder of one sequence")
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     pool = "height and width of the blocks of pixels whose maximum becomes one pixel"
@@ -66,6 +76,8 @@ def main():
     paths.sort(key=lambda path: natural(path.name))
     if not paths:
         raise UserError(f"no pictures in {options.images}: give the folder of one sequence")
+    for one, other in find_twins(path.name for path in paths):
+        raise UserError(f"{options.images}: {one} and {other} are of one name; keep one of them")
     folder, part = options.out / options.split / options.images.resolve().name, 0
     with Collection(options) as collection:
         parts = itertools.groupby(usable(paths, options.pool), operator.itemgetter(0))

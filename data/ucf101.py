@@ -22,14 +22,14 @@ def read_list(path):
     lines = read_lines(path, "UCF-101's lists")
     names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
     for name in names:
-        if len(Path(name).parts) != 2 or ".." in name:
+        if name.startswith("/") or len(Path(name).parts) != 2 or ".." in name:
             raise UserError(f"{path}: {name} is not a class with a film: give UCF-101's lists")
     return names
 
 
 @one_line
 def main():
-    parser = Parser(__doc__.splitlines()[0])
+    parser = Parser(__doc__)
     parser.add_argument("--videos", type=folder_of, required=True, help="folder of the classes")
     parser.add_argument("--lists", type=folder_of, required=True, help="folder of the split lists")
     parser.add_argument(

@@ -43,9 +43,10 @@ def found(folder):
 
 @pytest.mark.parametrize("name", ["moving_mnist", "kth", "ucf101", "radar", "cats", "kitti"])
 def test_scripts_run_by_themselves(name):
-    command = [sys.executable, ROOT / "data" / f"{name}.py", "--help"]
+    optimised = ["-OO"] * (name == "kth")  # without docstrings
+    command = [sys.executable, *optimised, ROOT / "data" / f"{name}.py", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0 and "--out" in done.stdout
+    assert done.returncode == 0 and "--out" in done.stdout, done.stderr
 
 
 def test_moving_mnist(run):
@@ -78,7 +79,7 @@ def stop(*_):
 
 def test_digits_bounce_as_published():
     for seed in range(40):
-        way = moving_mnist.walk(60, np.random.default_rng(seed))
+        way = moving_mnist.bounce(60, np.random.default_rng(seed))
         assert way.min() >= 0 and way.max() <= 64 - 28
         steps = np.hypot(*np.diff(way, axis=0).T)
         inside = ((way > 0) & (way < 36)).all(axis=1)
@@ -144,6 +145,26 @@ def test_kth(run):
 
 
 @shared
+def test_kth_with_one_film_in_two_folders(run):
+    Path("00sequences.txt").write_text("person01_boxing_d1 frames 1-95\n")
+    film = SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi"
+    for folder in ("a", "b"):
+        Path("kth", folder).mkdir(parents=True)
+        shutil.copy(film, f"kth/{folder}/person01_boxing_d1_uncomp.avi")
+    status, _, said = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
+    names = " and ".join(f"kth/{folder}/person01_boxing_d1_uncomp.avi" for folder in "ab")
+    assert (status, said) == (2, f"error: {names} are both person01_boxing_d1: keep one of them\n")
+    assert not Path("data").exists()
+
+
+def test_kth_with_a_number_beyond_all_measure(run):
+    Path("kth").mkdir()
+    Path("00sequences.txt").write_text(f"person01_boxing_d1 frames 1-{'9' * 5000}\n")
+    status, _, said = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
+    assert (status, said.count("\n")) == (2, 1) and "00sequences.txt has a number beyond" in said
+
+
+@shared
 def test_a_damaged_film_of_kth_costs_its_damaged_sequence_only(run):
     Path("00sequences.txt").write_text("person01_boxing_d1 frames 1-95, 96-185\n")
     content = bytearray((SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi").read_bytes())
@@ -175,9 +196,10 @@ def test_ucf101(run):
     assert list(found("data/images/test")) == ["JumpRope/v_JumpRope_g01_c01.avi"]
     status, _, warned = run(ucf101, *arguments)
     assert status == 2 and "is there already" in warned
-    Path("testlist02.txt").write_text("../../etc/passwd 1\n")
-    status, _, warned = run(ucf101, *arguments, "--out", "else")
-    assert status == 2 and "etc/passwd is not a class with a film" in warned
+    for name in ("../../etc/passwd", "/passwd"):
+        Path("testlist02.txt").write_text(f"{name} 1\n")
+        status, _, warned = run(ucf101, *arguments, "--out", "else")
+        assert status == 2 and f"{name} is not a class with a film" in warned
     Path("testlist02.txt").write_text("JumpRope/v_JumpRope_g01_c01.avi\n")
     status, said, warned = run(ucf101, "--videos", "ucf/Bowling", *arguments[2:], "--out", "else")
     assert status == 2 and warned.startswith("error: no film of the lists is below ucf/Bowling")
@@ -216,6 +238,29 @@ def test_radar_does_not_bridge_a_picture_that_cannot_be_read(run):
     assert said == "data/images/train/day: 2 frames\ndata/images/train/day_2: 2 frames\n"
     assert [len(video) for video in found("data/images/train").values()] == [2, 2]
     assert found("data/images/train")["day_2"].read(0, 1)[0].max() == 3
+
+
+def test_radar_takes_each_picture_for_one_frame_of_one_size(run):
+    """Animations, pipes and twins are told, pictures of another size are another video."""
+    Path("day").mkdir()
+    for number in range(6):
+        Image.new("L", (8, 6 if number < 3 else 9), number).save(f"day/{number}.png")
+    pages = [Image.new("L", (8, 9), level) for level in (7, 200)]
+    pages[0].save("day/6.gif", save_all=True, append_images=pages[1:])
+    os.mkfifo("day/7.png")
+    status, said, warned = run(radar, "--images", "day")
+    assert status == 0 and said.splitlines() == [
+        "data/images/train/day: 3 frames",
+        "data/images/train/day_2: 3 frames",
+    ]
+    assert warned.splitlines() == [
+        "warning: day/6.gif: cannot be read (2 images in one file); left out",
+        "warning: day/7.png: not a file; left out",
+    ]
+    Image.new("P", (8, 6)).save("day/4.gif")
+    status, _, said = run(radar, "--images", "day", "--out", "new")
+    assert status == 2 and "error: day: 4.gif and 4.png are of one name" in said
+    assert not Path("new").exists()
 
 
 @shared
@@ -319,6 +364,19 @@ def test_cats(run):
     assert run(cats, "--images", "catz/test/c")[0] == 2
     assert run(cats, "--images", "catz/train", "--out", "own", "--test", 2)[0] == 0
     assert list(found("own/train")) == ["a"] and list(found("own/test")) == ["b"]
+
+
+def test_a_cat_with_two_pictures_of_one_name_is_left_out(run):
+    catz()
+    Image.new("RGB", (9, 9), "red").save("catz/train/1/cat_0.png")
+    Path("catz/train/2/cat_1.jpg").unlink()
+    os.mkfifo("catz/train/2/cat_1.jpg")
+    status, said, warned = run(cats, "--images", "catz")
+    assert status == 0 and said == "data/images: 1 videos\n"
+    assert sorted(warned.splitlines()[:2]) == [
+        "warning: catz/train/1: cat_0.jpg and cat_0.png would be two frames of one name; left out",
+        "warning: catz/train/2: no picture cat_1; left out",
+    ]
 
 
 def catz():
@@ -484,6 +542,8 @@ def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
         (("--published", "damaged"), "damaged has no sequences ("),
         (("--published", "short.npy"), "short.npy has no sequences (mmap length is"),
         (("--published", "films.npy"), "films.npy has no sequences (uint8 (20, 32, 32), not uint8"),
+        (("--published", "three.npy"), "three.npy has no sequences (uint8 (20, 3, 64, 64), not u"),
+        (("--published", "long.npy"), "long.npy has no sequences (uint8 (30, 5, 64, 64), not u"),
         (("--digits", ""), "no file ''"),
         (("--digits", "pipe"), "no file 'pipe'"),
         (("--digits", "damaged"), "damaged has no digits"),
@@ -498,6 +558,8 @@ def test_moving_mnist_finds_mistakes_before_it_makes_anything(run, arguments, to
     np.save("films.npy", np.zeros((20, 32, 32), np.uint8))
     np.save("short.npy", np.zeros((20, 3, 64, 64), np.uint8))
     os.truncate("short.npy", 5000)
+    np.save("three.npy", np.zeros((20, 3, 64, 64), np.uint8))
+    np.save("long.npy", np.zeros((30, 5, 64, 64), np.uint8))
     Path("none").write_bytes(bytes([0, 0, 8, 3, *(0, 0, 0, 0), *(0, 0, 0, 28), *(0, 0, 0, 28)]))
     status, said, error = run(moving_mnist, "--train", 1, *arguments)
     assert (status, said) == (2, "") and error.startswith(f"error: {told}"), error

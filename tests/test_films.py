@@ -1,7 +1,9 @@
 """Films that FFmpeg reads to their end are read to their end, in order, the right way up."""
 
 import contextlib
+import itertools
 import struct
+from pathlib import Path
 
 import av
 import numpy as np
@@ -92,6 +94,80 @@ def test_a_film_with_a_bad_beginning_is_read_from_where_it_is_good(tmp_path):
     good = [frame for frame in frames if not isinstance(frame, BadFrame)]
     assert isinstance(frames[0], BadFrame) and len(frames) == 39
     assert np.array_equal(good, plainly(tmp_path / "whole.mp4")[10:])
+
+
+def check_good(path, expected):
+    """Whether each frame of a film is right or bad -> the numbers of those that are bad.
+
+    Where there are no time stamps, numbers may be off by one behind damage.
+    """
+    bad = []
+    for number, frame in enumerate(only(path).frames(0)):
+        if isinstance(frame, BadFrame):
+            bad.append(number)
+        else:
+            near = expected[max(0, number - 1) : number + 2]
+            assert any(np.array_equal(frame, right) for right in near), number
+    return bad
+
+
+@pytest.mark.parametrize("ending", ["ts", "avi"])
+def test_a_recording_begins_with_its_first_key_frame(tmp_path, ending):
+    """The decoder shows what comes before it all the same, on top of grey."""
+    whole, cut = tmp_path / f"whole.{ending}", tmp_path / f"cut.{ending}"
+    film(whole, "mpeg4", bf="2")
+    packets = iter(range(99))
+    remux(whole, cut, lambda packet: next(packets) >= 4)
+    bad = check_good(cut, plainly(whole)[4:])
+    assert 0 < len(bad) < 10 and bad == list(range(len(bad)))
+
+
+def test_an_intra_refresh_that_a_recording_begins_in_is_awaited_by_the_decoder(tmp_path):
+    film(tmp_path / "whole.ts", **{"x264-params": "intra-refresh=1:bframes=0"})
+    packets = iter(range(99))
+    remux(tmp_path / "whole.ts", tmp_path / "a.ts", lambda packet: next(packets) >= 4)
+    bad = check_good(tmp_path / "a.ts", plainly(tmp_path / "whole.ts")[4:])
+    assert 0 < len(bad) < 16 and bad == list(range(len(bad)))
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mpg"])
+def test_a_damaged_key_frame_does_not_mend_itself(tmp_path, name):
+    film(tmp_path / name, "mpeg2video", bf="2")
+    expected, content = plainly(tmp_path / name), bytearray((tmp_path / name).read_bytes())
+    with av.open(str(tmp_path / name)) as container:
+        keys = [packet for packet in container.demux(video=0) if packet.is_keyframe]
+        data = bytes(keys[2])
+    place = content.index(data[-200:-100])  # program streams cut packets in pieces
+    content[place : place + 40] = np.random.default_rng(0).bytes(40)
+    (tmp_path / name).write_bytes(content)
+    bad = check_good(tmp_path / name, expected)
+    assert len(bad) > 5 and bad[-1] - bad[0] == len(bad) - 1
+
+
+@pytest.mark.parametrize(
+    "codec, options",
+    [("libx264", {"bf": "3"}), ("libx265", {"x265-params": "log-level=none"})],
+)
+def test_a_recording_that_misses_a_piece_is_bad_up_to_the_next_key_frame(tmp_path, codec, options):
+    path = tmp_path / "a.ts"
+    film(path, codec, **options)
+    expected, content = plainly(path), path.read_bytes()
+    pieces = [content[at : at + 188] for at in range(0, len(content), 188)]
+    starts = [i for i, piece in enumerate(pieces) if piece[1:3] == b"\x41\0"]
+    key, after = [pair for pair in itertools.pairwise(starts) if pieces[pair[0]][5] & 0x40][1]
+    for lost in range(after - 1, key, -3):
+        path.write_bytes(b"".join(pieces[:lost] + pieces[lost + 1 :]))
+        assert 0 < len(check_good(path, expected)) < 20
+
+
+def test_a_name_with_a_colon_is_no_url(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    film("x.mp4", frames=3)
+    film("long.mp4", frames=7)
+    for name in ("file:x.mp4", "data:x.mp4"):
+        (tmp_path / "long.mp4").rename(tmp_path / name)
+        assert len(only(Path(name))) == 7
+        (tmp_path / name).rename(tmp_path / "long.mp4")
 
 
 TURNS = {  # what a file says of its x and y: [[a, b], [c, d]]

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from utils import animations, videos
-from utils.animations import compose
 from utils.errors import UserError
 from utils.folders import list_stills
 from utils.frames import BadFrame, Look, natural
@@ -281,6 +280,8 @@ def encode(path, codec, frames, pixels="yuv420p", **options):
         ("mpg", "mpeg2video", {"bf": "2"}),
         ("flv", "flv", {}),
         ("mts", "libx264", {"bf": "2"}),
+        ("ts", "mpeg4", {"bf": "2"}),
+        ("mov", "qtrle", {}),
         ("3gp", "mpeg4", {}),
         ("webm", "libvpx-vp9", {}),
         ("mp4", "libx264", {"x264-params": "open-gop=1:bframes=5"}),
@@ -291,7 +292,7 @@ def encode(path, codec, frames, pixels="yuv420p", **options):
 def test_films_from_any_frame_on(tmp_path, ending, codec, options):
     y, x = np.mgrid[:64, :96]
     shots = np.stack([np.sin((x + 2 * y + 3 * t) / 9) * 90 + 120 for t in range(50)])
-    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    pixels = {"mjpeg": "yuvj420p", "qtrle": "rgb24"}.get(codec, "yuv420p")
     encode(
         tmp_path / f"a.{ending}", codec, np.uint8(shots)[..., None].repeat(3, 3), pixels, **options
     )
@@ -529,40 +530,59 @@ def test_images_on_top_of_a_lost_one_are_lost(tmp_path, monkeypatch, ending, los
     images[0].save(tmp_path / f"a{ending}", save_all=True, append_images=images[1:])
     video = only(tmp_path / f"a{ending}")
 
-    def break_third(image):
-        if image.tell() == 2:
-            raise OSError("broken data stream")
-        return compose(image)
+    step = "draw_gif" if ending == ".gif" else "compose"
+    intact = getattr(animations, step)
 
-    monkeypatch.setattr(animations, "compose", break_third)
+    def break_third(image, *others):
+        if image.tell() == 2 or others[:1] == (2,):
+            raise OSError("broken data stream")
+        return intact(image, *others)
+
+    monkeypatch.setattr(animations, step, break_third)
     for first in (0, 4):
         bad = [isinstance(frame, BadFrame) for frame in video.frames(first)]
         assert bad == [n in lost for n in range(first, 6)]
 
 
-def test_a_gif_image_without_a_disposal_stays_where_it_is(tmp_path):
-    palette = [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255]
-    content = b""
-    for colour, disposal, side, corner in (
-        (0, 1, 40, 0),
-        (1, 3, 10, 0),
-        (2, 0, 10, 15),
-        (3, 1, 5, 30),
-    ):
+def gif(path, images):
+    """Write a GIF of 40x40 of (colour, disposal, transparent colour, side, corner); black is 0."""
+    palette, content = [0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255], b""
+    for colour, disposal, transparent, side, corner in images:
         image = Image.new("P", (side, side), colour)
         image.putpalette(palette)
-        image.save(tmp_path / "still.gif", interlace=0, optimize=False)
-        still = (tmp_path / "still.gif").read_bytes()
+        image.save(path, interlace=0, optimize=False)
+        still = path.read_bytes()
         begin = 13 + 3 * (2 << (still[10] & 7))  # behind the palette
-        content = content or still[:begin]
-        content += b"\x21\xf9\x04" + struct.pack("<BHBB", disposal << 2, 10, 0, 0)
+        content = content or still[:6] + struct.pack("<HH", 40, 40) + still[10:begin]
+        flags = disposal << 2 | (transparent is not None)
+        content += b"\x21\xf9\x04" + struct.pack("<BHBB", flags, 10, transparent or 0, 0)
         content += b"\x2c" + struct.pack("<HHHHB", corner, corner, side, side, 0)
         content += still[still.index(b"\x2c", begin) + 10 : -1]
-    (tmp_path / "still.gif").unlink()
-    (tmp_path / "a.gif").write_bytes(content + b"\x3b")
+    path.write_bytes(content + b"\x3b")
+
+
+def test_a_gif_image_without_a_disposal_stays_where_it_is(tmp_path):
+    images = (0, 1, None, 40, 0), (1, 3, None, 10, 0), (2, 0, None, 10, 15), (3, 1, None, 5, 30)
+    gif(tmp_path / "a.gif", images)
     frames = list(only(tmp_path / "a.gif"))
     green, red = [frame[20, 20].tolist() for frame in frames], frames[1][5, 5].tolist()
     assert green == [[0, 0, 0], [0, 0, 0], [0, 255, 0], [0, 255, 0]] and red == [255, 0, 0]
+
+
+@pytest.mark.parametrize("transparent", [None, 3])
+def test_what_a_gif_clears_or_leaves_out_is_black(tmp_path, transparent):
+    """As in browsers; Pillow took colours that the file calls its background or transparent."""
+    images = (2, 1, None, 30, 5), (1, 2, transparent, 20, 10), (1, 1, transparent, 5, 30)
+    gif(tmp_path / "a.gif", images)
+    content = bytearray((tmp_path / "a.gif").read_bytes())
+    content[11] = 3  # the background
+    content[13:16] = 255, 255, 255
+    (tmp_path / "a.gif").write_bytes(content)
+    frames = list(only(tmp_path / "a.gif"))
+    colours = [[frame[at, at].tolist() for at in (2, 7, 20)] for frame in frames]
+    assert colours[0] == [[0, 0, 0], [0, 255, 0], [0, 255, 0]]
+    assert colours[1] == [[0, 0, 0], [0, 255, 0], [255, 0, 0]]
+    assert colours[2] == [[0, 0, 0], [0, 255, 0], [0, 0, 0]]
 
 
 def test_an_apng_with_a_flipped_bit_is_left_out(tmp_path):
@@ -577,10 +597,22 @@ def test_an_apng_with_a_flipped_bit_is_left_out(tmp_path):
 
 def test_an_array_that_is_none_is_left_out(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("notes.npy", b"hello")
+        archive.writestr("notes.npy", b"hello, world")
     with pytest.raises(UserError, match="no frames below"):
         find_videos([tmp_path / "a.npz"])
-    assert "notes is no array" in capsys.readouterr().err
+    assert "magic string is not correct" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_arrays_of_like_names_in_one_file_are_told_apart(tmp_path, capsys):
+    for name, members in {"a.npz": ("x.npy", "x.npy.npy"), "b.npz": ("x.npy", "x.npy")}.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for number, member in enumerate(members):
+                with archive.open(member, "w") as file:
+                    np.save(file, np.full((3, 8, 8), number, np.uint8))
+    videos = find_videos(tmp_path)
+    assert [(v.name, v.read(0, 1)[0].max()) for v in videos] == [("a.npz/x", 0), ("a.npz/x.npy", 1)]
+    assert "b.npz: holds 2 arrays called x; give each a name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dtype", [">u2", ">f4"])
@@ -592,14 +624,22 @@ def test_arrays_of_the_other_byte_order(tmp_path, dtype):
     assert np.array_equal(big, little)
 
 
-def test_a_header_that_claims_more_than_there_can_be(tmp_path, capsys):
-    header = {"zarr_format": 2, "shape": [10**12, 64, 64], "chunks": [1, 64, 64], "dtype": "|u1"}
+@pytest.mark.parametrize(
+    "shape, chunks, told",
+    [
+        ([10**12, 64, 64], [1, 64, 64], "implausibly many frames"),
+        ([8, 40_000, 40_000], [1, 40_000, 40_000], "frames of 40000x40000, more than 89478485 pix"),
+        ([8, 64, 64], [8, 60_000, 60_000], "chunks of 28800000000 bytes, each read as a whole"),
+    ],
+)
+def test_a_header_that_claims_more_than_there_can_be(tmp_path, capsys, shape, chunks, told):
+    header = {"zarr_format": 2, "shape": shape, "chunks": chunks, "dtype": "|u1"}
     rest = {"compressor": None, "fill_value": 0, "order": "C", "filters": None}
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / ".zarray").write_text(json.dumps(header | rest))
     with pytest.raises(UserError, match="no frames below"):
         find_videos([tmp_path / "z"])
-    assert "implausibly many frames" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("odd", ["deep", "pipe", "loop", "chunk"])

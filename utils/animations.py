@@ -5,7 +5,8 @@ import math
 import re
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
+from PIL.PngImagePlugin import Blend, Disposal
 
 from utils.errors import describe_error
 from utils.frames import BadFrame, Video
@@ -14,10 +15,12 @@ from utils.images import FORMATS, check_pixels, count_hidden, open_image, probe,
 DESCRIPTION = 0x010E  # the tag of a TIFF file where ImageJ and OME tell of its axes
 EXTENT = re.compile(r"\b(?:channels=|slices=|frames=|Size[CZT]=\")(\d{1,9})\b")
 
+GIF_DISPOSALS = {2: Disposal.OP_BACKGROUND, 3: Disposal.OP_PREVIOUS}
+
 
 @dataclasses.dataclass(frozen=True)
 class Animation(Video):
-    """The images of one file; transparent pixels become black.
+    """The images of one file, as Pillow puts them together; transparent pixels become black.
 
     Those after one that is damaged are bad, too, where they are drawn on top of it.
     """
@@ -36,8 +39,6 @@ class Animation(Video):
 
     def _seek(self, image, number):
         try:
-            if image.format == "GIF":
-                image.disposal_method = 0  # Pillow takes an earlier image's where none is asked for
             image.seek(number)
             image.load()
             return compose(image)
@@ -45,27 +46,30 @@ class Animation(Video):
             return unreadable(self.path, number, error)
 
 
-class AnimatedPng(Video):
-    """The images of an APNG; transparent pixels become black.
+class Layered(Animation):
+    """The images of a GIF or an APNG; transparent pixels become black.
 
-    They are put together here, as https://wiki.mozilla.org/APNG_Specification has it: Pillow makes
-    too dark what is half transparent. Those after one that is damaged are bad, too.
+    They are put together here, as https://wiki.mozilla.org/APNG_Specification and browsers have it:
+    Pillow makes too dark what is half transparent and clears a GIF to any colour of its palette.
+    Those after one that is damaged are bad, too.
     """
 
     def decode(self, numbers):
         with open_image(self.path) as image:
             check_pixels(image, self.path)
+            draw = draw_gif if image.format == "GIF" else draw_png
             canvas, hidden, damage = Image.new("RGBA", image.size), count_hidden(image), None
             for number in range(numbers.stop) if numbers else ():
                 try:
-                    shown, canvas = draw(image, number + hidden, canvas)
+                    if not damage:
+                        shown, canvas = draw(image, number + hidden, canvas)
                 except Exception as error:  # decoders raise anything at all on damaged files
-                    damage = damage or unreadable(self.path, number, error)
+                    damage = unreadable(self.path, number, error)
                 if number in numbers:
                     yield damage or compose(shown)
 
 
-def draw(image, number, canvas):
+def draw_png(image, number, canvas):
     """An APNG's image `number` on the canvas -> (what is shown, the canvas for the next)."""
     image.seek(number)
     image._prev_im = None  # Pillow would draw on it
@@ -74,16 +78,34 @@ def draw(image, number, canvas):
     left, top, *_ = box = image.info["bbox"]
     drawn = drawn.convert("RGBA").crop(box)
     shown = canvas.copy()
-    if image.info["blend"] == PngImagePlugin.Blend.OP_OVER:
+    if image.info["blend"] == Blend.OP_OVER:
         shown.alpha_composite(drawn, (left, top))
     else:
         shown.paste(drawn, box)
-    after = (
-        canvas if image.info["disposal"] == PngImagePlugin.Disposal.OP_PREVIOUS else shown.copy()
-    )
-    if image.info["disposal"] == PngImagePlugin.Disposal.OP_BACKGROUND:
-        after.paste((0, 0, 0, 0), box)
-    return shown, after
+    return shown, dispose(shown, canvas, box, image.info["disposal"])
+
+
+def draw_gif(image, number, canvas):
+    """`draw_png` for a GIF."""
+    if number:
+        image.im, image._mode = canvas.copy().im, "RGBA"  # Pillow draws on it
+        image.dispose, image.disposal_method = None, 0  # it takes an earlier one where none is told
+    image.seek(number)
+    image.load()
+    box, shown = image.dispose_extent, image.convert("RGBA")
+    if not number:  # Pillow fills the rest with a colour
+        drawn, shown = shown.crop(box), canvas.copy()
+        shown.paste(drawn, box, drawn)
+    disposal = GIF_DISPOSALS.get(image.disposal_method, Disposal.OP_NONE)
+    return shown.convert("RGB"), dispose(shown, canvas, box, disposal)
+
+
+def dispose(shown, canvas, box, disposal):
+    """What becomes of a canvas and what was shown on it, in a box of it, before the next image."""
+    if disposal == Disposal.OP_BACKGROUND:
+        shown = shown.copy()
+        shown.paste((0, 0, 0, 0), box)
+    return canvas if disposal == Disposal.OP_PREVIOUS else shown
 
 
 def unreadable(path, number, error):
@@ -114,5 +136,5 @@ def open_animation(path, name, digest, look):
         found = "x".join(map(str, extents))
         cure = "save each channel and depth apart"
         raise BadFrame(path, f"{found} images, not of time alone; {cure}")
-    kind = AnimatedPng if FORMATS[path.suffix.lower()] == "PNG" else Animation
+    kind = Layered if FORMATS[path.suffix.lower()] in {"GIF", "PNG"} else Animation
     return [kind(path, name, count, size, digest, look=look)]

@@ -1,9 +1,11 @@
 """Arrays in files, NumPy's or Zarr, as videos."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
 import json
+import math
 import os
 import zipfile
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from utils.errors import describe_error
 from utils.files import read_file
-from utils.frames import BadFrame, Video
+from utils.frames import MAX_PIXELS, BadFrame, Video, describe_size
 
 ENDINGS = (".npy", ".npz")
 MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
@@ -21,6 +23,7 @@ COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
 HEADER_BYTES = 2**24  # of a zarr.json
 MEMBER_BYTES = 2**28  # of an array in an .npz file, which is read as a whole
 LONGEST, MOST = 10**8, 10**6  # frames of an array, sequences: no file has more, headers may
+CHUNK_BYTES = 2**30  # of a chunk of a Zarr array, for each process
 CHUNK_CACHE_BYTES = 2**26  # neighbouring frames may lie in one chunk
 MOVING_MNIST = 20, 64, 64  # T, H, W of the published file, whose axes are TNHW
 
@@ -66,6 +69,14 @@ def open_sequences(path, name, digest, look, axes=None):
         extent = dict(zip(order, array.shape, strict=True))
         if extent.get("C", 1) not in COLOURS or 0 in array.shape:
             raise BadFrame(path, f"no frames with 1, 3 or 4 channels in an array of {array.shape}")
+        if extent["H"] * extent["W"] > MAX_PIXELS:
+            size = describe_size((extent["H"], extent["W"]))
+            raise BadFrame(
+                path, f"frames of {size}, more than {MAX_PIXELS} pixels; make them smaller"
+            )
+        if (chunk := measure_chunk(array)) > CHUNK_BYTES:
+            cure = "save it in smaller ones, such as a frame each"
+            raise BadFrame(path, f"chunks of {chunk} bytes, each read as a whole; {cure}")
         if extent.get("N", 1) > MOST or extent.get("N", 1) * extent["T"] > LONGEST:
             raise BadFrame(path, f"claims a shape of {array.shape}, implausibly many frames")
         for item in range(extent.get("N", 1)):
@@ -137,7 +148,11 @@ def members(path):
     if largest > MEMBER_BYTES:
         cure = "save it as .npy or Zarr, which can be read in parts"
         raise BadFrame(path, f"holds an array of {largest} bytes; {cure}")
-    return [info.filename.removesuffix(".npy") for info in found]
+    names = [info.filename.removesuffix(".npy") for info in found]
+    name, count = collections.Counter(names).most_common(1)[0]
+    if count > 1:
+        raise BadFrame(path, f"holds {count} arrays called {name}; give each a name of its own")
+    return names
 
 
 def open_array(path, member):
@@ -156,11 +171,8 @@ def open_array(path, member):
 @functools.lru_cache(maxsize=1)
 def open_member(path, member):
     """An array of an .npz file, read as a whole and kept until the next one is."""
-    with np.load(path, allow_pickle=False) as file:
-        array = file[member]
-    if not isinstance(array, np.ndarray):  # the bytes of something else
-        raise ValueError(f"{member} is no array")
-    return array
+    with zipfile.ZipFile(path) as archive, archive.open(f"{member}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 @functools.lru_cache(maxsize=1)
@@ -172,6 +184,13 @@ def open_zarr(path):
     kvstore = {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
     spec = {"driver": "auto", "kvstore": kvstore}
     return tensorstore.open(spec, read=True, context=context).result()
+
+
+def measure_chunk(array):
+    """How many bytes of an open array are read at once at least; 0 if any can be read apart."""
+    if isinstance(array, np.ndarray):
+        return 0
+    return math.prod(array.chunk_layout.read_chunk.shape) * array.dtype.numpy_dtype.itemsize
 
 
 def to_frame(values, axes):

@@ -109,7 +109,8 @@ def scan(path):
 def open_stream(path):
     """(container, its best video stream), to be decoded by one thread; may raise BadFrame."""
     try:
-        container = av.open(os.fspath(path), options=CONTAINER)
+        # As a whole path: data:film.mp4 is no URL.
+        container = av.open(os.path.abspath(path), options=CONTAINER)
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "its name is no text"
         raise BadFrame(path, f"cannot be read ({reason})") from None
@@ -121,6 +122,7 @@ def open_stream(path):
             raise BadFrame(path, "its codec is unknown to FFmpeg")
         stream.codec_context.thread_count = 1  # the processes share the cores
         stream.codec_context.options = DECODER
+        stream.codec_context.copy_opaque = True  # each frame names the packet that it came in
         yield container, stream
 
 
@@ -170,46 +172,71 @@ def decode_from(path, index, begin):
     """Yield (number, frame) from frame `begin` on, a frame FFmpeg's or a BadFrame.
 
     (None, BadFrame) says that decoding failed. What comes then, up to the next frame that stands
-    by itself, may lean on what was lost: it is bad, too.
+    by itself, may lean on what was lost: it is bad, too. Frames before the first that stands by
+    itself are left out: some decoders show them, on top of grey, without a word.
     """
-    damage, count = None, 0
+    damage, lost, whole, count = None, -1, False, 0
     with open_stream(path) as (container, stream):
         if begin:
             # The first packet alone may say what all lean on: which x264 made the film, for one.
-            next(decode_all(container, stream), None)
+            next(decode_all(container, stream, index), None)
             container.seek(index.times[begin], stream=stream)
-        for frame in decode_all(container, stream):
-            if isinstance(frame, Exception):
+        for (place, sound), frame in decode_all(container, stream, index):
+            if not isinstance(frame, av.VideoFrame):
                 reason = getattr(frame, "strerror", None) or describe_error(frame)
                 damage = BadFrame(path, f"cannot be decoded in full ({reason})")
-                yield (None if index.times else count), damage
-                count += 1
+                lost = max(lost, place)
+                is_frame = not (index.times or isinstance(frame, Gap))
+                yield count if is_frame else None, damage
+                count += is_frame
                 continue
             number = index.numbers.get(frame.pts) if index.times else count
             count += 1
-            if number is None:
+            whole = whole or sound or frame.key_frame
+            if number is None or not whole:
                 continue
             if frame.is_corrupt:
                 damage = BadFrame(path, f"frame {number} is damaged")
-            elif frame.key_frame:
+            elif frame.key_frame and place > lost:  # the damaged one itself mends nothing
                 damage = None
             yield number, damage or frame
 
 
-def decode_all(container, stream):
-    """Yield the frames that a decoder gives, the exceptions it raises among them."""
+class Gap(Exception):
+    """A part of a packet is missing."""
+
+
+def decode_all(container, stream, index):
+    """Yield (origin, what is decoded): frames and the exceptions that the decoder raises.
+
+    A Gap comes before what is decoded of a packet that is not there as a whole. An origin is (place
+    of the packet among all, whether that is a key frame's or after one); places are in the order in
+    which frames are shown, or decoded where there are no time stamps.
+    """
+    begin, torn = None, False
     try:
-        for packet in container.demux(stream):
+        for place, packet in enumerate(container.demux(stream)):
             if not packet.size and packet.dts is not None:  # Theora's "as before"; not counted
                 continue
+            if index.times:  # an edit list hides those that are not among the numbers
+                place = index.numbers.get(packet.pts, -1)
+            # Without time stamps nobody knows what else is shown before a key frame that is shown.
+            if begin is None and packet.is_keyframe and (index.times or packet.is_discard):
+                begin = place
+            packet.opaque = place, packet.is_keyframe or begin is not None and place >= begin
+            # A mark may be meant for the next: parsers hand on a packet when that has begun.
+            if torn or packet.is_corrupt:
+                yield packet.opaque, Gap("a part is missing")
+            torn = packet.is_corrupt
             try:
-                yield from packet.decode()
+                for frame in packet.decode():
+                    yield frame.opaque, frame
             except (av.FFmpegError, ValueError) as error:  # the latter once a decoder did not open
-                yield error
+                yield packet.opaque, error
     except IndexError:
         return
     except av.FFmpegError as error:
-        yield error
+        yield (-1, False), error  # nothing comes after it
 
 
 class Converter:

@@ -10,9 +10,13 @@ AXES = ("THW", "NTHW", "THWC", "NTHWC")
 
 
 class Parser(argparse.ArgumentParser):
-    """Its help shows defaults; a mistake on the command line is one line and exit status 2."""
+    """Its help shows defaults; a mistake on the command line is one line and exit status 2.
 
-    def __init__(self, description, epilog=None):
+    The help begins with the first line of `doc`, a script's, which `python -OO` leaves out.
+    """
+
+    def __init__(self, doc, epilog=None):
+        description = doc and doc.partition("\n")[0]
         super().__init__(description=description, epilog=epilog, formatter_class=Help)
 
     def error(self, message):
