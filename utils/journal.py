@@ -52,10 +52,10 @@ def open_store(path, record, kind, existing, resume):
     """
     run, store = identity(strip(record)), ClipStore.find(path)
     if store is not None:
-        target, journal = store.target(), Journal(store)
+        journal, goes_on = Journal(store), resume or existing == "append"
         plan, refused = journal.recall(PLAN), journal.recall(REFUSED)
-        appends = existing == "append" and target is store
-        if plan and plan["run"] == run and (resume or appends):
+        target = store.target() if goes_on else store
+        if plan and plan["run"] == run and goes_on and (resume or target is store):
             finished = len(target) == plan["start"] + record["clips"]
             if finished:  # but not cleared up
                 store.drop_unfinished()

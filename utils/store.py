@@ -19,6 +19,8 @@ UNFINISHED = "unfinished."  # how the names of files begin that are there until 
 DRAFT = f"{UNFINISHED}{ABOUT}"
 SHARD = re.compile(r"(c\.)?(\d+)\.0\.0\.0\.0")
 
+DAMAGED = ValueError, LookupError, TypeError, AttributeError, RecursionError  # of metadata
+
 # A server that does not answer is given up after half a minute.
 RETRIES = {f"{kind}_request_retries": {"max_retries": 5} for kind in ("http", "s3", "gcs")}
 
@@ -64,7 +66,7 @@ def refusing(path):
     """Context of reading what is at `path`: a UserError says that it is no store."""
     try:
         yield
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except DAMAGED as error:
         raise UserError(
             f"{path} is not a store of clips ({describe_error(error)}): give another path"
         ) from None
@@ -155,12 +157,15 @@ class ClipStore:
 
     def target(self):
         """Where an unfinished run puts its clips: the draft of what is to replace this store, where
-        there is one, else this store."""
+        there is one, else this store.  UserError for a damaged draft."""
         content = self.read_file(DRAFT)
         if content is None:
             return self
-        with refusing(self.path):
+        try:
             draft = ClipStore(self.path, layout.from_json(content))
+        except DAMAGED:
+            cure = "give --overwrite, without --resume, to begin anew"
+            raise UserError(f"{self.path}: its {DRAFT} is damaged; {cure}") from None
         # Of the same names is one that has replaced what was here, and was not cleared away.
         return self if draft._naming == self._naming else draft
 
