@@ -95,3 +95,37 @@ def test_the_driver_sees_who_does_not_wait(tmp_path):
     script = tmp_path / "sees.py"
     script.write_text(SEES)
     run(str(script))
+
+
+COLLECTS = r"""
+import ctypes, gc, weakref
+import cupy
+from tests import driver
+
+class Node:
+    pass
+
+gone, meanwhile = [], []
+
+def host(_):
+    node = Node()
+    node.itself = node
+    weakref.finalize(node, gone.append, "node")
+    del node
+    assert [[] for _ in range(10 * gc.get_threshold()[0])]
+    meanwhile.extend(gone)
+
+function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(host)
+assert driver.library().cudaLaunchHostFunc(None, function, None) == 0
+cupy.cuda.runtime.deviceSynchronize()
+assert meanwhile == [] and gc.isenabled()
+gc.collect()
+assert gone == ["node"]
+"""
+
+
+def test_no_garbage_is_collected_while_the_driver_calls_python(tmp_path):
+    """It would call CUDA, which waits for the one that has called it: for ever."""
+    script = tmp_path / "collects.py"
+    script.write_text(COLLECTS)
+    run(str(script))

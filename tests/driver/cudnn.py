@@ -1,7 +1,6 @@
 """The acted cuDNN, on the driver: what it is to compute becomes work of a stream, or of a graph."""
 
 import ctypes
-import gc
 
 from tests import acted_cudnn, driver
 from utils.stack import cudnn_plans
@@ -24,14 +23,7 @@ class Library(acted_cudnn.Library):
             return INTERNAL_ERROR
 
     def launch(self, work):
-        def call(_):
-            gc.disable()  # it might free arrays: CUDA is not to be called by what it has called
-            try:
-                work()
-            finally:
-                gc.enable()
-
-        function = HostFunction(call)
+        function = HostFunction(lambda _: work())
         self.kept.append(function)
         stream = ctypes.c_void_p(self.streams[-1])
         if status := driver.library().cudaLaunchHostFunc(stream, function, None):

@@ -1,6 +1,8 @@
 // Streams, events, graphs.  Work is done as late as CUDA may do it, or in any order that it may be
 // done in, so that what nobody waits for is not there when it is needed.
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <map>
@@ -337,9 +339,25 @@ API int cudaStreamWaitEvent(Stream* asked, Event* event, unsigned) {
     return SUCCESS;
 }
 
+// Python's collector of garbage might free arrays, so call CUDA from what CUDA has called: it rests.
+void without_collector(const std::function<void()>& call) {
+    auto python = [](const char* name) { return dlsym(RTLD_DEFAULT, name); };
+    static auto ensure = (int (*)())python("PyGILState_Ensure");
+    static auto release = (void (*)(int))python("PyGILState_Release");
+    static auto disable = (int (*)())python("PyGC_Disable");
+    static auto enable = (int (*)())python("PyGC_Enable");
+    int state = ensure();
+    bool enabled = disable();
+    call();
+    if (enabled) enable();
+    release(state);
+}
+
 API int cudaLaunchHostFunc(Stream* stream, void (*function)(void*), void* argument) {
     Lock lock;
-    return give(stream, [=] { unlocked([=] { function(argument); }); });
+    return give(stream, [=] {
+        unlocked([=] { without_collector([=] { function(argument); }); });
+    });
 }
 
 API int cudaStreamIsCapturing(Stream* stream, int* status) {
