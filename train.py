@@ -127,6 +127,13 @@ def train(options, deadline):
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = find_test_clips(options.test_data, clips)
+    if test_clips is None and options.test_data != constants.TEST_CLIPS_DIR:
+        told = f"--test-data {options.test_data}: no clips there"
+        raise UserError(f"{told}; make some or give another place")
+    if test_clips is None:
+        cure = "`python process_data.py --split test -n 500` makes some"
+        told = f"no validation, no test clips at {options.test_data}"
+        print(f"warning: {told}: {cure}", file=sys.stderr)
     fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(

@@ -85,3 +85,13 @@ def test_options_that_are_gone_are_worth_a_warning(tmp_path, capsys):
     (tmp_path / "snapshot_iter_2").touch()
     parse("-r", "-o", tmp_path)
     assert capsys.readouterr().err.startswith(f"warning: {tmp_path}: options.json is missing; ")
+
+
+def test_without_test_clips_at_the_usual_place_training_goes_on(
+    clips, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    train.main(["-d", "clips", "--arch", "conv2d", "-b", "2", "-n", "1", "-o", "run"])
+    said = capsys.readouterr()
+    assert said.err.startswith("warning: no validation, no test clips at data/testclips: `python")
+    assert said.out == "run: trained to iteration 1; test.py --load run\n"
