@@ -25,7 +25,7 @@ class Training:
 
 def test_what_was_reported_last_is_drawn_however_the_training_ends(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "draw", lambda path, entries, names: drawn.append(len(entries)))
+    monkeypatch.setattr(plots, "draw", lambda path, entries, *_: drawn.append(len(entries)))
     training, curves = Training(), plots.Plots()
     training.out = tmp_path
     for number in (100, 200, 300):
@@ -41,7 +41,8 @@ def test_what_was_reported_last_is_drawn_however_the_training_ends(tmp_path, mon
 def test_a_lone_report_can_be_seen(tmp_path):
     shots = []
     for value in (1.0, np.nan):
-        plots.draw(tmp_path / "loss.png", [{"iteration": 10, "gen/l2": value}], ["gen/l2"])
+        entries = [{"iteration": 10, "gen/l2": value}]
+        plots.draw(tmp_path / "loss.png", entries, ["gen/l2"], "loss")
         with Image.open(tmp_path / "loss.png") as picture:
             shots.append(np.asarray(picture.convert("RGB")).astype(int))
     blue = [(shot[..., 2] - shot[..., 0] > 100).sum() for shot in shots]
