@@ -1,6 +1,5 @@
 """Clips on disk in one sharded Zarr v3 array."""
 
-import contextlib
 import os
 import re
 from pathlib import Path
@@ -59,17 +58,6 @@ def vacant(path):
     if "://" in str(path) or not os.path.lexists(path):
         return True
     return os.path.isdir(path) and not os.listdir(path)
-
-
-@contextlib.contextmanager
-def refusing(path):
-    """Context of reading what is at `path`: a UserError says that it is no store."""
-    try:
-        yield
-    except DAMAGED as error:
-        raise UserError(
-            f"{path} is not a store of clips ({describe_error(error)}): give another path"
-        ) from None
 
 
 class ClipStore:
@@ -145,7 +133,7 @@ class ClipStore:
         UserError if something else is there.
         """
         about = os.path.join(path, ABOUT)
-        with refusing(path):
+        try:
             if "://" not in str(path) and os.path.exists(about) and not os.path.isfile(about):
                 raise ValueError("its zarr.json is not a file")  # a pipe would be waited for
             found = open_files(path).read(ABOUT).result()
@@ -154,6 +142,10 @@ class ClipStore:
                     return None
                 raise ValueError("it has no zarr.json")
             return cls(path, layout.from_json(found.value))
+        except DAMAGED as error:
+            raise UserError(
+                f"{path} is not a store of clips ({describe_error(error)}): give another path"
+            ) from None
 
     def target(self):
         """Where an unfinished run puts its clips: the draft of what is to replace this store, where
