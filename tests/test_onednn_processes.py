@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.test_onednn import needs_library, random
-from utils.stack import F, chainer, onednn
+from utils.stack import F, chainer, dnnl, onednn
 
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 ROOT = Path(__file__).parents[1]
@@ -126,3 +127,45 @@ def test_multiprocess_iterator():
     with iterator:
         found = [example for batch in iterator for example in batch]
     np.testing.assert_allclose(found, truth, rtol=0, atol=1e-4)
+
+
+@needs_library
+def test_signals_wait_while_a_kernel_runs(monkeypatch):
+    """In every thread of it: those that the library starts inherit what is blocked."""
+    blocked, execute = [], dnnl.library().primitive_execute
+
+    def watched(*arguments):
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        return execute(*arguments)
+
+    monkeypatch.setattr(dnnl.library(), "primitive_execute", watched)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        F.linear(random((4, 8)), random((5, 8)))
+        after = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPROF} <= blocked[0]
+    assert after == before | {signal.SIGUSR1}
+
+
+@needs_library
+def test_signals_do_no_harm():
+    """They did: a kernel for large products lets its stack pointer point to the heap."""
+    program = (
+        "import signal, time\n"
+        "import numpy as np\n"
+        "from utils.stack import F\n"
+        "x, w = np.ones((256, 1024), 'f'), np.ones((512, 1024), 'f')\n"
+        # One of the gaps between them is where the kernel will work.
+        "kept = [np.full(2**16 + 64 * k, 7, np.uint8) for k in range(640)]\n"
+        "del kept[::2]\n"
+        "signal.signal(signal.SIGALRM, lambda *_: None)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 5e-4, 5e-4)\n"
+        "end = time.monotonic() + 2\n"
+        "while time.monotonic() < end: assert (F.linear(x, w).array == 1024).all()\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "print(all((array == 7).all() for array in kept))\n"
+    )
+    done = in_new_process(program)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

@@ -2,6 +2,7 @@
 
 from utils.stack import dnnl
 
+RESULTS = dnnl.DST, dnnl.DIFF_SRC, dnnl.DIFF_WEIGHTS
 DTYPES = {"float32": dnnl.F32, "tf32": dnnl.F32, "bfloat16": dnnl.BF16}  # of the numbers multiplied
 
 
@@ -35,21 +36,18 @@ class Operand:
         self.role, self._offset, self._bytes = role, offset, dnnl.library().size(self._plain)
         self.end = offset + _round_up(dnnl.library().size(self._packed))
         ends = self._plain, self._packed
-        if role in (dnnl.DST, dnnl.DIFF_SRC, dnnl.DIFF_WEIGHTS):
+        if role in RESULTS:
             ends = reversed(ends)
-        source, target = ((end, dnnl.library().engine) for end in ends)
-        create = "reorder_primitive_desc_create"
-        self.reorder = dnnl.Primitive(create, *source, *target, dnnl.library().attributes)
+        self.reorder = dnnl.reorder(*ends, dnnl.library().attributes)
 
-    def memories(self, array, buffer):
-        """The array's memory and the kernel's: the same one if it will do, else one in `buffer`."""
+    def addresses(self, array, buffer):
+        """Where the array lies, where for the kernel: there if that will do, else in `buffer`."""
         if array.nbytes != self._bytes or not array.flags.c_contiguous:
             raise ValueError(f"not {self._bytes} bytes in a row: {array.dtype} {array.shape}")
         address = array.ctypes.data
-        plain = dnnl.memory(self._plain, address)
         if self._is_packed and address % dnnl.CACHE_LINE == 0:
-            return plain, plain
-        return plain, dnnl.memory(self._packed, buffer + self._offset)
+            return address, address
+        return address, buffer + self._offset
 
 
 class Convolution:
@@ -70,16 +68,16 @@ class Convolution:
         """C-contiguous float32 arrays of the compiled shapes -> a new one."""
         result = dnnl.empty(self._result)
         buffer = dnnl.thread.buffers["operands"].address(self._bytes)
-        packed = {}
+        packed = []
         for operand, array in zip(self._inputs, arrays, strict=True):
-            source, target = operand.memories(array, buffer)
-            if source is not target:
-                operand.reorder({dnnl.FROM: source, dnnl.TO: target})
-            packed[operand.role] = target
-        target, source = self._output.memories(result, buffer)
-        self._kernel({**packed, self._output.role: source})
-        if source is not target:
-            self._output.reorder({dnnl.FROM: source, dnnl.TO: target})
+            source, target = operand.addresses(array, buffer)
+            if source != target:
+                operand.reorder(source, target)
+            packed.append(target)
+        target, source = self._output.addresses(result, buffer)
+        self._kernel(*packed, source)
+        if source != target:
+            self._output.reorder(source, target)
         return result
 
 
@@ -89,7 +87,7 @@ def forward(geometry, bias):
     if bias:
         shapes[dnnl.BIAS] = geometry.weights[:1]
     shapes[dnnl.DST] = geometry.outputs
-    return Convolution(dnnl.Primitive(*_forward(geometry, bias)), shapes, geometry.outputs)
+    return Convolution(dnnl.Primitive(shapes, *_forward(geometry, bias)), shapes, geometry.outputs)
 
 
 def data_gradient(geometry):
@@ -100,6 +98,7 @@ def data_gradient(geometry):
         dnnl.DIFF_SRC: geometry.images,
     }
     kernel = dnnl.Primitive(
+        shapes,
         "convolution_backward_data_primitive_desc_create",
         dnnl.library().engine,
         dnnl.DIRECT,
@@ -120,6 +119,7 @@ def weight_gradient(geometry):
     }
     images, weights, outputs = _descriptors(geometry, result="weights")
     kernel = dnnl.Primitive(
+        shapes,
         "convolution_backward_weights_primitive_desc_create",
         dnnl.library().engine,
         dnnl.DIRECT,

@@ -5,8 +5,20 @@ import ctypes
 import functools
 import math
 import os
+import signal
 import threading
-from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_char,
+    c_char_p,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_void_p,
+)
 
 import numpy as np
 
@@ -22,6 +34,7 @@ QUERY_IMPLEMENTATION, QUERY_ARGUMENT_LAYOUT = 8, 255
 SRC, DST, WEIGHTS, BIAS, SCRATCHPAD = 1, 17, 33, 41, 80
 DIFF_SRC, DIFF_DST, DIFF_WEIGHTS = 129, 145, 161
 FROM, TO = SRC, DST
+SIGNAL_SET_BYTES = 128  # sigset_t's, at most
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of glibc's mallopt
 
 
@@ -48,6 +61,7 @@ FUNCTIONS = {  # all return a status
     "memory_desc_create_with_strides": [New, c_int, Dims, c_int, Dims],
     "memory_desc_destroy": [Object],
     "memory_create": [New, Object, Object, c_void_p],
+    "memory_set_data_handle": [Object, c_void_p],
     "memory_destroy": [Object],
     "convolution_forward_primitive_desc_create": (
         [New, Object, c_int, c_int] + [Object] * 4 + [Dims] * 4 + [Object]
@@ -158,11 +172,6 @@ def descriptor(shape, dtype, tag=None):
     return Owned("memory_desc", create, len(shape), dims, dtype, tag or plain)
 
 
-def memory(descriptor, address):
-    """oneDNN's handle of the memory at an address."""
-    return Owned("memory", "memory_create", descriptor, library().engine, address)
-
-
 def _aligned(size):
     """An uninitialised byte array of `size` that starts on a cache line."""
     raw = np.empty(size + CACHE_LINE, np.uint8)
@@ -209,14 +218,50 @@ class Thread(threading.local):
 thread = Thread()
 
 
-class Primitive:
-    """A compiled kernel; threads may share it."""
+class NoSignals(threading.local):
+    """In this context no signal interrupts the thread, nor any that it starts.
 
-    def __init__(self, create, *args):
+    Some of oneDNN's kernels for large products let the stack pointer point to their scratchpad.
+    The system would put the frame of a signal's handler right below, over whatever lies there: a
+    Ctrl-C would be the end of numbers that are saved after it, or of the process.
+    """
+
+    def __init__(self):
+        libc = ctypes.CDLL(None)
+        self.mask, self.all = libc.pthread_sigmask, (c_char * SIGNAL_SET_BYTES)()
+        self.before = (c_char * SIGNAL_SET_BYTES)()
+        libc.sigfillset(self.all)
+
+    def __enter__(self):
+        self.mask(signal.SIG_BLOCK, self.all, self.before)
+
+    def __exit__(self, *error):
+        self.mask(signal.SIG_SETMASK, self.before, None)
+
+
+no_signals = NoSignals()
+
+
+class Operands(threading.local):
+    """A primitive's operands in one thread: made once, given new addresses at each call."""
+
+    def __init__(self, descriptors):
+        create = functools.partial(Owned, "memory", "memory_create")
+        nowhere = library().engine, None
+        self.memories = [create(descriptor, *nowhere) for descriptor in descriptors.values()]
+        self.count = len(self.memories)
+        arguments = zip(descriptors, (m._as_parameter_ for m in self.memories), strict=True)
+        self.arguments = (Argument * self.count)(*arguments)
+
+
+class Primitive:
+    """A compiled kernel whose operands have these roles; threads may share it."""
+
+    def __init__(self, roles, create, *args):
         self._descriptor = Owned("primitive_desc", create, *args)
         self._kernel = Owned("primitive", "primitive_create", self._descriptor)
-        self._scratch_descriptor = self.descriptor(SCRATCHPAD)
-        self._scratch = library().size(self._scratch_descriptor)
+        self._scratch = library().size(self.descriptor(SCRATCHPAD))
+        self._operands = Operands({role: self.descriptor(role) for role in (*roles, SCRATCHPAD)})
 
     def descriptor(self, role):
         """The memory descriptor that it wants in a role."""
@@ -232,11 +277,18 @@ class Primitive:
         library().primitive_desc_query(self._descriptor, QUERY_IMPLEMENTATION, 0, byref(name))
         return name.value.decode()
 
-    def __call__(self, memories):
-        """Run on {role: memory}."""
+    def __call__(self, *addresses):
+        """Run on the operands at these addresses, in the order of their roles."""
+        operands, stream = self._operands, thread.stream
         scratch = thread.buffers["scratch"].address(self._scratch)
-        memories = {**memories, SCRATCHPAD: memory(self._scratch_descriptor, scratch)}
-        arguments = [Argument(role, m._as_parameter_) for role, m in memories.items()]
-        stream, count = thread.stream, len(arguments)
-        library().primitive_execute(self._kernel, stream, count, (Argument * count)(*arguments))
-        library().stream_wait(stream)
+        for memory, address in zip(operands.memories, (*addresses, scratch), strict=True):
+            library().memory_set_data_handle(memory, address)
+        with no_signals:
+            library().primitive_execute(self._kernel, stream, operands.count, operands.arguments)
+            library().stream_wait(stream)
+
+
+def reorder(source, target, attributes):
+    """A primitive that copies from one memory descriptor to another."""
+    ends = source, library().engine, target, library().engine
+    return Primitive((FROM, TO), "reorder_primitive_desc_create", *ends, attributes)

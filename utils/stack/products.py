@@ -15,40 +15,40 @@ def multiply(a, b, out, add=False):
 
     No two elements of an array may share memory.  Raises dnnl.Error if oneDNN has no kernel for it.
     """
-    _run(functools.partial(_product, add), {dnnl.SRC: a, dnnl.WEIGHTS: b, dnnl.DST: out})
+    _run(_product, add, a, b, out)
 
 
 def copy(source, out, add=False):
     """out[...] = source, or with `add` out += source: float32 arrays of one shape."""
-    _run(functools.partial(_reorder, add), {dnnl.FROM: source, dnnl.TO: out})
+    _run(_reorder, add, source, out)
 
 
-def _run(compiled, arrays):
-    for array in arrays.values():
+def _run(compiled, add, *arrays):
+    for array in arrays:
         if array.dtype != np.float32:
             raise ValueError(f"not float32: {array.dtype} {array.shape}")
-    primitive, *descriptors = compiled(*((a.shape, a.strides) for a in arrays.values()))
-    pairs = zip(arrays.items(), descriptors, strict=True)
-    primitive({role: dnnl.memory(d, a.ctypes.data) for (role, a), d in pairs})
+    primitive = compiled(add, *((array.shape, array.strides) for array in arrays))
+    primitive(*(array.ctypes.data for array in arrays))
 
 
 @functools.lru_cache(KEPT)
 def _product(add, *places):
     a, b, out = map(_descriptor, places)
-    attributes = _adding() if add else dnnl.library().attributes
+    roles, attributes = (dnnl.SRC, dnnl.WEIGHTS, dnnl.DST), _attributes(add)
     create = "matmul_primitive_desc_create"
-    product = dnnl.Primitive(create, dnnl.library().engine, a, b, None, out, attributes)
+    product = dnnl.Primitive(roles, create, dnnl.library().engine, a, b, None, out, attributes)
     if "ref" in product.implementation:
         raise dnnl.Error(f"no fast product for (shape, strides) {places}")
-    return product, a, b, out
+    return product
 
 
 @functools.lru_cache(KEPT)
 def _reorder(add, *places):
-    source, out = map(_descriptor, places)
-    ends = source, dnnl.library().engine, out, dnnl.library().engine
-    attributes = _adding() if add else dnnl.library().attributes
-    return dnnl.Primitive("reorder_primitive_desc_create", *ends, attributes), source, out
+    return dnnl.reorder(*map(_descriptor, places), _attributes(add))
+
+
+def _attributes(add):
+    return _adding() if add else dnnl.library().attributes
 
 
 def _descriptor(place):
