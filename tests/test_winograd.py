@@ -62,13 +62,14 @@ def cases(draw):
         draw(st.sampled_from([("float32", 1e-4), ("tf32", 1e-2)])),
         draw(st.sampled_from([64, 1000, 32768])),
         draw(st.sampled_from([64, 3000, 2**21])),
+        draw(st.sampled_from([1, 1000, 2**19])),
     )
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(cases())
 def test_any_shape_is_near_the_exact_result(case):
-    images, weights, pad, (dtype, bound), at_once, in_cache = case
+    images, weights, pad, (dtype, bound), at_once, in_cache, columns = case
     geometry = geometry_of(images, weights, pad, dtype)
     x, w, b, gy = (
         random(images),
@@ -79,6 +80,7 @@ def test_any_shape_is_near_the_exact_result(case):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "AT_ONCE", at_once)
         patch.setattr(tiles, "IN_CACHE", in_cache)
+        patch.setattr(winograd, "POINTS_IN_CACHE", columns)
         ours = (
             winograd.forward(geometry, True)(x, w, b),
             winograd.data_gradient(geometry)(gy, w),

@@ -37,11 +37,18 @@ class Maps:
         """(*shape, tiles, channels)"""
         return self.flat().reshape(*self.shape, self.tiles, -1)[..., : self.channels]
 
-    def column(self, matrix, number, name):
-        """matrix @ column `number` of each tile, as Maps called `name`."""
-        found = Maps(name, matrix.shape[:1], self.tiles, self.channels)
-        multiply(matrix, self.flat()[:, number], found.flat())
+    def by_columns(self, matrix, columns, name):
+        """matrix @ each of these columns of each tile, as Maps called `name`, column by column."""
+        shape = columns.stop - columns.start, len(matrix)
+        found = Maps(name, shape, self.tiles, self.channels)
+        evaluate(matrix, self.flat()[:, columns], found.flat().swapaxes(0, 1))
         return found
+
+
+def evaluate(matrix, columns, out, add=False):
+    """out[:, k] = matrix @ columns[:, k] for every k, or with `add` out[:, k] += that."""
+    ends = columns.swapaxes(0, 1), out.swapaxes(0, 1)
+    multiply(matrix.reshape(1, *matrix.shape), *ends, add)
 
 
 class Tiling:

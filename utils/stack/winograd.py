@@ -6,8 +6,8 @@ point, summed over channels by 64 matrix products: 4 multiplications for an outp
 instead of 25.  Larger tiles need fewer but lose precision.  A number that is not finite makes all
 outputs of its tile NaN.
 
-The rows of all tiles are evaluated first, then one column after the other, so that a column's
-values enter its products while they are in the cache.
+The rows of all tiles are evaluated first, then a few columns at a time, so that a column's values
+enter its products while they are in the cache.
 """
 
 import functools
@@ -18,7 +18,7 @@ import numpy as np
 
 from utils.stack import dnnl
 from utils.stack.products import copy, multiply
-from utils.stack.tiles import Maps, Tiling, temporary
+from utils.stack.tiles import Maps, Tiling, evaluate, temporary
 
 POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2, 3 / 4, -4 / 3, -3 / 4, 4 / 3  # and infinity
 # The largest side of a tile, which is the number of points it needs.  The error, relative to the
@@ -26,6 +26,7 @@ POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2, 3 / 4, -4 / 3, -3 / 4, 4 / 3  # and inf
 # it 3e-4, to bfloat16 2e-3.
 LARGEST = {"float32": 8, "tf32": 12, "bfloat16": 12}
 AT_ONCE = 16384  # points of the tiles that are worked on together
+POINTS_IN_CACHE = 2**19  # numbers of the columns that are worked on together
 MOVE = 70  # multiplications take as long as evaluating one number, there or back (measured)
 # Cost below which it pays, as a share of the direct way's multiplications, which take half as long
 # in bfloat16.
@@ -120,18 +121,25 @@ class Filter:
         multiply(matrix, flat(weights), flat(found))
         return found
 
+    def columns(self, tiles, channels):
+        """The columns of so many tiles, as slices of those that are worked on together."""
+        few = max(1, POINTS_IN_CACHE // (self.side * tiles * channels))
+        return [slice(k, min(k + few, self.side)) for k in range(0, self.side, few)]
+
     def multiplied(self, tiles, weights, to_points, from_points, bias=None):
         """from_points @ (tiles * weights at all points), both given by rows, as Maps."""
-        sums = Maps("sums", from_points.shape, tiles.tiles, weights.shape[-1])
-        factors = temporary("factors", self.side, *weights.shape[2:])
-        products = Maps("products", (self.side,), tiles.tiles, sums.channels)
-        for column in range(self.side):
-            points = tiles.column(to_points, column, "points")
-            multiply(self.of_weights, flat(weights[:, column]), flat(factors))
+        taken, made = weights.shape[2:]
+        sums = Maps("sums", from_points.shape, tiles.tiles, made)
+        for columns in self.columns(tiles.tiles, max(taken, made)):
+            points = tiles.by_columns(to_points, columns, "points")
+            factors = temporary("factors", *points.shape, taken, made)
+            evaluate(self.of_weights, flat(weights)[:, columns], flat(factors).swapaxes(0, 1))
+            products = Maps("products", points.shape, tiles.tiles, made)
             multiply(points.all(), factors, products.all())
-            if bias is not None and column == 1:
-                products.all()[1] += bias  # at point (1, 1), whose number every output has
-            multiply(from_points, products.flat(), sums.flat()[:, column])
+            if bias is not None and columns.start <= 1 < columns.stop:
+                # At point (1, 1), whose number every output has.
+                products.all()[1 - columns.start, 1] += bias
+            evaluate(from_points, products.flat().swapaxes(0, 1), sums.flat()[:, columns])
         return sums
 
     def finished(self, sums, part, matrix):
@@ -199,15 +207,16 @@ class WeightGradient(Filter):
     def __call__(self, images, gradient):
         maps = self.shape[:2]
         total = temporary("weights", self.kernel, self.side, *maps)
-        factors = temporary("factors", self.side, *maps)
         for number, part in enumerate(self.parts):
             tiles = self.by_rows(images, part, self.pad, self.of_images, "rows")
             slopes = self.by_rows(gradient, part, (0, 0), self.to_points, "sums")
-            for column in range(self.side):
-                a = slopes.column(self.to_points, column, "products").all()
-                b = tiles.column(self.of_images, column, "points").all()
-                multiply(a.transpose(0, 2, 1), b, factors)
-                multiply(self.from_points, flat(factors), flat(total[:, column]), add=number > 0)
+            for columns in self.columns(tiles.tiles, max(maps)):
+                a = slopes.by_columns(self.to_points, columns, "products")
+                b = tiles.by_columns(self.of_images, columns, "points")
+                factors = temporary("factors", *b.shape, *maps)
+                multiply(a.all().swapaxes(2, 3), b.all(), factors)
+                made = flat(factors).swapaxes(0, 1)
+                evaluate(self.from_points, made, flat(total)[:, columns], add=number > 0)
         weights = dnnl.empty(self.shape)
         matrix = self.of_weights.reshape(1, self.side, self.kernel)
         rows = weights.reshape(-1, self.kernel, self.kernel).transpose(1, 0, 2)
