@@ -11,6 +11,12 @@ from utils.errors import UserError, memory_for, one_line, writing_to
 from utils.signals import leaving_at_once
 from utils.usage import Parser, add_look, local_place, whole
 
+OF_TESTS = "windows", "gifs", "arrays", "by", "area"
+WITHOUT_EFFECT = {  # by the option with which others have none
+    "forecast": OF_TESTS,
+    "export": (*OF_TESTS, "frames", "out"),
+}
+
 
 def parse(argv):
     parser = Parser(__doc__)
@@ -43,7 +49,12 @@ def parse(argv):
     add("--best", action="store_true", help="use BEST.model, not the last weights")
     file = "only write the network to this .safetensors file"
     only("--export", type=local_place, metavar="FILE", help=file)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    for alone, others in WITHOUT_EFFECT.items():
+        for name in others if getattr(options, alone) else ():
+            if getattr(options, name) != parser.get_default(name):
+                parser.error(f"--{name} has no effect with --{alone}; leave one of them out")
+    return options
 
 
 @one_line

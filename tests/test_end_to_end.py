@@ -293,6 +293,8 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("test.py", "--load", "result", "--images", "nowhere"), "nowhere"),
         (("test.py", "--load", "result", "-o", "http://a/b"), "give a path on this machine"),
         (("test.py", "--forecast", "--export", "a.safetensors"), "not allowed with argument"),
+        (("test.py", "--forecast", "--by", "ssim"), "--by has no effect with --forecast"),
+        (("test.py", "--export", "a.safetensors", "--arrays"), "--arrays has no effect with"),
         (("test.py", "--load", "result", "--export", "a.npz"), ".safetensors"),
         (("test.py", "--load", "result", "--export", "no/a.safetensors"), "no/a.safetensors"),
         (("test.py", "--load", "result", "-o", __file__), f"{__file__}: File exists"),
