@@ -13,6 +13,8 @@ from utils.errors import UserError
 from utils.metrics import SSIM_RADIUS, SSIM_SIGMA, similarity
 from utils.stack import F, chainer, kernels
 
+# Of frames (..., H, W): what has a neighbour above, and that; then, what has one to the left.
+NEIGHBOURS = (np.s_[..., 1:, :], np.s_[..., :-1, :]), (np.s_[..., 1:], np.s_[..., :-1])
 EPSILON = 1e-6  # the least probability that pixel_bce gives a pixel
 
 
@@ -20,7 +22,12 @@ def lp(predicted, true, p):
     """Mean of |predicted - true| ** p, the paper's l_p loss; p is not below 1."""
     if are_for_kernels(predicted, true):
         return gpu_losses.lp(predicted, true, p)
-    return F.mean(power(predicted - true, p))
+
+    def work_out(predicted, true):
+        step = predicted - true
+        return power(step, p).mean(), slope(step, p) / step.size
+
+    return PlainLoss(work_out).apply((predicted, chainer.as_array(true)))[0]
 
 
 def gdl(predicted, true, alpha):
@@ -32,9 +39,39 @@ def gdl(predicted, true, alpha):
     """
     if are_for_kernels(predicted, true):
         return gpu_losses.gdl(predicted, true, alpha)
-    down = F.absolute(along_height(true)) - F.absolute(along_height(predicted))
-    right = F.absolute(along_width(true)) - F.absolute(along_width(predicted))
-    return F.mean(power(down, alpha)) + F.mean(power(right, alpha))
+
+    def work_out(predicted, true):
+        loss = 0
+        gradient = chainer.backend.get_array_module(predicted).zeros_like(predicted)
+        for after, before in NEIGHBOURS:
+            step = predicted[after] - predicted[before]
+            much = abs(step) - abs(true[after] - true[before])
+            loss += power(much, alpha).mean()
+            by_step = slope(much, alpha) * slope(step, 1) / step.size
+            gradient[after] += by_step
+            gradient[before] -= by_step
+        return loss, gradient
+
+    return PlainLoss(work_out).apply((predicted, chainer.as_array(true)))[0]
+
+
+class PlainLoss(chainer.FunctionNode):
+    """predicted, true -> the loss that work_out(predicted, true) returns beside its gradient by
+    predicted; `true` has no gradient.
+
+    One node where Chainer's functions would be seven to forty, each of which takes as long as
+    some ten thousand pixels.
+    """
+
+    def __init__(self, work_out):
+        self.work_out = work_out
+
+    def forward(self, inputs):
+        loss, self.gradient = self.work_out(*inputs)
+        return (chainer.utils.force_array(loss),)
+
+    def backward(self, indexes, grad_outputs):
+        return chainer.as_variable(grad_outputs[0].array * self.gradient), None
 
 
 def bce(logits, target):
@@ -121,28 +158,20 @@ def by_name(text, alpha):
 
 
 def are_for_kernels(predicted, true):
-    """Whether gpu_losses can take these: on a GPU, of one shape and type, float32 or wider, no
-    gradient wanted of `true`."""
+    """Whether gpu_losses can take these: on a GPU, of one shape and type, float32 or wider."""
     on_gpu = chainer.backend.get_array_module(predicted) is not np and kernels.usable()
     alike = predicted.shape == true.shape and predicted.dtype == true.dtype
-    wide = predicted.dtype.itemsize >= 4
-    return on_gpu and alike and wide and not getattr(true, "requires_grad", False)
+    return on_gpu and alike and predicted.dtype.itemsize >= 4
 
 
 def power(x, exponent):
-    """|x| ** exponent, by the cheapest way for the exponents in use."""
-    if exponent == 1:
-        return F.absolute(x)
+    """|x| ** exponent of an array, by the cheapest way for the exponents in use."""
+    return x * x if exponent == 2 else abs(x) if exponent == 1 else abs(x) ** exponent
+
+
+def slope(x, exponent):
+    """The derivative of |x| ** exponent, 0 at 0."""
     if exponent == 2:
-        return F.square(x)
-    return F.absolute(x) ** exponent
-
-
-def along_height(frames):
-    """Differences between neighbouring rows, (..., H-1, W)."""
-    return frames[..., 1:, :] - frames[..., :-1, :]
-
-
-def along_width(frames):
-    """Differences between neighbouring columns, (..., H, W-1)."""
-    return frames[..., 1:] - frames[..., :-1]
+        return 2 * x
+    sign = chainer.backend.get_array_module(x).sign(x)
+    return sign if exponent == 1 else sign * exponent * abs(x) ** (exponent - 1)
