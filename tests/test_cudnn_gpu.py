@@ -8,7 +8,7 @@ import pytest
 from models.blocks import sequential
 from tests.test_cudnn import double, every_result, only_cudnn, put, random
 from tests.test_gpu import CPU, adversarial, told
-from utils.stack import F, L, chainer, cudnn, cudnn_engines, layers
+from utils.stack import F, L, chainer, cudnn, cudnn_engines, gpu_layers
 from utils.stack.precision import using_dtype
 
 cuda = chainer.backends.cuda
@@ -67,7 +67,7 @@ def test_is_near_float64(case, dtype, autotune):
         assert share(one, truth) < NEAR[dtype] and share(other, truth) < NEAR[dtype]
 
 
-@pytest.mark.parametrize("dtype", layers.DTYPES)
+@pytest.mark.parametrize("dtype", gpu_layers.DTYPES)
 @pytest.mark.parametrize("batch", [1, 8])
 def test_convolutions_in_a_row_are_near_float64(batch, dtype):
     found = []

@@ -6,7 +6,8 @@ providers  puts a library into its convolutions and linear layers, which geometr
            by minimal filtering, of tiles and products
   cudnn    on a GPU: cudnn_plans is cuDNN's C interface, cudnn_engines chooses what computes a
            shape, casts makes arrays with channels last
-layers     has it compute several in a row, whose arrays stay so in between
+layers     has it compute several in a row: cpu_layers node for node the same, in gpu_layers arrays
+           stay as cuDNN wants them from one to the next
 branches   has a GPU compute several networks at the same time
 precision  chooses the type in which both multiply
 kernels    tells whether own CUDA kernels are used

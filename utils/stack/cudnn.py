@@ -17,6 +17,7 @@ from utils.stack.geometry import (
     of_convolution,
     of_deconvolution,
     of_weight_gradient,
+    product,
 )
 from utils.stack.providers import Unsuitable
 
@@ -169,30 +170,20 @@ def _deconvolution(node, x, W, b=None):
 
 @_prepared
 def _linear(node, x, W, b=None):
-    geometry = product(x.shape[0], *W.shape)
+    geometry = product(x.shape[0], *W.shape, _dtype)
     return run("forward", geometry, b, images=x, weights=W).reshape(geometry.outputs[:2])
 
 
 @_prepared
 def _linear_data_gradient(node, W, gy):
-    geometry = product(gy.shape[0], *W.shape)
+    geometry = product(gy.shape[0], *W.shape, _dtype)
     return run("data_gradient", geometry, weights=W, outputs=gy).reshape(geometry.images[:2])
 
 
 @_prepared
 def _linear_weight_gradient(node, x, gy):
-    geometry = product(x.shape[0], gy.shape[1], x.shape[1])
+    geometry = product(x.shape[0], gy.shape[1], x.shape[1], _dtype)
     return run("weight_gradient", geometry, images=x, outputs=gy).reshape(geometry.weights[:2])
-
-
-def product(batch, outputs, inputs):
-    """A matrix product as a convolution of images of one pixel.
-
-    CuPy does not let cuBLAS into a CUDA graph.
-    """
-    one = 1, 1
-    shapes = (batch, inputs, *one), (outputs, inputs, *one), (batch, outputs, *one)
-    return Geometry(*shapes, one, (0, 0), one, 1, _dtype)
 
 
 def _widened(geometry):

@@ -30,6 +30,13 @@ def _pad_after(size, kernel, output, stride, pad, dilate):
     return stride * (output - 1) + reach - size - pad
 
 
+def product(batch, outputs, inputs, dtype):
+    """A matrix product as a convolution of images of one pixel."""
+    one = 1, 1
+    shapes = (batch, inputs, *one), (outputs, inputs, *one), (batch, outputs, *one)
+    return Geometry(*shapes, one, (0, 0), one, dtype=dtype)
+
+
 def of_convolution(node, images, weights, dtype):
     """The Geometry of one of Chainer's function nodes for arrays of these shapes."""
     from chainer.utils.conv import get_conv_outsize  # once compat.py has patched Chainer

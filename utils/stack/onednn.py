@@ -58,6 +58,20 @@ def using_dtype(name):
         _dtype = before
 
 
+def dtype_in_use():
+    """The one of `using_dtype`."""
+    return _dtype
+
+
+def usable():
+    """Whether oneDNN is there for this process."""
+    try:
+        _check_library()
+    except Unsuitable:
+        return False
+    return True
+
+
 def _refuse_slow_bfloat16():
     try:
         _check_library()
@@ -67,16 +81,41 @@ def _refuse_slow_bfloat16():
         raise UserError("bfloat16 needs a processor with AVX512_BF16 or AMX; use float32")
 
 
+def convolved(direction, geometry, *arrays):
+    """A convolution, "forward", or its "data_gradient" or "weight_gradient", of the arrays that
+    `direct` and `winograd` take, C-contiguous; Unsuitable if oneDNN cannot."""
+    bias = (len(arrays) == 3,) if direction == "forward" else ()
+    compute = _compile(direction, geometry, *bias)
+    if isinstance(compute, str):
+        raise Unsuitable(logging.INFO, compute)
+    return _unless_refused(compute, arrays)
+
+
+def multiplied(a, b):
+    """a @ b, both float32, of any strides above 0; Unsuitable if oneDNN cannot."""
+
+    def compute(a, b):
+        out = dnnl.empty((a.shape[0], b.shape[1]))
+        products.multiply(a, b, out)
+        return out
+
+    return _unless_refused(compute, (a, b))
+
+
+def _unless_refused(compute, arrays):
+    try:
+        return compute(*arrays)
+    except dnnl.Error as error:
+        raise Unsuitable(logging.INFO, str(error)) from None
+
+
 def _prepared(compute):
-    """Decorate `compute`: it gets contiguous arrays, and what oneDNN cannot do is Unsuitable."""
+    """Decorate `compute`: it gets contiguous arrays that oneDNN can take, else is Unsuitable."""
 
     @functools.wraps(compute)
     def prepared(node, *inputs):
         _check_library()
-        try:
-            return compute(node, *_check_arrays(node, inputs))
-        except dnnl.Error as error:
-            raise Unsuitable(logging.INFO, str(error)) from None
+        return compute(node, *_check_arrays(node, inputs))
 
     return prepared
 
@@ -84,19 +123,18 @@ def _prepared(compute):
 @_prepared
 def _convolution(node, x, W, b=None):
     geometry = of_convolution(node, x.shape, W.shape, _dtype)
-    run = _compiled("forward", geometry, b is not None)
-    return run(x, W) if b is None else run(x, W, b)
+    return convolved("forward", geometry, x, W, *([] if b is None else [b]))
 
 
 @_prepared
 def _weight_gradient(node, x, gy):
     geometry = of_weight_gradient(node, x.shape, gy.shape, _dtype)
-    return _compiled("weight_gradient", geometry)(x, gy)
+    return convolved("weight_gradient", geometry, x, gy)
 
 
 @_prepared
 def _deconvolution(node, x, W, b=None):
-    y = _compiled("data_gradient", of_deconvolution(node, x.shape, W.shape, _dtype))(x, W)
+    y = convolved("data_gradient", of_deconvolution(node, x.shape, W.shape, _dtype), x, W)
     if b is not None:
         y += b.reshape(-1, *[1] * len(y.shape[2:]))
     return y
@@ -104,7 +142,7 @@ def _deconvolution(node, x, W, b=None):
 
 @_prepared
 def _linear(node, x, W, b=None):
-    y = _product(x, W.T)
+    y = multiplied(x, W.T)
     if b is not None:
         y += b
     return y
@@ -112,18 +150,12 @@ def _linear(node, x, W, b=None):
 
 @_prepared
 def _linear_data_gradient(node, W, gy):
-    return _product(gy, W)
+    return multiplied(gy, W)
 
 
 @_prepared
 def _linear_weight_gradient(node, x, gy):
-    return _product(gy.T, x)
-
-
-def _product(a, b):
-    out = dnnl.empty((a.shape[0], b.shape[1]))
-    products.multiply(a, b, out)
-    return out
+    return multiplied(gy.T, x)
 
 
 def _check_arrays(node, inputs):
@@ -137,13 +169,6 @@ def _check_arrays(node, inputs):
     if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
         raise Unsuitable(logging.INFO, "arrays with a memory layout of their own are for GPUs")
     return [np.ascontiguousarray(array) for array in inputs]
-
-
-def _compiled(direction, *key):
-    convolution = _compile(direction, *key)
-    if isinstance(convolution, str):
-        raise Unsuitable(logging.INFO, convolution)
-    return convolution
 
 
 @functools.lru_cache(KEPT)

@@ -1,0 +1,225 @@
+"""Layers in a row as one node on a GPU: the same as node by node."""
+
+import collections
+import logging
+
+import numpy as np
+import pytest
+
+from models.blocks import sequential
+from tests.test_cudnn import CUDA, assert_near, double, only_cudnn, put, random
+from utils.stack import (
+    F,
+    L,
+    casts,
+    chainer,
+    cudnn,
+    cudnn_engines,
+    gpu_layers,
+    kernels,
+    layers,
+    providers,
+)
+from utils.stack.providers import Unsuitable
+
+pytestmark = pytest.mark.gpu
+
+
+def links(put=put, linear=False):
+    """Odd channels, more than a tile of them, strides, pads."""
+    np.random.seed(0)
+    if linear:
+        sizes = (5 * 9 * 8, 33), (33, 7), (7, 1)
+        made = [L.Linear(*size, initial_bias=0.1) for size in sizes]
+    else:
+        made = [
+            L.Convolution2D(5, 7, 3, pad=1, initial_bias=0.1),
+            L.Convolution2D(7, 40, (3, 2), stride=(1, 2), initial_bias=-0.1),
+            L.Convolution2D(40, 3, 1, initial_bias=0.2),
+        ]
+    for link in made:
+        for param in link.params():
+            param.array = put(param.array)
+    return made
+
+
+def images(batch, put=put):
+    return chainer.Variable(put(random((batch, 5, 9, 8))))
+
+
+def results(relus, batch=2, put=put, linear=False):
+    """What comes out, all gradients."""
+    x, made = images(batch, put), links(put, linear)
+    y = sequential(F.reshape(x, (batch, -1)) if linear else x, made, relus)
+    params = [param for link in made for param in link.params()]
+    gradients = chainer.grad([loss(y)], [x, *params])
+    return [y.array, *(gradient.array for gradient in gradients)]
+
+
+def loss(y):
+    return F.sum(y * y)
+
+
+def nodes(y):
+    """Labels of the function nodes behind a Variable."""
+    found, creators = [], [y.creator]
+    while creators:
+        node = creators.pop()
+        found.append(node.label)
+        creators += [v.creator_node for v in node.inputs if v.creator_node]
+    return found
+
+
+def share(found, exact):
+    """How far the one is from the other."""
+    return np.linalg.norm(found - exact) / np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("dtype", gpu_layers.DTYPES)
+@pytest.mark.parametrize("relus", [1, 2, 3])
+@pytest.mark.parametrize("how", [{"batch": 1}, {"batch": 40}, {"batch": 9, "linear": True}])
+def test_is_as_near_to_float64_as_node_by_node(acted, monkeypatch, dtype, relus, how):
+    with cudnn.using_dtype(dtype), only_cudnn():
+        ours, again = results(relus, **how), results(relus, **how)
+        monkeypatch.setattr(gpu_layers, "DTYPES", ())
+        others = results(relus, **how)
+    exact = results(relus, put=double, **how)
+    ours, again, others = (map(CUDA.to_cpu, arrays) for arrays in (ours, again, others))
+    for found, same, other, truth in zip(ours, again, others, exact, strict=True):
+        assert found.shape == truth.shape and found.dtype == np.float32
+        assert share(found, truth) < 1.3 * share(other, truth) + {"tf32": 1e-5}.get(dtype, 1e-3)
+        np.testing.assert_array_equal(found, same)
+
+
+@pytest.mark.parametrize("dtype", gpu_layers.DTYPES)
+def test_is_one_node_of_few_kernels(acted, monkeypatch, dtype):
+    launched, compiled = [], kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
+    made = links()
+    with cudnn.using_dtype(dtype), only_cudnn():
+        y = sequential(images(2), made, 2)
+        assert nodes(y) == ["Layers"]
+        before = len(acted.executed)
+        chainer.grad([loss(y)], [p for link in made for p in link.params()])
+    found = collections.Counter(launched)
+    assert found == {"pack": 2, "unpack": 2, "activate": 2, "pass_on": 3}
+    assert len(acted.executed) - before == 2 * 5  # none for x; each twice, the first time
+
+
+def test_only_what_is_asked_for_is_worked_out(gpu_with_cudnn, monkeypatch):
+    made, x = links(), images(2)
+    directions, compute = [], cudnn_engines.compute
+    monkeypatch.setattr(
+        cudnn_engines, "compute", lambda *a, **k: directions.append(a[0]) or compute(*a, **k)
+    )
+    with cudnn.using_dtype("tf32"), only_cudnn():
+        chainer.grad([loss(sequential(x, made, 3))], [x])
+        assert directions == ["forward"] * 3 + ["data_gradient"] * 3
+        directions.clear()
+        chainer.grad([loss(sequential(x, made, 3))], [made[2].W])
+        assert directions == ["forward"] * 3 + ["weight_gradient"]
+
+
+def test_a_prediction_keeps_no_array(gpu_with_cudnn, monkeypatch):
+    made, node = [], layers.Layers
+    monkeypatch.setattr(layers, "Layers", lambda *a: made.append(node(*a)) or made[0])
+    with cudnn.using_dtype("tf32"), only_cudnn(), chainer.no_backprop_mode():
+        y = sequential(images(2), links(), 2)
+    assert [m.shape for m in made[0].layers.maps] == [y.shape]
+
+
+def test_nan_passes(gpu_with_cudnn):
+    x = random((1, 5, 9, 8))
+    x[0, 0, 0, 0] = np.nan
+    with cudnn.using_dtype("bfloat16"), only_cudnn():
+        y = sequential(put(x), links(), 3).array.get()
+    assert np.isnan(y).any() and not np.isnan(y).all()
+
+
+@pytest.mark.parametrize("dtype", gpu_layers.DTYPES)
+@pytest.mark.parametrize("parts", [1, 5, 64])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (9, 70, 8, 8), (300, 1, 1, 1)])
+def test_gradient_of_a_relu_with_its_sums(gpu, monkeypatch, dtype, parts, shape):
+    monkeypatch.setattr(casts, "PARTS", parts)
+    made, gradient = casts.packed([put(random(shape, k)) for k in (0, 1)], dtype)
+    y, before = map(CUDA.to_cpu, casts.unpacked([made, gradient], dtype))
+    counters = gpu.xp.zeros(casts.groups(shape[1]), "int32")
+    passed, sums = casts.passed_on(gradient, made, dtype, counters)
+    expected = np.where(y > 0, before, 0)
+    np.testing.assert_array_equal(casts.unpacked([passed], dtype)[0].get(), expected)
+    exact = expected.astype("f8").sum((0, 2, 3))
+    np.testing.assert_allclose(sums.get(), exact, rtol=0, atol=1e-5 * np.abs(expected).sum())
+
+
+@pytest.mark.parametrize("fails", ["forward", "data_gradient", "weight_gradient"])
+def test_without_an_engine_it_is_done_node_by_node(acted, monkeypatch, caplog, fails):
+    compute = cudnn_engines.compute
+
+    def refuse(direction, *args, last=False, **kwargs):
+        if direction == fails and last:
+            raise Unsuitable(logging.INFO, "no engine")
+        compute(direction, *args, last=last, **kwargs)
+
+    caplog.set_level(logging.INFO, providers.__name__)
+    monkeypatch.setattr(cudnn_engines, "compute", refuse)
+    with cudnn.using_dtype("tf32"):
+        ours, again = results(2), results(2)
+    assert len(ours) == len(again) and caplog.text.count("layers are not one node: no engine") == 1
+    for found, exact in zip(ours, results(2, put=double), strict=True):
+        assert_near(found, exact, 1e-5)
+
+
+def test_gradients_have_gradients(acted):
+    def second(put):
+        made, x = links(put), images(2, put)
+        y = sequential(x, made, 2)
+        (gx,) = chainer.grad([y], [x], [y * y], enable_double_backprop=True)
+        return chainer.grad([gx], [made[0].W], [gx])[0].array
+
+    with cudnn.using_dtype("tf32"):
+        ours, truth = second(put), second(double)
+    assert_near(ours, truth, 1e-5)
+
+
+def test_they_can_be_turned_off(gpu_with_cudnn, monkeypatch):
+    monkeypatch.setenv("CHAINER_LAYERS", "0")
+    with cudnn.using_dtype("tf32"), only_cudnn():
+        y = sequential(images(2), links(), 2)
+    assert nodes(y).count("Convolution2DFunction") == 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_other_types_go_node_by_node(gpu_with_cudnn, dtype):
+    with cudnn.using_dtype(dtype), only_cudnn():
+        y = sequential(images(2), links(), 2)
+    assert nodes(y).count("Convolution2DFunction") == 3
+
+
+def test_linear_layers_in_tf32_are_not_copied(gpu_with_cudnn, monkeypatch):
+    launched, compiled = [], kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
+    made = links(linear=True)
+    with cudnn.using_dtype("tf32"), only_cudnn():
+        y = sequential(F.reshape(images(2), (2, -1)), made, 2)
+        chainer.grad([loss(y)], [p for link in made for p in link.params()])
+    assert collections.Counter(launched) == {"unpack": 1, "activate": 2, "pass_on": 3}
+
+
+def test_a_hook_sees_every_convolution(gpu_with_cudnn):
+    from utils.cost import Count
+
+    with cudnn.using_dtype("tf32"), only_cudnn(), Count() as count:
+        sequential(images(2), links(), 2)
+    assert count.flops > 0
+
+
+def test_an_image_smaller_than_a_kernel_is_chainers_mistake_to_tell(gpu_with_cudnn):
+    with cudnn.using_dtype("tf32"), pytest.raises(RuntimeError, match="should be positive"):
+        sequential(put(random((1, 5, 2, 1))), links()[:2], 2)
+
+
+def test_no_bias_goes_node_by_node(gpu_with_cudnn):
+    made = [L.Convolution2D(5, 7, 3, nobias=True)]
+    made[0].W.array = put(made[0].W.array)
+    with cudnn.using_dtype("tf32"), only_cudnn():
+        assert nodes(sequential(images(2), made, 0)) == ["Convolution2DFunction"]

@@ -1,0 +1,60 @@
+"""Layers in a row on a CPU, by oneDNN: as node by node, to the bit."""
+
+import numpy as np
+
+from utils.stack import chainer, onednn
+
+
+class CpuLayers:
+    """The arithmetic of `layers.Layers` on NumPy arrays."""
+
+    dtype_in_use = staticmethod(onednn.dtype_in_use)
+
+    def __init__(self, geometries, relus):
+        self.geometries, self.relus = geometries, relus
+
+    @staticmethod
+    def take(array):
+        """Whether they work on such arrays, here and now."""
+        return type(array) is np.ndarray and onednn.usable()
+
+    def forward(self, x, *params):
+        """What comes out; Unsuitable for what oneDNN cannot do."""
+        self.maps = [np.ascontiguousarray(x)]
+        self.weights = [np.ascontiguousarray(W) for W in params[::2]]
+        for k, (W, b) in enumerate(zip(self.weights, params[1::2], strict=True)):
+            if W.ndim == 2:
+                y = onednn.multiplied(self.maps[-1], W.T)
+                y += b
+            else:
+                y = onednn.convolved("forward", self.geometries[k], self.maps[-1], W, b)
+            if k < self.relus:
+                np.maximum(y, 0, out=y)
+            self.maps.append(y)
+            if not chainer.config.enable_backprop:
+                del self.maps[0]
+        return y
+
+    def gradients(self, wanted, gy):
+        """{number of an input: its gradient}, at least of those wanted."""
+        gy, found = np.ascontiguousarray(gy), {}
+        for k in reversed(range(len(self.weights))):
+            x, W = self.maps[k], self.weights[k]
+            if k < self.relus:
+                gy = gy * (self.maps[k + 1] > 0)
+            if wanted & {2 * k + 1, 2 * k + 2}:
+                found[2 * k + 1] = self.weight_gradient(k, x, gy)
+                found[2 * k + 2] = gy.sum(axis=(0, *range(2, gy.ndim)))
+            if min(wanted) > 2 * k:
+                return found
+            if W.ndim == 2:
+                gy = onednn.multiplied(gy, W)
+            else:
+                gy = onednn.convolved("data_gradient", self.geometries[k], gy, W)
+        return found | {0: gy}
+
+    def weight_gradient(self, k, x, gy):
+        """Of layer `k`, whose inputs are `x`, whose outputs' gradient is `gy`."""
+        if gy.ndim == 2:
+            return onednn.multiplied(gy.T, x)
+        return onednn.convolved("weight_gradient", self.geometries[k], x, gy)

@@ -1,0 +1,83 @@
+"""Layers in a row on a GPU, by cuDNN.
+
+From layer to layer their arrays keep channels last, in 16 bits for bfloat16, as cuDNN's engines
+want them: only what comes in, what goes out is transposed, by one kernel each.  A layer is two
+kernels forward, one of which adds the bias, takes the ReLU; and three backward, one of which makes
+the gradients of both.
+"""
+
+from utils.stack import casts, chainer, cudnn, cudnn_engines, kernels
+
+DTYPES = "tf32", "bfloat16"  # float16 would need a power of two beside each array
+
+
+class GpuLayers:
+    """The arithmetic of `layers.Layers` on CuPy arrays."""
+
+    dtype_in_use = staticmethod(cudnn.dtype_in_use)
+
+    def __init__(self, geometries, relus):
+        self.geometries, self.relus = geometries, relus
+        self.dtype = geometries[0].dtype
+
+    @staticmethod
+    def take(array):
+        """Whether they work on such arrays, here and now."""
+        on_gpu = isinstance(array, chainer.backends.cuda.ndarray)
+        return on_gpu and cudnn.dtype_in_use() in DTYPES and kernels.usable()
+
+    def forward(self, x, *params):
+        """What comes out; Unsuitable or cudnn_plans.Error for what cuDNN cannot do."""
+        self.shapes = [array.shape for array in (x, *params)]
+        shapes = self.geometries[0].images, *(geometry.weights for geometry in self.geometries)
+        made = self.packed([x, *params[::2]], shapes)
+        self.maps, self.weights = made[:1], made[1:]
+        for k, geometry in enumerate(self.geometries):
+            factors = {"images": self.maps[-1], "weights": self.weights[k]}
+            made = self.computed("forward", geometry, factors)
+            bias = kernels.get_cupy().ascontiguousarray(params[2 * k + 1])
+            if k < max(self.relus, len(self.geometries) - 1):
+                made = casts.activated(made, bias, self.dtype, relu=k < self.relus)
+                bias = None  # else it is added to float32 numbers
+            self.maps.append(made)
+            if not chainer.config.enable_backprop:
+                del self.maps[0]
+        (y,) = casts.unpacked([made], self.dtype, bias=bias)
+        return y.reshape(geometry.outputs[: x.ndim])
+
+    def gradients(self, wanted, gy):
+        """{number of an input: its gradient}, at least of those wanted."""
+        groups = [casts.groups(geometry.weights[0]) for geometry in self.geometries]
+        counters = kernels.get_cupy().zeros(sum(groups), "int32")
+        (gradient,) = self.packed([gy], [self.geometries[-1].outputs])
+        sums, products = {}, {}
+        for k in reversed(range(len(self.geometries))):
+            geometry, made = self.geometries[k], self.maps[k + 1] if k < self.relus else None
+            done = counters[sum(groups[:k]) :]
+            passed, sums[2 * k + 2] = casts.passed_on(gradient, made, self.dtype, done)
+            outputs = {"outputs": passed}
+            if 2 * k + 1 in wanted:
+                factors = outputs | {"images": self.maps[k]}
+                products[2 * k + 1] = self.computed("weight_gradient", geometry, factors)
+            if min(wanted) > 2 * k:
+                break
+            factors = outputs | {"weights": self.weights[k]}
+            gradient = self.computed("data_gradient", geometry, factors)
+        else:
+            products[0] = gradient
+        arrays = casts.unpacked(products.values(), self.dtype)
+        return sums | {
+            i: array.reshape(self.shapes[i]) for i, array in zip(products, arrays, strict=True)
+        }
+
+    def packed(self, arrays, shapes):
+        rows = [cudnn.as_aligned(a).reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
+        return casts.packed(rows, self.dtype)
+
+    def computed(self, direction, geometry, factors):
+        """What cuDNN makes of the factors."""
+        (written,) = set(cudnn_engines.OPERANDS) - factors.keys()
+        shape = dict(zip(cudnn_engines.OPERANDS, geometry, strict=False))[written]
+        made = kernels.get_cupy().empty(shape, casts.KEPT_IN[self.dtype])
+        cudnn_engines.compute(direction, geometry, factors | {written: made}, last=True)
+        return made
