@@ -136,3 +136,19 @@ def test_clips_that_no_pyramid_and_no_discriminator_fits_are_refused():
             Discriminators.of(gen, (32, 32), width)
         sizes = [[side, side] for side in (3, 5, 8, 16, 32, 64)]
         Discriminators(sizes, 1, 1, 3, width)  # all others have layers
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_gradients_of_shrink_and_enlarge_are_the_numerical_ones(factor):
+    from chainer import gradient_check  # only after utils.stack has patched Chainer
+
+    random = np.random.default_rng(0)
+    x, gy = random.normal(size=(2, 2, 6, 12)), random.normal(size=(2, 2, 6 * factor, 12 * factor))
+    for function, inputs, grads in (enlarge, x, gy), (shrink, gy, x):
+
+        def run(x, function=function):
+            return function(x, factor)
+
+        gradient_check.check_backward(run, inputs, grads, dtype=np.float64)
+        gradient_check.check_double_backward(run, inputs, grads, inputs + 1, dtype=np.float64)
+        assert run(inputs.astype("f4")).dtype == np.float32
