@@ -13,21 +13,26 @@ precision  chooses the type in which both multiply
 kernels    tells whether own CUDA kernels are used
 Adam is quicker by adam and gpu_adam; on a GPU gpu_join joins arrays in one launch, gpu_neutral
 skips adding 0 and multiplying by 1; tables pass many arrays to one launch.
-Gradients on the CPU are quicker by slices, lstm.
+On the CPU lstm, pooling, slices have quicker ways, or gradients, than Chainer's own.
 """
 
-from utils.stack import adam, compat, cudnn, gpu_adam, gpu_join, gpu_neutral, lstm, onednn, slices
+from utils.stack import (
+    adam,
+    compat,
+    cudnn,
+    gpu_adam,
+    gpu_join,
+    gpu_neutral,
+    lstm,
+    onednn,
+    pooling,
+    slices,
+)
 
 chainer = compat.patched_chainer()
 chainer.global_config.dtype = chainer.get_dtype("float32")  # whatever CHAINER_DTYPE asks for
-adam.install(chainer)
-gpu_adam.install(chainer)
-gpu_join.install(chainer)
-gpu_neutral.install(chainer)
-lstm.install(chainer)
-slices.install(chainer)
-onednn.install(chainer)
-cudnn.install(chainer)
+for part in (adam, gpu_adam, gpu_join, gpu_neutral, lstm, pooling, slices, onednn, cudnn):
+    part.install(chainer)
 F, L = chainer.functions, chainer.links
 
 __all__ = ["F", "L", "chainer"]

@@ -1,0 +1,55 @@
+"""Maximum pooling on the CPU: by whole slices, where Chainer copies all windows side by side."""
+
+import functools
+import itertools
+
+import numpy as np
+
+
+def install(chainer):
+    """Let `chainer`'s maximum pooling, with its gradient, compare the first numbers of all windows
+    with the second ones, and so on, where windows neither overlap nor reach beyond the image."""
+    module = chainer.functions.pooling.max_pooling_nd
+    own, own_gradient = module.MaxPoolingND.forward_cpu, module.MaxPoolingNDGrad.forward_cpu
+
+    @functools.wraps(own)
+    def forward(self, inputs):
+        (x,) = inputs
+        if not fit(self, x.shape):
+            return own(self, inputs)
+        self._in_shape, self._in_dtype = x.shape, x.dtype
+        first, *others = places(x, self.ksize)
+        y, self.indexes = first.copy(), np.zeros(first.shape, np.intp)
+        for k, other in enumerate(others, 1):
+            larger = ~(other <= y) & (y == y)  # NaN is the largest, the first one counts
+            np.maximum(y, other, out=y)
+            np.maximum(self.indexes, larger * k, out=self.indexes)  # writing where is slow
+        return (y,)
+
+    @functools.wraps(own_gradient)
+    def gradient(self, inputs):
+        (gy,) = inputs
+        pooling = self.func
+        if not fit(pooling, pooling._in_shape):
+            return own_gradient(self, inputs)
+        gx = np.zeros(pooling._in_shape, pooling._in_dtype)  # what no window reaches, too
+        for k, place in enumerate(places(gx, pooling.ksize)):
+            np.multiply(gy, pooling.indexes == k, out=place)
+        return (gx,)
+
+    module.MaxPoolingND.forward_cpu, module.MaxPoolingNDGrad.forward_cpu = forward, gradient
+
+
+def fit(pooling, shape):
+    """Whether the windows on images of this shape are next to each other, all inside."""
+    beyond = any(n % k for n, k in zip(shape[2:], pooling.ksize, strict=True))
+    apart = pooling.stride == pooling.ksize and not any(pooling.pad)
+    return apart and min(shape) > 0 and not (pooling.cover_all and beyond)
+
+
+def places(x, ksize):
+    """Views of x (B, C, H, W, ...), one for each place in a window: its number in all windows."""
+    inside = [n - n % k for n, k in zip(x.shape[2:], ksize, strict=True)]
+    for start in itertools.product(*map(range, ksize)):
+        steps = zip(start, inside, ksize, strict=True)
+        yield x[(..., *(slice(*step) for step in steps))]
