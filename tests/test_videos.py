@@ -243,6 +243,19 @@ def test_the_still_of_an_apng_is_no_frame(tmp_path):
     assert video.read(2, 3)[0][0, 0, 0] == 100
 
 
+def test_a_picture_by_itself_is_the_frame_that_it_is_among_others(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    pixels = np.arange(24 * 16 * 3, dtype=np.uint8).reshape(16, 24, 3)
+    for ending in ("png", "jpg", "gif", "bmp", "tif", "webp", "ppm"):
+        path = tmp_path / f"a.{ending}"
+        Image.fromarray(pixels).save(path, exif=turned)
+        assert np.array_equal(list(only(path)), [read_image(path)]), ending
+    path.write_bytes(path.read_bytes()[:300])
+    (frame,) = only(path).frames(0)
+    assert isinstance(frame, BadFrame)
+
+
 @shared
 def test_real_animations():
     found = {v.name: v for v in find_videos(SHARED / "nasty", lambda path, reason: None)}

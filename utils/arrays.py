@@ -162,7 +162,8 @@ def open_array(path, member):
             return open_zarr(path)
         if member:
             return open_member(path, member)
-        return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+        with np.errstate(over="ignore"):  # of a huge shape, which is refused
+            return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except Exception as error:  # damaged files raise anything at all
         told = describe_error(error).partition(" [tensorstore_spec")[0]
         raise BadFrame(path, f"cannot be read ({told})") from None
