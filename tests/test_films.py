@@ -266,3 +266,38 @@ def test_sound_that_begins_late_ends_no_film(tmp_path, monkeypatch):
     monkeypatch.setattr(films, "open_stream", open_late)
     again = list(only(tmp_path / "a.mpg"))
     assert len(again) == len(frames) == 40 and np.array_equal(again, frames)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_a_film_that_calls_all_of_its_frames_key_frames_is_not_believed(tmp_path, name):
+    codec = {"a.mp4": "mpeg4", "a.avi": "msmpeg4"}[name]
+    film(tmp_path / f"whole_{name}", codec, **({"bf": "2"} if codec == "mpeg4" else {}))
+    remux(
+        tmp_path / f"whole_{name}",
+        tmp_path / name,
+        lambda packet: setattr(packet, "is_keyframe", True),
+    )
+    video, expected = only(tmp_path / name), plainly(tmp_path / name)
+    assert len(films.scan(video.path).keys) == 40
+    for first in (1, 5, 15, 38, 27):
+        assert np.array_equal(video.read(first, first + 2), expected[first : first + 2])
+
+
+@pytest.mark.parametrize("wrong", [[7], range(5, 31)])
+def test_a_damaged_index_does_not_lead_to_other_frames(tmp_path, monkeypatch, wrong):
+    film(tmp_path / "a.avi", "ffvhuff", g="1")
+    content, expected = bytearray((tmp_path / "a.avi").read_bytes()), plainly(tmp_path / "a.avi")
+    index = content.index(b"idx1") + 8
+    places = [struct.unpack_from("<I", content, index + 16 * i + 8)[0] for i in range(40)]
+    for i in wrong:
+        struct.pack_into("<I", content, index + 16 * i + 8, places[(i + 9) % 40])
+    (tmp_path / "a.avi").write_bytes(content)
+    begins, decode_from = [], films.decode_from
+    monkeypatch.setattr(
+        films, "decode_from", lambda *args: begins.append(args[-1]) or decode_from(*args)
+    )
+    video = only(tmp_path / "a.avi")
+    for first in (1, 5, 7, 30):
+        begins.clear()
+        assert np.array_equal(video.read(first, first + 4), expected[first : first + 4])
+        assert len(begins) <= films.TRIES + 1
