@@ -206,3 +206,15 @@ def test_an_orientation_that_is_none_turns_nothing(tmp_path):
     pixels = paint(tmp_path / "a.png", exif=exif)
     assert probe(tmp_path / "a.png") == (1, (12, 16))
     assert np.array_equal(read_image(tmp_path / "a.png"), pixels)
+
+
+def test_damage_of_a_tiff_is_told_once(tmp_path, capfd):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path, compression="tiff_adobe_deflate")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x78\x9c")  # where zlib's data begin
+    content[place : place + 2] = b"\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(BadFrame, match="a.tif"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -626,6 +627,20 @@ def test_arrays_of_like_names_in_one_file_are_told_apart(tmp_path, capsys):
     videos = find_videos(tmp_path)
     assert [(v.name, v.read(0, 1)[0].max()) for v in videos] == [("a.npz/x", 0), ("a.npz/x.npy", 1)]
     assert "b.npz: holds 2 arrays called x; give each a name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(2**61, 2**61, 9), (-3, -8, 8), (0, 8, 8), (2**64, 8, 8)])
+def test_a_header_of_a_shape_that_no_array_has(tmp_path, capfd, shape):
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(999))
+    with warnings.catch_warnings(record=True) as warned, pytest.raises(UserError):
+        warnings.simplefilter("always")
+        find_videos(tmp_path)
+    assert not warned
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1 and "a.npy" in told
 
 
 @pytest.mark.parametrize("dtype", [">u2", ">f4"])

@@ -4,6 +4,9 @@ import contextlib
 import functools
 import os
 import sys
+import textwrap
+
+MESSAGE = 400  # characters; some quote whole files
 
 
 class UserError(Exception):
@@ -92,5 +95,5 @@ def first_line(error):
 
 
 def describe_error(error):
-    """The whole message of an exception on one line, or its type."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an exception on one line of at most MESSAGE characters, or its type."""
+    return textwrap.shorten(str(error), MESSAGE, placeholder="...") or type(error).__name__

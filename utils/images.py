@@ -1,6 +1,7 @@
 """Picture files as uint8 frames."""
 
 import contextlib
+import ctypes
 import logging
 import struct
 import warnings
@@ -36,6 +37,9 @@ PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # 
 SAMPLE_FORMAT, SIGNED = 339, 2
 # It would tell of every frame that has a colour profile libpng dislikes.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
+# libtiff would print what is wrong with a file; Pillow raises it.
+with contextlib.suppress(AttributeError, OSError):  # where it is hidden in Pillow
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 def read_image(path):
