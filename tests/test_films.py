@@ -301,3 +301,24 @@ def test_a_damaged_index_does_not_lead_to_other_frames(tmp_path, monkeypatch, wr
         begins.clear()
         assert np.array_equal(video.read(first, first + 4), expected[first : first + 4])
         assert len(begins) <= films.TRIES + 1
+
+
+def test_a_film_in_which_nothing_can_be_sought_is_read_from_its_beginning(tmp_path, monkeypatch):
+    film(tmp_path / "a.webm", "libvpx")
+    expected, opened = plainly(tmp_path / "a.webm"), films.open_stream
+
+    class Damaged:
+        def __init__(self, container):
+            self.demux, self.format = container.demux, container.format
+
+        def seek(self, *_, **__):
+            raise av.error.EOFError(541478725, "End of file")
+
+    @contextlib.contextmanager
+    def open_damaged(path):
+        with opened(path) as (container, stream):
+            yield Damaged(container), stream
+
+    monkeypatch.setattr(films, "open_stream", open_damaged)
+    video = only(tmp_path / "a.webm")
+    assert np.array_equal(video.read(25, 28), expected[25:28])

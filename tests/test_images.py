@@ -215,6 +215,19 @@ def test_damage_of_a_tiff_is_told_once(tmp_path, capfd):
     place = content.index(b"\x78\x9c")  # where zlib's data begin
     content[place : place + 2] = b"\xff\xff"
     path.write_bytes(content)
-    with pytest.raises(BadFrame, match="a.tif"):
+    with pytest.raises(BadFrame, match="a.tif.*decoder error"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_pillow_passes_over_is_damage(tmp_path, capfd):
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 2, (64, 64), dtype=bool)
+    Image.fromarray(pixels).save(path, compression="group4")
+    assert np.array_equal(read_image(path)[..., 0] > 0, pixels)
+    content = bytearray(path.read_bytes())
+    content[200:210] = b"\xff" * 10
+    path.write_bytes(content)
+    with pytest.raises(BadFrame, match="a.tif.*Bad code word"):
         read_image(path)
     assert capfd.readouterr() == ("", "")

@@ -575,6 +575,33 @@ def gif(path, images):
     path.write_bytes(content + b"\x3b")
 
 
+@pytest.mark.parametrize("tag, lost", [("RowsPerStrip", [2]), ("ResolutionUnit", [])])
+def test_an_image_of_a_stack_with_damaged_tags_is_bad_not_black(tmp_path, tag, lost):
+    stack = np.random.default_rng(0).integers(0, 256, (5, 16, 16), np.uint8)
+    path = tmp_path / "a.tif"
+    shots = [Image.fromarray(image) for image in stack]
+    options = {"compression": "tiff_lzw", "resolution_unit": 1}
+    shots[0].save(path, save_all=True, append_images=shots[1:], **options)
+    content = bytearray(path.read_bytes())
+    (place,) = struct.unpack_from("<I", content, 4)
+    for _ in range(2):  # to the third image
+        (entries,) = struct.unpack_from("<H", content, place)
+        (place,) = struct.unpack_from("<I", content, place + 2 + 12 * entries)
+    number = {"RowsPerStrip": 278, "ResolutionUnit": 296}[tag]
+    while struct.unpack_from("<H", content, place + 2)[0] != number:
+        place += 12
+    if tag == "RowsPerStrip":
+        struct.pack_into("<I", content, place + 6, 9)  # of them
+    else:
+        struct.pack_into("<H", content, place + 10, 99)  # of no meaning
+    path.write_bytes(content)
+    video = only(path)
+    for first in (0, 2):
+        for number, frame in enumerate(video.frames(first), first):
+            assert isinstance(frame, BadFrame) == (number in lost)
+            assert number in lost or np.array_equal(frame[..., 0], stack[number])
+
+
 def test_a_gif_image_without_a_disposal_stays_where_it_is(tmp_path):
     images = (0, 1, None, 40, 0), (1, 3, None, 10, 0), (2, 0, None, 10, 15), (3, 1, None, 5, 30)
     gif(tmp_path / "a.gif", images)

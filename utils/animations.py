@@ -19,6 +19,7 @@ from utils.images import (
     read_image,
     to_rgb,
 )
+from utils.libtiff import load
 
 DESCRIPTION = 0x010E  # the tag of a TIFF file where ImageJ and OME tell of its axes
 EXTENT = re.compile(r"\b(?:channels=|slices=|frames=|Size[CZT]=\")(\d{1,9})\b")
@@ -48,7 +49,7 @@ class Animation(Video):
     def _seek(self, image, number):
         try:
             image.seek(number)
-            image.load()
+            load(image)
             return compose(image)
         except Exception as error:  # decoders raise anything at all on damaged files
             return unreadable(self.path, number, error)

@@ -188,7 +188,10 @@ def decode_from(path, index, begin):
             _, first = next(decode_all(container, stream, index), (None, None))
             # A file may call all of its frames key frames. Not all decoders know better.
             judges = getattr(first, "key_frame", False) and stream.name not in REFRESHING
-            container.seek(index.times[begin], stream=stream)
+            try:
+                container.seek(index.times[begin], stream=stream)
+            except av.FFmpegError:  # the file's own index is damaged
+                return
         for (place, sound), frame in decode_all(container, stream, index):
             if not isinstance(frame, av.VideoFrame):
                 reason = getattr(frame, "strerror", None) or describe_error(frame)

@@ -1,7 +1,6 @@
 """Picture files as uint8 frames."""
 
 import contextlib
-import ctypes
 import logging
 import struct
 import warnings
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 
 from utils.errors import describe_error
 from utils.frames import MAX_PIXELS, BadFrame
+from utils.libtiff import load
 
 FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
     ".png": "PNG",
@@ -37,9 +37,6 @@ PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # 
 SAMPLE_FORMAT, SIGNED = 339, 2
 # It would tell of every frame that has a colour profile libpng dislikes.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
-# libtiff would print what is wrong with a file; Pillow raises it.
-with contextlib.suppress(AttributeError, OSError):  # where it is hidden in Pillow
-    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 def read_image(path):
@@ -54,7 +51,7 @@ def read_image(path):
         if count_pages(image) > 1:
             raise BadFrame(path, f"{count_pages(image)} images in one file, not a frame")
         check_pixels(image, path)
-        image.load()
+        load(image)
         ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
 
