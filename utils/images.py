@@ -37,6 +37,7 @@ PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # 
 SAMPLE_FORMAT, SIGNED = 339, 2
 # It would tell of every frame that has a colour profile libpng dislikes.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it raises what it tells
 
 
 def read_image(path):
