@@ -170,6 +170,12 @@ def test_a_name_with_a_colon_is_no_url(tmp_path, monkeypatch):
         (tmp_path / name).rename(tmp_path / "long.mp4")
 
 
+def test_numbers_of_a_display_matrix_may_be_any(recwarn):
+    pixels, least = np.zeros((2, 3, 3), np.uint8), -(2**31)
+    assert films.turn(pixels, np.array([0, least, 0, 5, 0], np.int32)).shape == (3, 2, 3)
+    assert not recwarn
+
+
 TURNS = {  # what a file says of its x and y: [[a, b], [c, d]]
     (1, 0, 0, 1): lambda frame: frame,
     (0, 1, -1, 0): lambda frame: np.rot90(frame, -1),

@@ -160,9 +160,9 @@ def open_array(path, member):
     try:
         if path.is_dir():
             return open_zarr(path)
-        if member:
-            return open_member(path, member)
-        with np.errstate(over="ignore"):  # of a huge shape, which is refused
+        with np.errstate(all="ignore"):  # NumPy would warn of a huge shape, which it refuses
+            if member:
+                return open_member(path, member)
             return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except Exception as error:  # damaged files raise anything at all
         told = describe_error(error).partition(" [tensorstore_spec")[0]

@@ -287,7 +287,7 @@ def turn(pixels, matrix):
 
     Its numbers a, b, _, c, d, ... take a point (x, y) to (ax + cy, bx + dy).
     """
-    a, b, _, c, d = matrix[:5]
+    a, b, _, c, d = matrix[:5].tolist()
     if abs(b) > abs(a):
         pixels, right, down = pixels.swapaxes(0, 1), c, b
     else:

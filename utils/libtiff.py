@@ -30,6 +30,8 @@ def load(image):
     Pillow would show black, or the image before, where it cannot read the tags of one in a stack.
     """
     heard.message = None
-    image.load()
-    if heard.message:
-        raise ValueError(heard.message)
+    try:
+        image.load()
+    finally:
+        if heard.message:
+            raise ValueError(heard.message)
