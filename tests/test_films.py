@@ -328,3 +328,20 @@ def test_a_film_in_which_nothing_can_be_sought_is_read_from_its_beginning(tmp_pa
     monkeypatch.setattr(films, "open_stream", open_damaged)
     video = only(tmp_path / "a.webm")
     assert np.array_equal(video.read(25, 28), expected[25:28])
+
+
+def test_a_damaged_page_of_an_ogg_file_is_told(tmp_path):
+    """FFmpeg leaves it out; what follows is decoded on top of other frames than it should be."""
+    path, told = tmp_path / "a.ogv", []
+    film(path, "libvpx")
+    content = path.read_bytes()
+    assert len(list(only(path))) == 40
+    path.write_bytes(content[:-9])
+    assert len(list(only(path))) < 40
+    for place in np.random.default_rng(0).integers(len(content), size=20).tolist():
+        broken = bytearray(content)
+        broken[place] ^= 4
+        path.write_bytes(broken)
+        with pytest.raises(UserError):
+            find_videos(path, lambda _, reason: told.append(reason))
+    assert len(told) == 20 and sum("checksum" in reason for reason in told) > 15

@@ -13,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from utils.errors import describe_error
 from utils.frames import MAX_PIXELS, BadFrame, Video
+from utils.ogg import find_damage
 
 ENDINGS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv")
 ENDINGS += (".flv", ".ts", ".mts", ".m2ts")
@@ -100,6 +101,8 @@ def scan(path):
                     places[packet.pts] = packet.pos
     if not times:
         raise BadFrame(path, "has no frames")
+    if kind == "ogg" and (place := find_damage(path)) is not None:
+        raise BadFrame(path, f"the checksum of the page at {place} does not match")
     # An AVI file has none: its reader makes them up, wrongly where two frames are packed into one.
     # In an MPEG program stream, what lies between those given is guessed anew after seeking.
     made_up = kind == "mpeg" or kind == "avi" and len(keys) < len(times)

@@ -86,8 +86,11 @@ def read_options(out):
         if record.pop("sha256") != digest(record):
             raise ValueError("its checksum does not match")
         check_model(record["model"])
-        if type(record["options"]) is not dict or "fingerprint" not in record["data"]:
+        data = record["data"]
+        if type(record["options"]) is not dict or "fingerprint" not in data:
             raise ValueError("options or clips are missing")
+        if not all(type(look) is str for look in data.get("looks", [])):
+            raise ValueError(f"clips seen with {data['looks']}")
     except FileNotFoundError:
         raise UserError(f"{out}: no run there ({OPTIONS} is missing); train.py makes one") from None
     except NotADirectoryError:
@@ -133,6 +136,8 @@ def digest(record):
 
 def check_model(model):
     """Raise ValueError for a network that nobody can have trained."""
+    if len(model["size"]) != 2:
+        raise ValueError(f"size {model['size']}")
     for name, largest in LARGEST.items():
         numbers = model[name] if name == "size" else [model[name]]
         if not all(type(n) is int and 0 < n <= largest for n in numbers):
