@@ -54,6 +54,8 @@ def open_store(path, record, kind, existing, resume):
     if store is not None:
         journal, goes_on = Journal(store), resume or existing == "append"
         plan, refused = journal.recall(PLAN), journal.recall(REFUSED)
+        if not isinstance(plan, dict) or plan.keys() != {"run", "start"}:  # another version's
+            plan = None
         target = store.target() if goes_on else store
         if plan and plan["run"] == run and goes_on and (resume or target is store):
             finished = len(target) == plan["start"] + record["clips"]
