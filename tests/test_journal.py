@@ -59,7 +59,7 @@ def test_a_damaged_note_counts_as_none(tmp_path, damage):
     assert not finished and Journal(store).recall("plan")["start"] == 0
 
 
-@pytest.mark.parametrize("plan", [7, [1], "run", {}, {"run": "?"}, {"run": 1, "begin": 0}])
+@pytest.mark.parametrize("plan", [7, [1], "run", {}, {"run": "?"}, {"run": "1", "start": "0"}])
 def test_a_plan_of_another_version_counts_as_none(tmp_path, plan):
     store, _ = open_store(tmp_path, RECORD, SHAPE, None, False)
     Journal(store).note("plan", plan)

@@ -90,8 +90,9 @@ def writing_to(place):
 
 
 def first_line(error):
-    """The first line of an exception's message, or its type."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an exception's message, at most MESSAGE characters of it, or its type."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return textwrap.shorten(line, MESSAGE, placeholder="...")
 
 
 def describe_error(error):

@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import re
+import reprlib
 import subprocess
 import sys
 from importlib import metadata
@@ -117,7 +118,8 @@ def saved_options(out, options):
             raise UserError(f"{out}: from another version, its --{name} is unknown here")
         kinds = {type(options[name]), type(value)} - {type(None)}
         if len(kinds) > 1 or not kinds <= {bool, int, float, str}:
-            raise UserError(f"{out}: its --{name} is {value!r}; train again or restore {OPTIONS}")
+            told = f"its --{name} is {reprlib.repr(value)}"
+            raise UserError(f"{out}: {told}; train again or restore {OPTIONS}")
     return found
 
 
