@@ -21,6 +21,7 @@ from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.frames import BadFrame, warn
 from utils.images import grey_levels, open_image
+from utils.libtiff import load
 from utils.usage import Parser
 from utils.videos import find_videos
 
@@ -32,6 +33,7 @@ def read_grey(path):
     """Yield all pictures of a file as they were recorded, (H, W), of any number type."""
     with open_image(path) as image:
         for page in ImageSequence.Iterator(image):
+            load(page)
             grey = page.mode in {"L", "F"} or page.mode.startswith("I")
             levels = grey_levels(page) if grey else np.asarray(page.convert("L"))
             if not np.isfinite(levels).all():

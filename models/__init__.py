@@ -79,6 +79,8 @@ def create(arch, history, horizon, channels, size, **options):
     for name in given:
         if name not in defaults:
             raise ValueError(f"--{name} {given[name]}: {arch} has no such option; leave it out")
+        if isinstance(given[name], str) != isinstance(defaults[name], str | None):
+            raise ValueError(f"--{name} {given[name]!r}: is of another type here; give it anew")
         if type(given[name]) is int and not 1 <= given[name] <= LARGEST:
             raise ValueError(f"--model-options {name}={given[name]}: must be from 1 to {LARGEST}")
     if given.get("width", WIDTHS[0]) not in WIDTHS:

@@ -106,6 +106,14 @@ def test_whole_numbers_beyond_all_measure_are_refused(arch):
                 models.create(arch, HISTORY, HORIZON, 3, SIZE, **{name: value})
 
 
+def test_options_of_another_type_are_refused(arch):
+    """As a damaged or foreign record of a run may have them."""
+    for name, default in models.own_options(arch).items():
+        value = "7" if isinstance(default, int | float) else 7
+        with pytest.raises(ValueError, match=f"--{name} '?7'?: is of another type"):
+            models.create(arch, HISTORY, HORIZON, 3, SIZE, **{name: value})
+
+
 def test_clips_of_an_unfit_size_are_refused_in_one_line(arch):
     needed = create(arch).multiple
     if needed == 1:

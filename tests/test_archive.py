@@ -106,6 +106,7 @@ def claims(shape):
         ("a.npy", npy(np.array([{}]), allow_pickle=True), zipfile.ZIP_STORED, "could run code"),
         ("a.npy", npy(np.zeros(10**6)), zipfile.ZIP_DEFLATED, "not an uncompressed array"),
         ("a.npy", claims((9,)), zipfile.ZIP_STORED, "not of the size"),
+        ("a.npy", npy(np.zeros(1)).replace(b"(1,)", b"(1,("), zipfile.ZIP_STORED, "EOF"),
         ("a.txt", b"text", zipfile.ZIP_STORED, "not an uncompressed array"),
         ("a.npy", b"text", zipfile.ZIP_STORED, "magic"),
         ("../a.npy", npy(np.zeros(1)).replace(b"<f8", b"|O8"), zipfile.ZIP_STORED, "run code"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.errors import UserError, memory_for, one_line, writing_to
+from utils.errors import UserError, describe_error, first_line, memory_for, one_line, writing_to
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +40,13 @@ def test_defects_keep_their_traceback():
 
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+def test_a_message_that_quotes_a_whole_file_is_cut():
+    told = describe_error(ValueError("expected a number,\nbut received: " + 10**5 * "["))
+    assert told.startswith("expected a number, but received:") and len(told) < 500
+    assert len(first_line(ValueError(10**5 * "a b "))) < 500
+    assert describe_error(ValueError()) == first_line(ValueError()) == "ValueError"
 
 
 def test_memory_that_runs_out_is_told_with_the_cure():

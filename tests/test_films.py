@@ -170,6 +170,12 @@ def test_a_name_with_a_colon_is_no_url(tmp_path, monkeypatch):
         (tmp_path / name).rename(tmp_path / "long.mp4")
 
 
+def test_numbers_of_a_display_matrix_may_be_any(recwarn):
+    pixels, least = np.zeros((2, 3, 3), np.uint8), -(2**31)
+    assert films.turn(pixels, np.array([0, least, 0, 5, 0], np.int32)).shape == (3, 2, 3)
+    assert not recwarn
+
+
 TURNS = {  # what a file says of its x and y: [[a, b], [c, d]]
     (1, 0, 0, 1): lambda frame: frame,
     (0, 1, -1, 0): lambda frame: np.rot90(frame, -1),
@@ -266,3 +272,76 @@ def test_sound_that_begins_late_ends_no_film(tmp_path, monkeypatch):
     monkeypatch.setattr(films, "open_stream", open_late)
     again = list(only(tmp_path / "a.mpg"))
     assert len(again) == len(frames) == 40 and np.array_equal(again, frames)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_a_film_that_calls_all_of_its_frames_key_frames_is_not_believed(tmp_path, name):
+    codec = {"a.mp4": "mpeg4", "a.avi": "msmpeg4"}[name]
+    film(tmp_path / f"whole_{name}", codec, **({"bf": "2"} if codec == "mpeg4" else {}))
+    remux(
+        tmp_path / f"whole_{name}",
+        tmp_path / name,
+        lambda packet: setattr(packet, "is_keyframe", True),
+    )
+    video, expected = only(tmp_path / name), plainly(tmp_path / name)
+    assert len(films.scan(video.path).keys) == 40
+    for first in (1, 5, 15, 38, 27):
+        assert np.array_equal(video.read(first, first + 2), expected[first : first + 2])
+
+
+@pytest.mark.parametrize("wrong", [[7], range(5, 31)])
+def test_a_damaged_index_does_not_lead_to_other_frames(tmp_path, monkeypatch, wrong):
+    film(tmp_path / "a.avi", "ffvhuff", g="1")
+    content, expected = bytearray((tmp_path / "a.avi").read_bytes()), plainly(tmp_path / "a.avi")
+    index = content.index(b"idx1") + 8
+    places = [struct.unpack_from("<I", content, index + 16 * i + 8)[0] for i in range(40)]
+    for i in wrong:
+        struct.pack_into("<I", content, index + 16 * i + 8, places[(i + 9) % 40])
+    (tmp_path / "a.avi").write_bytes(content)
+    begins, decode_from = [], films.decode_from
+    monkeypatch.setattr(
+        films, "decode_from", lambda *args: begins.append(args[-1]) or decode_from(*args)
+    )
+    video = only(tmp_path / "a.avi")
+    for first in (1, 5, 7, 30):
+        begins.clear()
+        assert np.array_equal(video.read(first, first + 4), expected[first : first + 4])
+        assert len(begins) <= films.TRIES + 1
+
+
+def test_a_film_in_which_nothing_can_be_sought_is_read_from_its_beginning(tmp_path, monkeypatch):
+    film(tmp_path / "a.webm", "libvpx")
+    expected, opened = plainly(tmp_path / "a.webm"), films.open_stream
+
+    class Damaged:
+        def __init__(self, container):
+            self.demux, self.format = container.demux, container.format
+
+        def seek(self, *_, **__):
+            raise av.error.EOFError(541478725, "End of file")
+
+    @contextlib.contextmanager
+    def open_damaged(path):
+        with opened(path) as (container, stream):
+            yield Damaged(container), stream
+
+    monkeypatch.setattr(films, "open_stream", open_damaged)
+    video = only(tmp_path / "a.webm")
+    assert np.array_equal(video.read(25, 28), expected[25:28])
+
+
+def test_a_damaged_page_of_an_ogg_file_is_told(tmp_path):
+    """FFmpeg leaves it out; what follows is decoded on top of other frames than it should be."""
+    path, told = tmp_path / "a.ogv", []
+    film(path, "libvpx")
+    content = path.read_bytes()
+    assert len(list(only(path))) == 40
+    path.write_bytes(content[:-9])
+    assert len(list(only(path))) < 40
+    for place in np.random.default_rng(0).integers(len(content), size=20).tolist():
+        broken = bytearray(content)
+        broken[place] ^= 4
+        path.write_bytes(broken)
+        with pytest.raises(UserError):
+            find_videos(path, lambda _, reason: told.append(reason))
+    assert len(told) == 20 and sum("checksum" in reason for reason in told) > 15

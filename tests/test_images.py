@@ -157,6 +157,20 @@ def test_a_tiff_whose_zero_is_white(tmp_path, dtype):
     assert np.array_equal(read_image(tmp_path / "a.tif")[..., 0], np.arange(48).reshape(6, 8))
 
 
+def test_grey_of_12_bits_reaches_white_and_of_32_is_refused(tmp_path):
+    grey = np.linspace(0, 4095, 6 * 8).astype(np.uint16).reshape(6, 8)
+    packed = np.stack([grey[:, ::2] >> 4, (grey[:, ::2] & 15) << 4 | grey[:, 1::2] >> 8], 2)
+    packed = np.concatenate([packed, (grey[:, 1::2] & 255)[..., None]], 2).astype(np.uint8)
+    tags = {256: 8, 257: 6, 258: 12, 259: 1, 262: 1, 273: 200, 277: 1, 278: 6, 279: 72}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    start = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries
+    (tmp_path / "a.tif").write_bytes(start.ljust(200, b"\0") + packed.tobytes())
+    assert np.array_equal(read_image(tmp_path / "a.tif")[..., 1], grey.astype(int) * 255 // 4095)
+    Image.fromarray(grey.astype(np.int32)).save(tmp_path / "b.tif")
+    with pytest.raises(BadFrame, match="32-bit grey of unknown range: data/microscopy.py finds it"):
+        read_image(tmp_path / "b.tif")
+
+
 def test_grey_levels_below_zero_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.arange(48, dtype=np.int8).reshape(6, 8))
     assert np.array_equal(read_image(tmp_path / "a.tif")[..., 0], np.arange(48).reshape(6, 8))
@@ -206,3 +220,28 @@ def test_an_orientation_that_is_none_turns_nothing(tmp_path):
     pixels = paint(tmp_path / "a.png", exif=exif)
     assert probe(tmp_path / "a.png") == (1, (12, 16))
     assert np.array_equal(read_image(tmp_path / "a.png"), pixels)
+
+
+def test_damage_of_a_tiff_is_told_once(tmp_path, capfd):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path, compression="tiff_adobe_deflate")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x78\x9c")  # where zlib's data begin
+    content[place : place + 2] = b"\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(BadFrame, match="a.tif.*incorrect header check"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_pillow_passes_over_is_damage(tmp_path, capfd):
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 2, (64, 64), dtype=bool)
+    Image.fromarray(pixels).save(path, compression="group4")
+    assert np.array_equal(read_image(path)[..., 0] > 0, pixels)
+    content = bytearray(path.read_bytes())
+    content[200:210] = b"\xff" * 10
+    path.write_bytes(content)
+    with pytest.raises(BadFrame, match="a.tif.*Bad code word"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")

@@ -59,6 +59,16 @@ def test_a_damaged_note_counts_as_none(tmp_path, damage):
     assert not finished and Journal(store).recall("plan")["start"] == 0
 
 
+@pytest.mark.parametrize("plan", [7, [1], "run", {}, {"run": "?"}, {"run": "1", "start": "0"}])
+def test_a_plan_of_another_version_counts_as_none(tmp_path, plan):
+    store, _ = open_store(tmp_path, RECORD, SHAPE, None, False)
+    Journal(store).note("plan", plan)
+    with pytest.raises(UserError, match="unfinished run: give the same command with --resume"):
+        open_store(tmp_path, RECORD, SHAPE, None, False)
+    store, finished = open_store(tmp_path, RECORD, SHAPE, None, True)
+    assert not finished and Journal(store).recall("plan")["start"] == 0
+
+
 def test_a_pipe_in_place_of_a_note_holds_nobody_up(tmp_path):
     store, _ = open_store(tmp_path, RECORD, SHAPE, None, False)
     (tmp_path / "unfinished.plan").unlink()

@@ -67,6 +67,18 @@ def test_a_network_beyond_all_measure_is_refused(tmp_path, changed):
         rundir.read_options(tmp_path)
 
 
+@pytest.mark.parametrize("looks", [["--step 1", 2], 7, [[]]])
+def test_a_network_or_looks_of_another_kind_are_refused(tmp_path, looks):
+    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA | {"looks": looks}})
+    with pytest.raises(UserError, match="not the options of a run"):
+        rundir.read_options(tmp_path)
+    for size in ([], [8], [8, 8, 8]):
+        model = MODEL | {"size": size}
+        rundir.write_options(tmp_path, {"options": {}, "model": model, "data": DATA})
+        with pytest.raises(UserError, match="not the options of a run"):
+            rundir.read_options(tmp_path)
+
+
 def test_an_edited_record_is_refused(tmp_path):
     rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL, "data": DATA})
     path = tmp_path / rundir.OPTIONS

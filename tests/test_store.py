@@ -123,6 +123,33 @@ def test_altered_metadata_are_refused(store, shape, sealed, told):
         ClipStore.open(store.path)
 
 
+@pytest.mark.parametrize(
+    "where, value",
+    [
+        (("attributes", "runs"), None),
+        (("attributes", "runs"), [5]),
+        (("attributes", "runs"), [{"look": ["--step 1"]}]),
+        (("attributes", "history"), "2"),
+        (("attributes", "horizon"), 2),
+        (("chunk_grid", "configuration", "chunk_shape"), [2**64, 3, 3, 4, 6]),
+        (("dimension_names",), 5),
+        (("shape",), [-1, 3, 3, 4, 6]),
+        (("fill_value",), {"x": 2**64}),
+        (("fill_value",), 10**30),
+        (("codecs",), []),
+    ],
+)
+def test_metadata_of_others_are_refused_in_one_line(store, where, value):
+    metadata = json.loads((store.path / "zarr.json").read_text())
+    *outer, last = where
+    functools.reduce(dict.get, outer, metadata)[last] = value
+    metadata["attributes"][CHECKSUM] = checksum(metadata)
+    (store.path / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(UserError, match="clips is not a store of clips") as refused:
+        ClipStore.open(store.path)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 700
+
+
 def test_clips_too_large_to_be_read_are_not_begun(tmp_path):
     with pytest.raises(UserError, match="clips of 5 frames of 9000x9000 take more .* lower --size"):
         ClipStore.prepare(tmp_path / "clips", None, 4, 1, (9000, 9000))

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -241,6 +242,19 @@ def test_the_still_of_an_apng_is_no_frame(tmp_path):
     video = only(tmp_path / "a.png")
     assert [frame[0, 0].tolist() for frame in video] == [[50 * n, 0, 0] for n in range(4)]
     assert video.read(2, 3)[0][0, 0, 0] == 100
+
+
+def test_a_picture_by_itself_is_the_frame_that_it_is_among_others(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    pixels = np.arange(24 * 16 * 3, dtype=np.uint8).reshape(16, 24, 3)
+    for ending in ("png", "jpg", "gif", "bmp", "tif", "webp", "ppm"):
+        path = tmp_path / f"a.{ending}"
+        Image.fromarray(pixels).save(path, exif=turned)
+        assert np.array_equal(list(only(path)), [read_image(path)]), ending
+    path.write_bytes(path.read_bytes()[:300])
+    (frame,) = only(path).frames(0)
+    assert isinstance(frame, BadFrame)
 
 
 @shared
@@ -561,6 +575,33 @@ def gif(path, images):
     path.write_bytes(content + b"\x3b")
 
 
+@pytest.mark.parametrize("tag, lost", [("RowsPerStrip", [2]), ("ResolutionUnit", [])])
+def test_an_image_of_a_stack_with_damaged_tags_is_bad_not_black(tmp_path, tag, lost):
+    stack = np.random.default_rng(0).integers(0, 256, (5, 16, 16), np.uint8)
+    path = tmp_path / "a.tif"
+    shots = [Image.fromarray(image) for image in stack]
+    options = {"compression": "tiff_lzw", "resolution_unit": 1}
+    shots[0].save(path, save_all=True, append_images=shots[1:], **options)
+    content = bytearray(path.read_bytes())
+    (place,) = struct.unpack_from("<I", content, 4)
+    for _ in range(2):  # to the third image
+        (entries,) = struct.unpack_from("<H", content, place)
+        (place,) = struct.unpack_from("<I", content, place + 2 + 12 * entries)
+    number = {"RowsPerStrip": 278, "ResolutionUnit": 296}[tag]
+    while struct.unpack_from("<H", content, place + 2)[0] != number:
+        place += 12
+    if tag == "RowsPerStrip":
+        struct.pack_into("<I", content, place + 6, 9)  # of them
+    else:
+        struct.pack_into("<H", content, place + 10, 99)  # of no meaning
+    path.write_bytes(content)
+    video = only(path)
+    for first in (0, 2):
+        for number, frame in enumerate(video.frames(first), first):
+            assert isinstance(frame, BadFrame) == (number in lost)
+            assert number in lost or np.array_equal(frame[..., 0], stack[number])
+
+
 def test_a_gif_image_without_a_disposal_stays_where_it_is(tmp_path):
     images = (0, 1, None, 40, 0), (1, 3, None, 10, 0), (2, 0, None, 10, 15), (3, 1, None, 5, 30)
     gif(tmp_path / "a.gif", images)
@@ -613,6 +654,20 @@ def test_arrays_of_like_names_in_one_file_are_told_apart(tmp_path, capsys):
     videos = find_videos(tmp_path)
     assert [(v.name, v.read(0, 1)[0].max()) for v in videos] == [("a.npz/x", 0), ("a.npz/x.npy", 1)]
     assert "b.npz: holds 2 arrays called x; give each a name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(2**61, 2**61, 9), (-3, -8, 8), (0, 8, 8), (2**64, 8, 8)])
+def test_a_header_of_a_shape_that_no_array_has(tmp_path, capfd, shape):
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(999))
+    with warnings.catch_warnings(record=True) as warned, pytest.raises(UserError):
+        warnings.simplefilter("always")
+        find_videos(tmp_path)
+    assert not warned
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1 and "a.npy" in told
 
 
 @pytest.mark.parametrize("dtype", [">u2", ">f4"])

@@ -1,7 +1,8 @@
 """Everything around the models, one noun a file.
 
 Videos         videos finds them; folders, films, animations and arrays each decode one kind;
-               frames says what a Video is, images reads picture files, names tells paths apart
+               frames says what a Video is, images reads picture files, libtiff and ogg find
+               damage, names tells paths apart
 Cutting clips  clips has a recipe cut by tasks, spread by workers or a cluster; cutting does one,
                from a reel of frames, by changes, movement and draws; survey and tally count what
                comes; store and shards hold the clips in the layout of Zarr, journal what an

@@ -10,7 +10,16 @@ from PIL.PngImagePlugin import Blend, Disposal
 
 from utils.errors import describe_error
 from utils.frames import BadFrame, Video
-from utils.images import FORMATS, check_pixels, count_hidden, open_image, probe, to_rgb
+from utils.images import (
+    FORMATS,
+    check_pixels,
+    count_hidden,
+    open_image,
+    probe,
+    read_image,
+    to_rgb,
+)
+from utils.libtiff import load
 
 DESCRIPTION = 0x010E  # the tag of a TIFF file where ImageJ and OME tell of its axes
 EXTENT = re.compile(r"\b(?:channels=|slices=|frames=|Size[CZT]=\")(\d{1,9})\b")
@@ -40,10 +49,17 @@ class Animation(Video):
     def _seek(self, image, number):
         try:
             image.seek(number)
-            image.load()
+            load(image)
             return compose(image)
         except Exception as error:  # decoders raise anything at all on damaged files
             return unreadable(self.path, number, error)
+
+
+class Still(Animation):
+    """A single picture, as it is read where it is a frame among others."""
+
+    def decode(self, numbers):
+        yield from (read_image(self.path) for _ in numbers)
 
 
 class Layered(Animation):
@@ -129,7 +145,7 @@ def read_extents(path):
 
 
 def open_animation(path, name, digest, look):
-    """An animated picture file as a list of one Video; BadFrame if it cannot be read as one."""
+    """A picture file by itself as a list of one Video; BadFrame if it cannot be read as one."""
     count, size = probe(path)
     extents = read_extents(path)
     if len(extents) > 1 and math.prod(extents) == count:
@@ -137,4 +153,5 @@ def open_animation(path, name, digest, look):
         cure = "save each channel and depth apart"
         raise BadFrame(path, f"{found} images, not of time alone; {cure}")
     kind = Layered if FORMATS[path.suffix.lower()] in {"GIF", "PNG"} else Animation
+    kind = Still if count == 1 else kind
     return [kind(path, name, count, size, digest, look=look)]

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 
@@ -125,6 +126,7 @@ class Archive:
 UNREADABLE = (
     *(ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, MemoryError),
     *(OverflowError, struct.error, zipfile.BadZipFile, zlib.error),
+    *(SyntaxError, tokenize.TokenError),  # of the headers of arrays
 )
 
 

@@ -160,9 +160,10 @@ def open_array(path, member):
     try:
         if path.is_dir():
             return open_zarr(path)
-        if member:
-            return open_member(path, member)
-        return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+        with np.errstate(all="ignore"):  # NumPy would warn of a huge shape, which it refuses
+            if member:
+                return open_member(path, member)
+            return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except Exception as error:  # damaged files raise anything at all
         told = describe_error(error).partition(" [tensorstore_spec")[0]
         raise BadFrame(path, f"cannot be read ({told})") from None

@@ -4,6 +4,9 @@ import contextlib
 import functools
 import os
 import sys
+import textwrap
+
+MESSAGE = 400  # characters; some quote whole files
 
 
 class UserError(Exception):
@@ -87,10 +90,11 @@ def writing_to(place):
 
 
 def first_line(error):
-    """The first line of an exception's message, or its type."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an exception's message, at most MESSAGE characters of it, or its type."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return textwrap.shorten(line, MESSAGE, placeholder="...")
 
 
 def describe_error(error):
-    """The whole message of an exception on one line, or its type."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an exception on one line of at most MESSAGE characters, or its type."""
+    return textwrap.shorten(str(error), MESSAGE, placeholder="...") or type(error).__name__

@@ -13,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from utils.errors import describe_error
 from utils.frames import MAX_PIXELS, BadFrame, Video
+from utils.ogg import find_damage
 
 ENDINGS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv")
 ENDINGS += (".flv", ".ts", ".mts", ".m2ts")
@@ -25,6 +26,9 @@ CONTAINER = {
 DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
 # PyAV's IndexError at the end of a film is of streams that began late: sound, often.
 AT_THE_END = av.FFmpegError, IndexError
+TRIES = 8  # at beginning with a key frame, before the film is read from its beginning
+# Their key frames may be refreshed piece by piece; decoders hold back what is not whole.
+REFRESHING = {"h264", "hevc", "vvc"}
 OVERLAP = 16  # frames kept before the point where a film is left: clips that follow share some
 PLANAR = "yuv444p", "yuvj444p"  # of which FFmpeg makes planes of RGB in half the time, same values
 RGB = 2, 0, 1  # the places of their planes in its "gbrp"
@@ -68,12 +72,14 @@ def open_film(path, name, digest, look):
 class Index:
     """The time stamps of a film's frames in order, the numbers of those decoding can begin with.
 
-    A film whose frames have no time stamps of their own is known by its number of frames alone.
+    `places`: {time stamp: place in the file} of the latter. A film whose frames have no time stamps
+    of their own is known by its number of frames alone.
     """
 
     count: int
     times: tuple[int, ...] = ()
     keys: tuple[int, ...] = ()
+    places: dict[int, int] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def numbers(self):
@@ -84,7 +90,7 @@ class Index:
 @functools.lru_cache(maxsize=4)
 def scan(path):
     """The Index of a film, read without decoding anything; BadFrame for what is no film."""
-    times, keys = [], []
+    times, keys, places = [], [], {}
     with open_stream(path) as (container, stream), contextlib.suppress(*AT_THE_END):
         kind, reorders = container.format.name, stream.codec_context.has_b_frames
         for packet in container.demux(stream):
@@ -92,8 +98,11 @@ def scan(path):
                 times.append(packet.pts)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
+                    places[packet.pts] = packet.pos
     if not times:
         raise BadFrame(path, "has no frames")
+    if kind == "ogg" and (place := find_damage(path)) is not None:
+        raise BadFrame(path, f"the checksum of the page at {place} does not match")
     # An AVI file has none: its reader makes them up, wrongly where two frames are packed into one.
     # In an MPEG program stream, what lies between those given is guessed anew after seeking.
     made_up = kind == "mpeg" or kind == "avi" and len(keys) < len(times)
@@ -101,7 +110,7 @@ def scan(path):
         return Index(len(times))
     if reorders and times == sorted(times):  # they say when to decode, not when to show
         return Index(len(times))
-    index = Index(len(times), tuple(sorted(times)))
+    index = Index(len(times), tuple(sorted(times)), places=places)
     return dataclasses.replace(index, keys=tuple(sorted(index.numbers[time] for time in keys)))
 
 
@@ -132,7 +141,7 @@ def decode_near(path, index, start):
     It may take an earlier one than the last before it: seeking overshoots in some containers, and
     after an intra refresh pictures are whole only some frames later.
     """
-    for begin in reversed([key for key in index.keys if 0 < key <= start]):
+    for begin in reversed([key for key in index.keys if 0 < key <= start][-TRIES:]):
         frames = decode_from(path, index, begin)
         for number, frame in frames:
             if number is None or number < begin:  # may lean on what comes before `begin`
@@ -142,7 +151,7 @@ def decode_near(path, index, start):
             yield number, frame
             yield from frames
             return
-    yield from decode_from(path, index, 0) if index.keys[1:] else decode_on(path, index, start)
+    yield from decode_on(path, index, start)
 
 
 LEFT = []  # the film that was left last: its Index, its last frames, those to come
@@ -175,12 +184,17 @@ def decode_from(path, index, begin):
     by itself, may lean on what was lost: it is bad, too. Frames before the first that stands by
     itself are left out: some decoders show them, on top of grey, without a word.
     """
-    damage, lost, whole, count = None, -1, False, 0
+    damage, lost, whole, count, judges = None, -1, False, 0, False
     with open_stream(path) as (container, stream):
         if begin:
             # The first packet alone may say what all lean on: which x264 made the film, for one.
-            next(decode_all(container, stream, index), None)
-            container.seek(index.times[begin], stream=stream)
+            _, first = next(decode_all(container, stream, index), (None, None))
+            # A file may call all of its frames key frames. Not all decoders know better.
+            judges = getattr(first, "key_frame", False) and stream.name not in REFRESHING
+            try:
+                container.seek(index.times[begin], stream=stream)
+            except av.FFmpegError:  # the file's own index is damaged
+                return
         for (place, sound), frame in decode_all(container, stream, index):
             if not isinstance(frame, av.VideoFrame):
                 reason = getattr(frame, "strerror", None) or describe_error(frame)
@@ -192,7 +206,7 @@ def decode_from(path, index, begin):
                 continue
             number = index.numbers.get(frame.pts) if index.times else count
             count += 1
-            whole = whole or sound or frame.key_frame
+            whole = whole or sound and not judges or frame.key_frame
             if number is None or not whole:
                 continue
             if frame.is_corrupt:
@@ -227,6 +241,8 @@ def decode_all(container, stream, index):
             # A mark may be meant for the next: parsers hand on a packet when that has begun.
             if torn or packet.is_corrupt:
                 yield packet.opaque, Gap("a part is missing")
+            if packet.is_keyframe and index.places.get(packet.pts, packet.pos) != packet.pos:
+                yield packet.opaque, Gap("its own index is wrong")
             torn = packet.is_corrupt
             try:
                 for frame in packet.decode():
@@ -274,7 +290,7 @@ def turn(pixels, matrix):
 
     Its numbers a, b, _, c, d, ... take a point (x, y) to (ax + cy, bx + dy).
     """
-    a, b, _, c, d = matrix[:5]
+    a, b, _, c, d = matrix[:5].tolist()
     if abs(b) > abs(a):
         pixels, right, down = pixels.swapaxes(0, 1), c, b
     else:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from utils.errors import describe_error
 from utils.frames import MAX_PIXELS, BadFrame
+from utils.libtiff import load
 
 FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
     ".png": "PNG",
@@ -36,13 +37,14 @@ PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # 
 SAMPLE_FORMAT, SIGNED = 339, 2
 # It would tell of every frame that has a colour profile libpng dislikes.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it raises what it tells
 
 
 def read_image(path):
     """Decode one picture file to uint8 RGB (H, W, 3).
 
-    16-bit grey is scaled by its full range, palettes are applied, alpha is dropped, the EXIF
-    rotation is obeyed. BadFrame for a file that is damaged, cut short, animated or too large.
+    Grey of 12 or 16 bits is scaled by its full range, palettes are applied, alpha is dropped, the
+    EXIF rotation is obeyed. BadFrame for a file that is damaged, cut short, animated or too large.
     """
     if path.suffix.lower() == ".png" and (frame := read_plain_png(path)) is not None:
         return frame
@@ -50,7 +52,7 @@ def read_image(path):
         if count_pages(image) > 1:
             raise BadFrame(path, f"{count_pages(image)} images in one file, not a frame")
         check_pixels(image, path)
-        image.load()
+        load(image)
         ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
 
@@ -149,18 +151,21 @@ def grey_levels(image):
 def to_rgb(image):
     """A loaded Pillow image -> uint8 (H, W, 3)."""
     tags = getattr(image, "tag_v2", {})
+    bits = np.atleast_1d(tags.get(BITS, 1))
     if image.mode.startswith("I"):
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ValueError("grey levels beyond 16 bits")
+        if 32 in bits:
+            raise ValueError("32-bit grey of unknown range: data/microscopy.py finds it")
+        grey, white = np.asarray(image, np.int32), 4095 if 12 in bits else 65535
+        if grey.min() < 0 or grey.max() > white:
+            raise ValueError(f"grey levels beyond {white}")
         if tags.get(PHOTOMETRIC) == 0:  # 0 is white, which Pillow knows of 8 bits only
-            grey = 65535 - grey.astype(np.int32)
-        return np.repeat((grey // 257).astype(np.uint8)[..., None], 3, axis=2)
+            grey = white - grey
+        return np.repeat((grey * 255 // white).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "L" and grey_levels(image).min() < 0:
         raise ValueError("grey levels below zero: data/microscopy.py takes them")
     if image.mode == "F":
         raise ValueError("floating-point grey of unknown range: data/microscopy.py finds it")
-    if tags.get(PLANES) == 2 and 16 in np.atleast_1d(tags.get(BITS, 1)):  # Pillow mixes them up
+    if tags.get(PLANES) == 2 and 16 in bits:  # Pillow mixes them up
         raise ValueError("16-bit colours in planes apart: save them pixel by pixel")
     if "transparency" in image.info and image.mode == "P":
         image = image.convert("RGBA")

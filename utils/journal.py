@@ -8,6 +8,7 @@ from utils.errors import UserError
 from utils.store import UNFINISHED, ClipStore
 
 PLAN = "plan"
+PLANNED = {"run": str, "start": int}  # what it tells
 REFUSED = "refused"  # that a file stopped the run: once it is repaired, the same clips never come
 
 
@@ -54,6 +55,8 @@ def open_store(path, record, kind, existing, resume):
     if store is not None:
         journal, goes_on = Journal(store), resume or existing == "append"
         plan, refused = journal.recall(PLAN), journal.recall(REFUSED)
+        if not (isinstance(plan, dict) and {k: type(v) for k, v in plan.items()} == PLANNED):
+            plan = None  # another version's
         target = store.target() if goes_on else store
         if plan and plan["run"] == run and goes_on and (resume or target is store):
             finished = len(target) == plan["start"] + record["clips"]

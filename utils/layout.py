@@ -81,6 +81,12 @@ def from_json(content):
     length, *clip = metadata["shape"]
     if not all(type(n) is int and n > 0 for n in clip) or np.prod(clip, dtype=float) > CLIP_BYTES:
         raise ValueError(f"its clips are of {clip}")
+    told = metadata["attributes"]
+    frames = told["history"], told["horizon"]
+    if not all(type(n) is int and n > 0 for n in frames) or sum(frames) != clip[0]:
+        raise ValueError(f"its clips of {clip[0]} frames are said to have {frames}")
+    if not all(type(run.get("look", "")) is str for run in told["runs"]):
+        raise ValueError("what it tells of its runs is not of this program")
     shards = metadata["codecs"][0]["configuration"]["chunk_shape"]
     naming = metadata["chunk_key_encoding"]
     if shards != [1, *clip] or length > CLIPS or naming not in map(named, NAMES):

@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import re
+import reprlib
 import subprocess
 import sys
 from importlib import metadata
@@ -86,8 +87,11 @@ def read_options(out):
         if record.pop("sha256") != digest(record):
             raise ValueError("its checksum does not match")
         check_model(record["model"])
-        if type(record["options"]) is not dict or "fingerprint" not in record["data"]:
+        data = record["data"]
+        if type(record["options"]) is not dict or "fingerprint" not in data:
             raise ValueError("options or clips are missing")
+        if not all(type(look) is str for look in data.get("looks", [])):
+            raise ValueError(f"clips seen with {data['looks']}")
     except FileNotFoundError:
         raise UserError(f"{out}: no run there ({OPTIONS} is missing); train.py makes one") from None
     except NotADirectoryError:
@@ -114,7 +118,8 @@ def saved_options(out, options):
             raise UserError(f"{out}: from another version, its --{name} is unknown here")
         kinds = {type(options[name]), type(value)} - {type(None)}
         if len(kinds) > 1 or not kinds <= {bool, int, float, str}:
-            raise UserError(f"{out}: its --{name} is {value!r}; train again or restore {OPTIONS}")
+            told = f"its --{name} is {reprlib.repr(value)}"
+            raise UserError(f"{out}: {told}; train again or restore {OPTIONS}")
     return found
 
 
@@ -133,6 +138,8 @@ def digest(record):
 
 def check_model(model):
     """Raise ValueError for a network that nobody can have trained."""
+    if len(model["size"]) != 2:
+        raise ValueError(f"size {model['size']}")
     for name, largest in LARGEST.items():
         numbers = model[name] if name == "size" else [model[name]]
         if not all(type(n) is int and 0 < n <= largest for n in numbers):

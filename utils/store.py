@@ -18,7 +18,8 @@ UNFINISHED = "unfinished."  # how the names of files begin that are there until 
 DRAFT = f"{UNFINISHED}{ABOUT}"
 SHARD = re.compile(r"(c\.)?(\d+)\.0\.0\.0\.0")
 
-DAMAGED = ValueError, LookupError, TypeError, AttributeError, RecursionError  # of metadata
+# Of metadata, by us or by tensorstore.
+DAMAGED = ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError
 
 # A server that does not answer is given up after half a minute.
 RETRIES = {f"{kind}_request_retries": {"max_retries": 5} for kind in ("http", "s3", "gcs")}
