@@ -22,7 +22,7 @@ from benchmarks import apart  # noqa: E402
 
 # The modules with tests for a GPU, those that tell most first.
 MODULES = "gpu", "graph", "cudnn_gpu", "branches", "gpu_join", "architectures", "snapshots"
-MODULES += "kernel_trial", "cudnn", "layers", "casts", "gpu_neutral", "gpu_benchmarks"
+MODULES += "kernel_trial", "cudnn", "gpu_layers", "casts", "gpu_neutral", "gpu_benchmarks"
 MODULES += "gpu_convolution", "cudnn_engines"
 # A package that is missing costs the tests of the modules that need it, not all.
 PYTEST = "-m", "pytest", "-v", "--tb=short", "--continue-on-collection-errors", "-m", "gpu"

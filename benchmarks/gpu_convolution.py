@@ -20,7 +20,7 @@ from models.multiscale import KERNELS, MAPS
 from utils.device import open_device
 from utils.errors import UserError, first_line, one_line
 from utils.stack import F, casts, chainer, cudnn, cudnn_engines, cudnn_plans
-from utils.stack.geometry import Geometry
+from utils.stack.geometry import Geometry, product
 
 HISTORY, CHANNELS, SIZE = 4, 3, 32
 DTYPES = "tf32", "bfloat16", "float16", "float32"
@@ -51,7 +51,7 @@ def layers(batch):
             taken, size = made, size - kernel + 1
         taken *= size**2
         for i, made in enumerate((*layout.units, 1)):
-            found[f"D{level}.linear{i}"] = cudnn.product(batch, made, taken)
+            found[f"D{level}.linear{i}"] = product(batch, made, taken)
             taken = made
     return found
 

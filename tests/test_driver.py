@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests import driver
+from utils.workers import cores
 
 ROOT = Path(__file__).parents[1]
 EACH = [path.name for path in sorted(Path(__file__).parent.glob("test_*.py"))]
@@ -28,11 +30,24 @@ def run(*command):
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def outputs(request):
+    """{file of tests that is asked for: Future of what it says}, one at work on each core."""
+    asked = [item for item in request.session.items if item.function is test_gpu_code_runs]
+    command = "--cudnn", "--order=1", "-m", "pytest", "-q", "-m", "gpu"
+    pool = ThreadPoolExecutor(cores())
+    try:
+        names = [item.callspec.params["name"] for item in asked]
+        yield {name: pool.submit(run, *command, f"tests/{name}") for name in names}
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("name", EACH)
-def test_gpu_code_runs(name):
+def test_gpu_code_runs(outputs, name):
     if "benchmarks" in name:
         pytest.importorskip("torch", reason="the benchmarks compare with PyTorch")
-    out = run("--cudnn", "--order=1", "-m", "pytest", "-q", "-m", "gpu", f"tests/{name}")
+    out = outputs[name].result()
     assert "passed" in out and "skipped" not in out
 
 
@@ -101,6 +116,7 @@ COLLECTS = r"""
 import ctypes, gc, weakref
 import cupy
 from tests import driver
+from utils.workers import cores
 
 class Node:
     pass

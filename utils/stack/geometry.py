@@ -30,7 +30,7 @@ def _pad_after(size, kernel, output, stride, pad, dilate):
     return stride * (output - 1) + reach - size - pad
 
 
-def product(batch, outputs, inputs, dtype):
+def product(batch, outputs, inputs, dtype="float32"):
     """A matrix product as a convolution of images of one pixel."""
     one = 1, 1
     shapes = (batch, inputs, *one), (outputs, inputs, *one), (batch, outputs, *one)
