@@ -81,35 +81,35 @@ def shrink(frames, factor):
     """(..., H, W) -> (..., H/factor, W/factor): means of factor x factor blocks."""
     if factor == 1:
         return frames
-    return Summed(factor).apply((frames,))[0] * (1 / factor**2)
+    return Shrunk(factor).apply((frames,))[0]
 
 
 def enlarge(frames, factor):
     """(..., H, W) -> (..., H*factor, W*factor): each pixel repeated, nearest neighbour."""
     if factor == 1:
         return frames
-    return Repeated(factor).apply((frames,))[0]
+    return Enlarged(factor).apply((frames,))[0]
 
 
-class Summed(chainer.FunctionNode):
-    """(..., H, W) -> (..., H/factor, W/factor): sums of factor x factor blocks."""
+class Shrunk(chainer.FunctionNode):
+    """`shrink` as one node."""
 
     def __init__(self, factor):
         self.factor = factor
 
     def forward(self, inputs):
         (x,), f = inputs, self.factor
-        if isinstance(x, np.ndarray):  # it adds whole slices up to 13 times as fast as blocks
-            return (sum(x[..., i::f, j::f] for i in range(f) for j in range(f)),)
+        if isinstance(x, np.ndarray):  # it adds whole slices 2 to 13 times as fast as blocks
+            return (sum(x[..., i::f, j::f] for i in range(f) for j in range(f)) * (1 / f**2),)
         *lead, height, width = x.shape
-        return (x.reshape(*lead, height // f, f, width // f, f).sum(axis=(-3, -1)),)
+        return (x.reshape(*lead, height // f, f, width // f, f).mean(axis=(-3, -1)),)
 
     def backward(self, indexes, grad_outputs):
-        return Repeated(self.factor).apply(grad_outputs)
+        return (Enlarged(self.factor).apply(grad_outputs)[0] * (1 / self.factor**2),)
 
 
-class Repeated(chainer.FunctionNode):
-    """(..., H, W) -> (..., H*factor, W*factor): each pixel in a block of factor x factor."""
+class Enlarged(chainer.FunctionNode):
+    """`enlarge` as one node."""
 
     def __init__(self, factor):
         self.factor = factor
@@ -122,4 +122,4 @@ class Repeated(chainer.FunctionNode):
         return (blocks.reshape(*lead, height * f, width * f),)
 
     def backward(self, indexes, grad_outputs):
-        return Summed(self.factor).apply(grad_outputs)
+        return (Shrunk(self.factor).apply(grad_outputs)[0] * self.factor**2,)
