@@ -12,10 +12,11 @@ from utils import rundir
 THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
-def compete(rivals, arguments, repeats, threads):
+def compete(rivals, arguments, repeats, threads, shortest=0):
     """Time rivals in turns, so that other load on the machine falls on all of them.
 
-    Each turn begins with an untimed call, which refills the caches that the others have used.
+    Each turn begins with an untimed call, which refills the caches that the others have used.  Then
+    calls are repeated until `shortest` seconds have passed, and the times are their means.
 
     rivals: {name: function of a module that takes the arguments and returns what is to be timed}.
     Each lives in a new process: its peak memory is its own, no rival's threads spin on its cores.
@@ -27,7 +28,8 @@ def compete(rivals, arguments, repeats, threads):
     pipes = {}
     for name, prepare in rivals.items():
         pipes[name], theirs = context.Pipe()
-        context.Process(target=serve, args=(theirs, prepare, arguments), daemon=True).start()
+        served = theirs, prepare, arguments, shortest
+        context.Process(target=serve, args=served, daemon=True).start()
         theirs.close()  # so that the pipe breaks if the process does
         pipes[name].recv()  # one is ready before the next begins to prepare
     times = {name: [] for name in rivals}  # (on the wall's clock, of the processor)
@@ -40,24 +42,27 @@ def compete(rivals, arguments, repeats, threads):
         pipe.send("peak")
         wall, cpu = zip(*times[name], strict=True)
         report[name] = {
-            "median_s": round(statistics.median(wall), 4),
-            "fastest_s": round(min(wall), 4),
-            "cpu_s": round(statistics.median(cpu), 4),
+            "median_s": round(statistics.median(wall), 6),
+            "fastest_s": round(min(wall), 6),
+            "cpu_s": round(statistics.median(cpu), 6),
             "peak_rss_mib": round(pipe.recv() / 2**20),
         }
     return report
 
 
-def serve(pipe, prepare, arguments):
+def serve(pipe, prepare, arguments, shortest):
     """In the rival's process: do the work each time the pipe says so."""
     work = prepare(*arguments)
     work()
     pipe.send("ready")
     while pipe.recv() == "again":
         work()
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        pipe.send((time.perf_counter() - wall, time.process_time() - cpu))
+        calls, wall, cpu = 0, time.perf_counter(), time.process_time()
+        while not calls or time.perf_counter() - wall < shortest:
+            work()
+            calls += 1
+        took = time.perf_counter() - wall, time.process_time() - cpu
+        pipe.send([seconds / calls for seconds in took])
     unit = 1 if sys.platform == "darwin" else 1024
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
@@ -67,10 +72,10 @@ def ratio(report, quantity, rival="pytorch"):
     return round(report["ours"][quantity] / report[rival][quantity], 3)
 
 
-def ratios(report):
-    """Ours over PyTorch's of wall time, processor time and memory; below 1 is better."""
+def ratios(report, rival="pytorch"):
+    """Ours over the rival's of wall time, processor time and memory; below 1 is better."""
     quantities = {"ratio": "median_s", "cpu_ratio": "cpu_s", "peak_rss_ratio": "peak_rss_mib"}
-    return {name: ratio(report, quantity) for name, quantity in quantities.items()}
+    return {name: ratio(report, quantity, rival) for name, quantity in quantities.items()}
 
 
 def surroundings():

@@ -36,11 +36,11 @@ FACTORS = (8, 4, 2, 1)  # how much smaller than the frames each scale is
 class Generator(nn.Module):
     """Each scale refines the enlarged guess of the one below; frames are (B, T*C, H, W)."""
 
-    def __init__(self, width, history, horizon, channels):
+    def __init__(self, width, history, horizon, channels, scales=GENERATOR):
         super().__init__()
         seen, made = history * channels, horizon * channels
         self.refiners = nn.ModuleList()
-        for level, (kernels, maps) in enumerate(GENERATOR):
+        for level, (kernels, maps) in enumerate(scales):
             inputs = seen + made if level else seen
             maps = [count // SHRINKING[width] for count in maps]
             layers = []

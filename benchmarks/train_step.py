@@ -25,17 +25,9 @@ def clips(batch):
 
 def ours(width, batch, adversarial, dtype):
     """A function that makes one training step, as train.py would."""
-    from utils.batches import to_past_and_future
-    from utils.stack import chainer, onednn
+    from utils.stack import onednn
 
-    class OneBatch(chainer.dataset.Iterator):
-        data = clips(batch)
-
-        def next(self):
-            return self.data
-
-    device = chainer.get_device("@numpy")
-    update = updater(width, adversarial, OneBatch(), to_past_and_future(HISTORY), device).update
+    update = updater_on_the_cpu(width, batch, adversarial).update
 
     def step():
         with onednn.using_dtype(dtype):
@@ -44,7 +36,22 @@ def ours(width, batch, adversarial, dtype):
     return step
 
 
-def updater(width, adversarial, batches, converter, device):
+def updater_on_the_cpu(width, batch, adversarial, arch="multiscale"):
+    """The updater of train.py, whose every batch is `clips`."""
+    from utils.batches import to_past_and_future
+    from utils.stack import chainer
+
+    class OneBatch(chainer.dataset.Iterator):
+        data = clips(batch)
+
+        def next(self):
+            return self.data
+
+    device = chainer.get_device("@numpy")
+    return updater(width, adversarial, OneBatch(), to_past_and_future(HISTORY), device, arch)
+
+
+def updater(width, adversarial, batches, converter, device, arch="multiscale"):
     """The updater of train.py."""
     import models
     from models.discriminators import Discriminators
@@ -53,7 +60,7 @@ def updater(width, adversarial, batches, converter, device):
     from utils.updater import AdversarialUpdater, PredictionUpdater
 
     shape, size = (HISTORY, HORIZON, CHANNELS), (PATCH, PATCH)
-    gen = models.create("multiscale", *shape, size, width=width)
+    gen = models.create(arch, *shape, size, width=width)
     gen.to_device(device)
     terms, _ = by_name("l2=1,gdl=1", alpha=1)
     shared = terms, converter, device
