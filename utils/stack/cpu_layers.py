@@ -20,8 +20,8 @@ class CpuLayers:
 
     def forward(self, x, *params):
         """What comes out; Unsuitable for what oneDNN cannot do."""
-        self.maps = [np.ascontiguousarray(x)]
-        self.weights = [np.ascontiguousarray(W) for W in params[::2]]
+        x, *params = map(np.ascontiguousarray, (x, *params))
+        self.maps, self.weights = [x], params[::2]
         for k, (W, b) in enumerate(zip(self.weights, params[1::2], strict=True)):
             if W.ndim == 2:
                 y = onednn.multiplied(self.maps[-1], W.T)
