@@ -136,3 +136,11 @@ def test_a_loss_that_is_not_known_is_told_in_one_line(text):
     with pytest.raises(UserError, match="--loss") as caught:
         losses.by_name(text, 1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["l2", "gdl"])
+def test_gradients_of_a_loss_have_none(name):
+    x = chainer.Variable(np.ones((1, 1, 3, 3), np.float32))
+    loss = losses.LOSSES[name](x, np.zeros_like(x.array))
+    with pytest.raises(NotImplementedError):
+        chainer.grad([loss], [x], enable_double_backprop=True)

@@ -2,6 +2,7 @@
 
 Frames are (..., C, H, W) in [-1, 1]; each loss is a mean, so its weight means the same at any
 batch, frame or pyramid size.  The paper writes sums; the authors' public code takes means.
+Those of the command line have gradients by `predicted`; lp and gdl have none by `true`.
 """
 
 import functools
@@ -57,7 +58,7 @@ def gdl(predicted, true, alpha):
 
 class PlainLoss(chainer.FunctionNode):
     """predicted, true -> the loss that work_out(predicted, true) returns beside its gradient by
-    predicted; `true` has no gradient.
+    predicted; `true` has no gradient, and that gradient none: NotImplementedError.
 
     One node where Chainer's functions would be seven to forty, each of which takes as long as
     some ten thousand pixels.
@@ -71,6 +72,8 @@ class PlainLoss(chainer.FunctionNode):
         return (chainer.utils.force_array(loss),)
 
     def backward(self, indexes, grad_outputs):
+        if chainer.config.enable_backprop:  # so Chainer tells that gradients need some
+            raise NotImplementedError("gradients of a loss have no gradients")
         return chainer.as_variable(grad_outputs[0].array * self.gradient), None
 
 

@@ -23,7 +23,8 @@ def install(chainer):
         for k, other in enumerate(others, 1):
             larger = ~(other <= y) & (y == y)  # NaN is the largest, the first one counts
             np.maximum(y, other, out=y)
-            np.maximum(self.indexes, larger * k, out=self.indexes)  # writing where is slow
+            # The largest k is the newest; copyto(where=) takes ten times as long.
+            np.maximum(self.indexes, larger * k, out=self.indexes)
         return (y,)
 
     @functools.wraps(own_gradient)

@@ -29,8 +29,8 @@ AT_ONCE = 16384  # points of the tiles that are worked on together
 POINTS_IN_CACHE = 2**19  # numbers of the columns that are worked on together
 MOVE = 70  # multiplications take as long as evaluating one number, there or back (measured)
 # Cost below which it pays, as a share of the direct way's multiplications, which take half as long
-# in bfloat16.  With AVX2, which evaluates more slowly, layers at 0.63 took 0.5 to 0.7 of the direct
-# way's time, those of 32 to 64 maps at 0.7 0.9 to 1.5.
+# in bfloat16.  With AVX2, which evaluates more slowly, and columns one by one, layers at 0.63 took
+# 0.5 to 0.7 of the direct way's time, those of 32 to 64 maps, at 0.7, took 0.9 to 1.5.
 WORTH = {"float32": 0.65, "tf32": 0.65, "bfloat16": 0.4}
 
 
