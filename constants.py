@@ -37,6 +37,9 @@ VALIDATE_EVERY = 500
 # told otherwise.
 DTYPES = "float32", "tf32", "bfloat16", "float16"
 
+# How learning rates may change in the course of a run; constant unless told otherwise.
+SCHEDULES = "cosine", "onecycle"
+
 # Testing.
 FRAMES = 8  # predicted recursively
 WINDOWS = 4  # places in each video to predict from

@@ -65,6 +65,8 @@ def parse(argv):
     add("--lr-gen", default=constants.LR_GEN, **rate, help="learning rate of the generator")
     usual = f"learning rate of the discriminators (default: {constants.LR_DIS})"
     add("--lr-dis", **rate, help=usual)
+    shape = "learning rates fall to 0 by half a cosine, or rise, then fall (default: constant)"
+    add("--schedule", choices=constants.SCHEDULES, help=shape)
     norm = "norm to which a network's longer gradients are scaled; 0 for no limit"
     clip = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
     add("--clip-gradients", **clip, help=norm)
@@ -86,12 +88,12 @@ def parse(argv):
 @leaving_at_once()
 def main(argv=None):
     options = parse(argv)
-    deadline = math.inf if options.minutes is None else time.monotonic() + 60 * options.minutes
+    began = time.monotonic()
     cure = f"give a --batch-size below {options.batch_size}, smaller clips or --width small"
     while True:
         try:
             with memory_for(cure):
-                return train(options, deadline)
+                return train(options, began)
         except Diverged as error:
             if options.rolled_back == options.rollbacks:
                 raise
@@ -101,14 +103,15 @@ def main(argv=None):
         gc.collect()  # the run that failed refers to itself; its memory is for the next
 
 
-def train(options, deadline):
-    """Train to the last iteration or to `deadline`, by time.monotonic(), whichever is sooner.
+def train(options, began):
+    """Train to the last iteration or until the minutes since `began`, by time.monotonic(), are up.
 
     Raises UserError and Diverged as `Trainer.run` does.
     """
     # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils.batches import to_past_and_future
     from utils.device import open_device
+    from utils.schedule import SCHEDULES
     from utils.snapshots import resume
     from utils.stack import chainer
     from utils.stack.precision import using_dtype
@@ -140,11 +143,14 @@ def train(options, deadline):
             updater,
             options.out,
             options.iterations,
-            deadline=deadline,
+            minutes=math.inf if options.minutes is None else options.minutes,
+            began=began,
             max_norm=options.clip_gradients or math.inf,
             keep_going=options.keep_going,
         )
         trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
+        if options.schedule:
+            trainer.schedule(SCHEDULES[options.schedule])
         if test_clips is not None:
             as_frames = to_past_and_future(clips.history)
             trainer.validate(test_clips, as_frames, device, options.validate_every)

@@ -96,14 +96,27 @@ class Changing(Clips):
 
 
 @pytest.mark.gpu
-def test_batches_of_another_size_and_other_rates_are_followed(gpu):
+def test_batches_of_another_size_and_other_moments_are_followed(gpu):
     updaters = adversarial(gpu), eager(adversarial(gpu))
     for updater in updaters:
         updater._iterators["main"] = Changing()
         told(updater, 19)
-        updater.get_optimizer("gen").alpha *= 0.5
+        updater.get_optimizer("gen").beta1 *= 0.5
         told(updater, 6)
     assert updaters[0].step.graph
+    assert_same(*updaters)
+
+
+@pytest.mark.gpu
+def test_one_graph_takes_a_learning_rate_that_changes_at_each_step(gpu):
+    updaters = adversarial(gpu), eager(adversarial(gpu))
+    graphs = set()
+    for updater in updaters:
+        for _ in range(WARM_UPS + 9):
+            updater.get_optimizer("gen").alpha *= 0.7
+            told(updater, 1)
+            graphs.add(getattr(updater.step, "graph", None))
+    assert len(graphs - {None}) == 1
     assert_same(*updaters)
 
 

@@ -9,7 +9,8 @@ Cutting clips  clips has a recipe cut by tasks, spread by workers or a cluster; 
                unfinished run has done
 Training       updater takes the steps, trainer runs them; losses and gpu_losses are minimised;
                batches and supply deliver clips, pixels normalises them, graph captures steps
-  extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness
+  extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness,
+               schedule
 Testing        rollout predicts, forecast what follows a video's end; trial tests a network on all
                videos; evaluation applies metrics and conventions; report, gallery, pictures and
                leaderboard show the results, cost counts operations

@@ -8,7 +8,7 @@ import sys
 import weakref
 
 from utils.errors import first_line
-from utils.stack import branches, chainer, cudnn
+from utils.stack import branches, chainer, cudnn, gpu_adam
 
 WARM_UPS = 3  # steps before one is captured: they compile kernels, choose cuDNN's engines
 SPARE = []  # pools of graphs that are gone: CuPy 14 never frees what a dropped pool has
@@ -21,10 +21,10 @@ class Graph:
     WARM_UPS calls the next is captured, from then on replayed: the same kernels on the same
     addresses.  The arrays are copied to where the graph reads them; what the step reports are the
     same arrays each time, overwritten by the next; Adam counts on the GPU, its counts on the host
-    follow.  Where arrays have other shapes, or hyperparameters or counts were changed in between,
-    all begins anew, with warm-ups.  A step that cannot be captured, since it waits for the GPU or
-    draws numbers on the host, runs as it is, as do all with CHAINER_GRAPH=0.  A line says what has
-    become of it.
+    follow, and its learning rate is sent there.  Where arrays have other shapes, or other
+    hyperparameters or counts were changed in between, all begins anew, with warm-ups.  A step that
+    cannot be captured, since it waits for the GPU or draws numbers on the host, runs as it is, as
+    do all with CHAINER_GRAPH=0.  A line says what has become of it.
     """
 
     def __init__(self, step, optimizers):
@@ -51,7 +51,10 @@ class Graph:
     def form_of(self, arrays):
         """What a graph was captured for."""
         shapes = [(array.shape, array.dtype) for array in arrays]
-        return shapes, [optimizer.hyperparam.get_dict() for optimizer in self.optimizers]
+        numbers = [dict(optimizer.hyperparam.get_dict()) for optimizer in self.optimizers]
+        for hyperparameters in numbers:
+            hyperparameters.pop("alpha", None)  # Adam's rate, which the graph reads on the GPU
+        return shapes, numbers
 
     def begin(self, arrays):
         """Forget the graph there is; warm up for one that reads arrays such as these."""
@@ -146,6 +149,8 @@ class Graph:
 
     def replay(self):
         """Take the captured step; whether CUDA has begun it."""
+        for optimizer in self.optimizers:
+            gpu_adam.tell_rate(optimizer)
         try:
             self.graph.launch()
         except self.cuda.runtime.CUDARuntimeError as error:

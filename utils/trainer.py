@@ -14,6 +14,7 @@ from utils.plots import Plots
 from utils.preview import Preview
 from utils.progress import ProgressBar
 from utils.randomness import Randomness
+from utils.schedule import Schedule
 from utils.signals import Signals
 from utils.snapshots import Snapshot, last_good
 from utils.stack import chainer
@@ -23,16 +24,26 @@ from utils.validation import Validation
 class Trainer(chainer.training.Trainer):
     """Run an updater up to `iterations` in the directory `out`, to the end or to a signal.
 
-    deadline: when, by time.monotonic(), it ends in any case; infinity for never.
+    minutes: after which it ends in any case; since `began`, by time.monotonic(), else since now.
     max_norm: of a network's gradient, to which longer ones are scaled; infinity for no limit.
     keep_going: a file that cannot be written is a warning, not the end of the run.
     """
 
     def __init__(
-        self, updater, out, iterations, *, deadline=math.inf, max_norm=math.inf, keep_going=False
+        self,
+        updater,
+        out,
+        iterations,
+        *,
+        minutes=math.inf,
+        began=None,
+        max_norm=math.inf,
+        keep_going=False,
     ):
         super().__init__(updater, self.ends, out)
-        self.iterations, self.deadline, self.keep_going = iterations, deadline, keep_going
+        self.iterations, self.keep_going = iterations, keep_going
+        self.began = time.monotonic() if began is None else began
+        self.deadline = self.began + 60 * minutes
         self.late = None, False  # an iteration, whether the deadline had passed then
         self.signals = Signals()
         self.snapshot = None
@@ -64,6 +75,10 @@ class Trainer(chainer.training.Trainer):
         self.extend(Preview(clips, gen, converter, device), trigger=due)
         self.extend(Best(gen), trigger=due)
 
+    def schedule(self, factor):
+        """Change the learning rates as the run goes on, by a function of utils/schedule.py."""
+        self.extend(Schedule(factor, self.updater.get_all_optimizers()))
+
     def every(self, count):
         """A trigger that fires each `count` iterations, the last iteration included."""
 
@@ -87,6 +102,13 @@ class Trainer(chainer.training.Trainer):
         if self.late[0] != iteration:
             self.late = iteration, time.monotonic() > self.deadline
         return iteration >= self.iterations or self.late[1]
+
+    def over(self):
+        """The share of the run that is over, by iterations or by time, whichever is more."""
+        now = time.monotonic()
+        late = now >= self.deadline
+        by_time = 1.0 if late else (now - self.began) / (self.deadline - self.began)
+        return min(1.0, max(self.updater.iteration / self.iterations, by_time))
 
     def extend(self, extension, *args, **kwargs):
         """As Chainer's, with the extension made Tolerant if the run is to keep going."""

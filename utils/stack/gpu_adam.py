@@ -12,9 +12,9 @@ SOURCE = (
     tables.STRUCT
     + r"""
 extern "C" __global__ void tick(
-    long long* t, float* rate, double alpha, double beta1, double beta2) {
+    long long* t, float* rate, const double* alpha, double beta1, double beta2) {
   *t += 1;
-  *rate = alpha * sqrt(1 - pow(beta2, (double)*t)) / (1 - pow(beta1, (double)*t));
+  *rate = *alpha * sqrt(1 - pow(beta2, (double)*t)) / (1 - pow(beta1, (double)*t));
 }
 
 extern "C" __global__ void adam(
@@ -43,10 +43,11 @@ def install(chainer):
     """Let `chainer`'s Adam update float32 parameters on a GPU all at once.
 
     The number of updates, by which the rate grows, is counted on the GPU as well, so that an update
-    can be captured in a CUDA graph; outside of one it is set to the host's count.  No parameter
-    moves where an optimizer's `halted`, an int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight
-    decay and other types are left to Chainer's own code.  Norms for GradientClipping are computed
-    without cuBLAS, which CuPy keeps out of graphs.
+    can be captured in a CUDA graph; outside of one it is set to the host's count.  The learning
+    rate lies there too: see `tell_rate`.  No parameter moves where an optimizer's `halted`, an
+    int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight decay and other types are left to
+    Chainer's own code.  Norms for GradientClipping are computed without cuBLAS, which CuPy keeps
+    out of graphs.
     """
     adam, clipping = chainer.optimizers.Adam, chainer.optimizer_hooks.gradient_clipping
     own_update, own_sum = adam.update, clipping._sum_sqnorm_grads
@@ -109,15 +110,25 @@ def move(optimizer, params):
         rule._init_states(param)
     if not hasattr(optimizer, "counter"):
         optimizer.counter, optimizer.rate = xp.zeros((), np.int64), xp.zeros((), np.float32)
+        optimizer.alpha_there, optimizer.told = xp.zeros((), np.float64), None
     if not hasattr(optimizer, "halted"):
         optimizer.halted = xp.zeros((), np.int32)
     if not xp.cuda.get_current_stream().is_capturing():
         optimizer.counter.fill(rules[0].t - 1)
-    numbers = map(np.float64, (hp.alpha, hp.beta1, hp.beta2))
-    kernels.compiled(SOURCE, "tick")((1,), (1,), (optimizer.counter, optimizer.rate, *numbers))
+        tell_rate(optimizer)
+    there = optimizer.counter, optimizer.rate, optimizer.alpha_there
+    betas = map(np.float64, (hp.beta1, hp.beta2))
+    kernels.compiled(SOURCE, "tick")((1,), (1,), (*there, *betas))
     numbers = [np.float32(x) for x in (1 - hp.beta1, 1 - hp.beta2, hp.eps)]
     columns = [p.array for p in params], [p.grad for p in params]
     columns += tuple([rule.state[name] for rule in rules] for name in ("m", "v"))
     for table, blocks in tables.launches(*columns):
         arguments = table, optimizer.halted, optimizer.rate, *numbers
         kernels.compiled(SOURCE, "adam")((blocks,), (tables.THREADS,), arguments)
+
+
+def tell_rate(optimizer):
+    """Have the GPU know the learning rate of the next step, if `move` takes that optimizer's."""
+    if hasattr(optimizer, "told") and optimizer.told != optimizer.alpha:
+        optimizer.alpha_there.fill(optimizer.alpha)
+        optimizer.told = optimizer.alpha
