@@ -1,64 +1,149 @@
-"""Adam in pieces against Chainer's own, to the bit."""
+"""Adam for a network at once against Chainer's own, to the bit."""
+
+import copy
 
 import numpy as np
 import pytest
 
-from utils.stack import L, adam, chainer
+from utils.stack import adam, chainer
 
-PLAIN = chainer.optimizers.adam.AdamRule.update_core_cpu.__wrapped__
+OWN = chainer.optimizers.Adam.update
+PLAIN = OWN.__wrapped__.__wrapped__  # without that for a GPU, without this
+SIZES = (), (7,), (3, adam.PIECE), (0,), (5, 3), (2 * adam.PIECE + 5,), (1, 4)
 
 
-def train(monkeypatch, update, size, steps=3, dtype=np.float32, order="C", **options):
-    monkeypatch.setattr(chainer.optimizers.adam.AdamRule, "update_core_cpu", update)
-    random = np.random.default_rng(0)
-    link = L.Parameter(np.array(random.normal(size=size), dtype, order=order))
-    optimizer = chainer.optimizers.Adam(1e-2, **options).setup(link)
-    for _ in range(steps):
-        link.W.grad = random.normal(size=size).astype(dtype)
+def rule(optimizer, number):
+    return list(optimizer.target.params())[number].update_rule
+
+
+def no_change(optimizer):
+    pass
+
+
+def disable(optimizer):
+    rule(optimizer, 1).enabled = False
+
+
+def set_rate(optimizer):
+    rule(optimizer, 1).hyperparam.alpha = 0.5
+
+
+def add_hook(optimizer):
+    rule(optimizer, 1).add_hook(lambda rule, param: param.array.fill(1), "one", "post")
+
+
+def take_away(optimizer):
+    list(optimizer.target.params())[1].update_rule = None
+
+
+def begin_anew(optimizer):
+    rule(optimizer, 1)._state = None
+    rule(optimizer, 2).t = 0
+
+
+def replace(optimizer):
+    list(optimizer.target.params())[1].array = np.arange(7, dtype=np.float32)
+    rule(optimizer, 4).state["m"] = np.ones((5, 3), np.float32)
+
+
+def clear(optimizer):
+    list(optimizer.target.params())[4].cleargrad()
+
+
+def clip(optimizer):
+    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(0.1))
+
+
+def train(monkeypatch, update, change=no_change, sizes=SIZES, dtype=np.float32, **options):
+    """All arrays after three steps, the second of which is after a change."""
+    monkeypatch.setattr(chainer.optimizers.Adam, "update", update)
+    random, order = np.random.default_rng(0), options.pop("order", "C")
+    net = chainer.Link()
+    with net.init_scope():
+        for k, size in enumerate(sizes):
+            array = np.array(random.normal(size=size), dtype, order=order)
+            setattr(net, f"p{k}", chainer.Parameter(array))
+    optimizer = chainer.optimizers.Adam(1e-2, **options).setup(net)
+    for step in range(3):
+        for param in net.params():
+            param.grad = np.asarray(random.normal(size=param.shape), dtype)
+        if step == 1:
+            change(optimizer)
         optimizer.update()
-    rule = link.W.update_rule
-    return link.W.array, rule.state["m"], rule.state["v"]
+    rules = [param.update_rule for param in net.params() if param.update_rule]
+    states = [rule.state[name] for rule in rules for name in ("m", "v")]
+    return [param.array for param in net.params()] + states + [rule.t for rule in rules]
 
 
-@pytest.mark.parametrize("size", [(), (7,), (3, adam.PIECE), (adam.PIECE * 2 + 5,)])
+def compare(monkeypatch, **how):
+    ours, theirs = train(monkeypatch, OWN, **how), train(monkeypatch, PLAIN, **how)
+    for a, b in zip(ours, theirs, strict=True):
+        assert np.array_equal(a, b)
+    return ours
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, {"beta1": 0.5, "eps": 1e-4}, {"amsgrad": True}, {"weight_decay_rate": 0.1}, {"eta": 0.5}],
     ids=str,
 )
-def test_same_bits_as_chainers_own(monkeypatch, size, options):
-    ours = train(monkeypatch, chainer.optimizers.adam.AdamRule.update_core_cpu, size, **options)
-    theirs = train(monkeypatch, PLAIN, size, **options)
-    for a, b in zip(ours, theirs, strict=True):
-        assert np.array_equal(a, b)
+def test_same_bits_as_chainers_own(monkeypatch, options):
+    compare(monkeypatch, **options)
+
+
+@pytest.mark.parametrize(
+    "change", [disable, set_rate, add_hook, take_away, begin_anew, replace, clear, clip]
+)
+def test_a_parameter_may_have_a_rule_or_arrays_of_its_own(monkeypatch, change):
+    compare(monkeypatch, change=change)
 
 
 @pytest.mark.parametrize("dtype, order", [(np.float16, "C"), (np.float64, "C"), (np.float32, "F")])
 def test_other_types_and_orders_stay_with_chainer(monkeypatch, dtype, order):
-    update = chainer.optimizers.adam.AdamRule.update_core_cpu
-    options = {"dtype": dtype, "order": order, "eps": 1e-4}
-    for a, b in zip(
-        train(monkeypatch, update, (5, 3), **options),
-        train(monkeypatch, PLAIN, (5, 3), **options),
-        strict=True,
-    ):
-        assert a.dtype == dtype and np.array_equal(a, b)
+    assert compare(monkeypatch, dtype=dtype, order=order, eps=1e-4)[4].dtype == dtype
 
 
-def test_the_pieces_are_used_for_a_plain_adam(monkeypatch):
-    calls = []
+def test_a_loss_that_is_given_is_chainers_own(monkeypatch):
+    def update(self):
+        OWN(self, lambda: sum(chainer.functions.sum(p * p) for p in self.target.params()))
+
+    assert all(np.isfinite(array).all() for array in train(monkeypatch, update))
+
+
+def test_a_copy_of_a_network_moves_by_itself():
+    net = chainer.links.Linear(3, 2)
+    optimizer = chainer.optimizers.Adam().setup(net)
+    for each in (optimizer, copy.deepcopy(optimizer)):
+        before = net.W.array.copy()
+        each.target.cleargrads()
+        each.target.W.grad = np.ones((2, 3), np.float32)
+        each.update()
+        assert (net.W.array != before).all() == (each is optimizer)
+
+
+def test_small_parameters_are_joined_large_ones_cut(monkeypatch):
+    calls, lengths = [], (adam.PIECE + 5, 7, adam.PIECE - 10)
     monkeypatch.setattr(adam, "step", lambda *arguments: calls.append(len(arguments[2])))
-    update = chainer.optimizers.adam.AdamRule.update_core_cpu
-    train(monkeypatch, update, (adam.PIECE + 5,), steps=1)
-    assert sorted(calls) == [5, adam.PIECE]
+    monkeypatch.setattr(adam, "threads", lambda: 1)
+    net = chainer.Link()
+    with net.init_scope():
+        for k, length in enumerate(lengths):
+            setattr(net, f"p{k}", chainer.Parameter(np.zeros(length, np.float32)))
+    optimizer = chainer.optimizers.Adam().setup(net)
+    for param in net.params():
+        param.update_rule._init_states(param)
+        param.grad = param.array
+    optimizer.update()
+    assert calls == [adam.PIECE, 12, adam.PIECE - 10]
 
 
 @pytest.mark.filterwarnings("error")
 def test_what_overflows_is_told_in_no_thread_where_the_caller_asked_for_silence(monkeypatch):
     monkeypatch.setattr(adam, "threads", lambda: 2)
     arrays = [np.full(2 * adam.PIECE, 1e30, np.float32) for _ in range(2)]
-    link = L.Parameter(arrays[0])
+    link = chainer.links.Parameter(arrays[0])
     optimizer = chainer.optimizers.Adam(1e300).setup(link)
+    link.W.update_rule._init_states(link.W)
     link.W.grad = arrays[1]
     with np.errstate(all="ignore"):
         optimizer.update()
