@@ -13,7 +13,7 @@ precision  chooses the type in which both multiply
 kernels    tells whether own CUDA kernels are used
 Adam is quicker by adam and gpu_adam; on a GPU gpu_join joins arrays in one launch, gpu_neutral
 skips adding 0 and multiplying by 1; tables pass many arrays to one launch.
-On the CPU nodes, lstm, pooling, slices have quicker ways, or gradients, than Chainer's own.
+On the CPU nodes, lstm, pooling, slices, sums have quicker ways, or gradients, than Chainer's own.
 """
 
 from utils.stack import (
@@ -28,11 +28,14 @@ from utils.stack import (
     onednn,
     pooling,
     slices,
+    sums,
 )
 
 chainer = compat.patched_chainer()
 chainer.global_config.dtype = chainer.get_dtype("float32")  # whatever CHAINER_DTYPE asks for
-for part in (adam, gpu_adam, gpu_join, gpu_neutral, lstm, nodes, pooling, slices, onednn, cudnn):
+for part in (adam, lstm, nodes, onednn, pooling, slices, sums):  # on the CPU
+    part.install(chainer)
+for part in (cudnn, gpu_adam, gpu_join, gpu_neutral):
     part.install(chainer)
 F, L = chainer.functions, chainer.links
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from utils.stack import chainer, onednn
+from utils.stack.sums import by_map
 
 
 class CpuLayers:
@@ -44,7 +45,7 @@ class CpuLayers:
                 gy = gy * (self.maps[k + 1] > 0)
             if wanted & {2 * k + 1, 2 * k + 2}:
                 found[2 * k + 1] = self.weight_gradient(k, x, gy)
-                found[2 * k + 2] = gy.sum(axis=(0, *range(2, gy.ndim)))
+                found[2 * k + 2] = by_map(gy)
             if min(wanted) > 2 * k:
                 return found
             if W.ndim == 2:

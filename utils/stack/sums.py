@@ -1,0 +1,33 @@
+"""Sums over all axes but that of the maps on the CPU: the gradient of a convolution's bias."""
+
+import functools
+import math
+
+import numpy as np
+
+
+def install(chainer):
+    """Let `chainer`'s F.sum add up float32 and float64 arrays by `by_map`, in a half to a third of
+    the time, where these are its axes."""
+    node = chainer.functions.math.sum.Sum
+    own = node.forward
+
+    @functools.wraps(own)
+    def forward(self, inputs):
+        (x,) = inputs
+        axes = (0, *range(2, x.ndim))
+        fit = type(x) is np.ndarray and x.ndim > 2 and x.dtype.char in "fd" and x.size
+        if not fit or self.keepdims or self.axis != axes:
+            return own(self, inputs)
+        return (by_map(x),)
+
+    node.forward = forward
+
+
+def by_map(x):
+    """The sum of each map: (B, C, ...) -> (C,)."""
+    # numpy.sum adds up row by row; but rows of one number are slow for einsum.
+    if math.prod(x.shape[2:]) == 1:
+        return x.reshape(x.shape[:2]).sum(axis=0)
+    rows = np.ascontiguousarray(x).reshape(*x.shape[:2], -1)  # to the same bits for any strides
+    return np.einsum("bcx->c", rows)
