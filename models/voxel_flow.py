@@ -105,19 +105,51 @@ def sample(images, flow):
     flow is in pixels, to the right, then down; beyond an edge its last pixels go on.  Gradients
     reach the flow alone: the images are an array.
     """
-    xp = chainer.backend.get_array_module(images)
-    number, _, height, width = images.shape
-    across, down = F.separate(flow, axis=1)
-    x = F.clip(across + xp.arange(width, dtype=flow.dtype), 0.0, width - 1.0)
-    y = F.clip(down + xp.arange(height, dtype=flow.dtype)[:, None], 0.0, height - 1.0)
-    left, top = xp.floor(x.array), xp.floor(y.array)
-    columns, rows = left.astype(int), top.astype(int)
-    columns = columns, xp.minimum(columns + 1, width - 1)
-    rows = rows, xp.minimum(rows + 1, height - 1)
-    image = xp.arange(number)[:, None, None]
-    (a, b), (c, d) = (
-        [images[image, :, row, column].transpose(0, 3, 1, 2) for column in columns] for row in rows
-    )
-    x, y = (x - left)[:, None], (y - top)[:, None]  # (N, 1, H, W), how far past the pixel
-    upper, lower = a + (b - a) * x, c + (d - c) * x
-    return upper + (lower - upper) * y
+    return Sample(images).apply((flow,))[0]
+
+
+class Sample(chainer.FunctionNode):
+    """flow -> `sample` of these images by it; the gradient has none: NotImplementedError.
+
+    One node where Chainer's functions would be thirty.
+    """
+
+    def __init__(self, images):
+        self.images = images
+
+    def forward(self, inputs):
+        (flow,), (number, maps, height, width) = inputs, self.images.shape
+        xp = chainer.backend.get_array_module(flow)
+        across = flow[:, :1] + xp.arange(width, dtype=flow.dtype)
+        down = flow[:, 1:] + xp.arange(height, dtype=flow.dtype)[:, None]
+        columns, x, in_width = between(across, width)
+        rows, y, in_height = between(down, height)
+        first = height * width * xp.arange(number * maps).reshape(number, maps, 1, 1)
+        (a, b), (c, d) = (
+            [self.images.take(first + width * row + column) for column in columns] for row in rows
+        )
+        above, below = b - a, d - c
+        upper, lower = a + above * x, c + below * x
+        step = lower - upper
+        if chainer.config.enable_backprop:
+            self.slopes = (above + (below - above) * y, in_width), (step, in_height)
+        return (upper + step * y,)
+
+    def backward(self, indexes, grad_outputs):
+        if chainer.config.enable_backprop:  # so Chainer tells that gradients need some
+            raise NotImplementedError("gradients of a motion have no gradients")
+        gy, xp = grad_outputs[0].array, grad_outputs[0].xp
+        sums = [(gy * slope).sum(axis=1, keepdims=True) * inside for slope, inside in self.slopes]
+        return (chainer.as_variable(xp.concatenate(sums, axis=1)),)
+
+
+def between(places, length):
+    """Of places (N, 1, H, W) along an axis of this length: ([the pixel before, the one after], how
+    far each is past the first, whether it is no place beyond the ends)."""
+    xp = chainer.backend.get_array_module(places)
+    inside = (places >= 0) & (places <= length - 1)
+    places = xp.clip(places, 0, length - 1)
+    before = xp.floor(places)
+    # NaN, which clipping leaves, reads pixel 0: what it weighs is NaN, for the loss to tell.
+    number = xp.fmax(before, 0).astype(int)
+    return (number, xp.minimum(number + 1, length - 1)), places - before, inside

@@ -44,6 +44,55 @@ def test_sample_has_the_gradient_of_its_values():
     assert (moved.grad * way).sum() == pytest.approx((ahead - behind) / 2e-7, rel=1e-5)
 
 
+def plainly(images, flow):
+    """`sample` node by node."""
+    number, _, height, width = images.shape
+    across, down = F.separate(flow, axis=1)
+    x = F.clip(across + np.arange(width, dtype=flow.dtype), 0.0, width - 1.0)
+    y = F.clip(down + np.arange(height, dtype=flow.dtype)[:, None], 0.0, height - 1.0)
+    left, top = np.floor(x.array), np.floor(y.array)
+    image, column, row = np.arange(number)[:, None, None], left.astype(int), top.astype(int)
+    columns = column, np.minimum(column + 1, width - 1)
+    rows = row, np.minimum(row + 1, height - 1)
+    (a, b), (c, d) = (
+        [images[image, :, row, column].transpose(0, 3, 1, 2) for column in columns] for row in rows
+    )
+    x, y = (x - left)[:, None], (y - top)[:, None]
+    upper, lower = a + (b - a) * x, c + (d - c) * x
+    return upper + (lower - upper) * y
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sample_is_the_same_as_node_by_node(dtype):
+    flow = np.random.default_rng(1).uniform(-9, 9, (2, 2, *SIZE)).astype(dtype)
+    flow[0, :, :3] = np.round(flow[0, :, :3])  # on pixels, on edges
+    frames = np.moveaxis(images(), -1, 0).copy().transpose(1, 2, 3, 0).astype(dtype)
+    found = []
+    for way in (sample, plainly):
+        moved = chainer.Variable(flow)
+        y = way(frames, moved)
+        gy = chainer.Variable(np.cos(np.arange(y.size, dtype=dtype)).reshape(y.shape))
+        found.append((y.array, chainer.grad([y], [moved], [gy])[0].array))
+    (y, gradient), (expected, slope) = found
+    assert y.dtype == gradient.dtype == dtype and np.array_equal(y, expected)
+    np.testing.assert_allclose(gradient, slope, rtol=0, atol=2e-7 * np.abs(slope).max())
+
+
+def test_the_gradient_of_sample_has_none():
+    flow = chainer.Variable(np.zeros((2, 2, *SIZE), np.float32))
+    y = F.sum(sample(images(), flow))
+    with pytest.raises(NotImplementedError, match="have no gradients"):
+        chainer.grad([y], [flow], enable_double_backprop=True)
+
+
+def test_nan_in_the_flow_is_seen_in_its_pixel_alone():
+    flow = np.zeros((2, 2, *SIZE), np.float32)
+    flow[0, 1, 3, 3], flow[1, 0, 5, 5] = np.nan, np.inf
+    y = sample(images(), chainer.Variable(flow)).array
+    assert np.isnan(y[0, :, 3, 3]).all() and np.isnan(y).sum() == 3
+    assert (y[1, :, 5, 5] == images()[1, :, 5, -1]).all()
+
+
 def test_steady_motion_is_continued_from_both_frames():
     """A picture moves right, a pixel a frame: each pixel was k pixels to the left k frames ago."""
     picture = np.tile(np.sin(np.arange(40) / 3), (SIZE[0], 1)).astype(np.float32)
