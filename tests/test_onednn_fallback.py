@@ -10,7 +10,7 @@ import pytest
 from tests.test_onednn import needs_library, random
 from tests.test_onednn import say_again as say_again
 from tests.test_onednn_processes import in_new_process
-from utils.stack import F, chainer, direct, dnnl, onednn, providers
+from utils.stack import F, chainer, direct, dnnl, onednn, products, providers
 
 
 @needs_library
@@ -121,3 +121,13 @@ def test_array_of_another_size_is_refused():
 def test_status_other_than_success_is_an_error_with_its_name():
     with pytest.raises(dnnl.Error, match="memory_desc_create_with_tag: invalid_arguments"):
         dnnl.descriptor((-1, 2), dnnl.F32)
+
+
+@needs_library
+def test_a_kernel_that_fails_is_done_by_chainer(monkeypatch):
+    x, w = random((1, 3, 5, 5)), random((2, 3, 3, 3), 1)
+    truth = F.convolution_2d(x, w).array
+    monkeypatch.setattr(dnnl.library(), "primitive_execute", lambda *_: 2)
+    np.testing.assert_allclose(F.convolution_2d(x, w).array, truth, rtol=0, atol=1e-5)
+    with pytest.raises(dnnl.Error, match="primitive_execute: invalid_arguments"):
+        products.copy(x, x.copy())

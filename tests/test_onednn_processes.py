@@ -150,6 +150,19 @@ def test_signals_wait_while_a_kernel_runs(monkeypatch):
 
 
 @needs_library
+def test_signals_wait_for_the_end_of_the_outer_context():
+    def blocked():
+        return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    with pytest.raises(ZeroDivisionError), dnnl.no_signals:
+        with dnnl.no_signals:
+            assert blocked()
+        assert blocked()
+        1 / 0  # noqa: B018
+    assert not blocked()
+
+
+@needs_library
 def test_signals_do_no_harm():
     """They did: a kernel for large products lets its stack pointer point to the heap."""
     program = (
