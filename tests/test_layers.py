@@ -8,7 +8,7 @@ import pytest
 from models.blocks import sequential
 from tests.test_gpu_layers import images, links, loss, nodes, results
 from tests.test_onednn import needs_library
-from utils.stack import chainer, cpu_layers, onednn, providers
+from utils.stack import F, chainer, cpu_layers, onednn, providers
 from utils.stack.providers import Unsuitable
 
 pytestmark = needs_library
@@ -38,6 +38,20 @@ def test_is_one_node_unless_turned_off_or_watched(monkeypatch):
     monkeypatch.setenv("CHAINER_LAYERS", "0")
     y = sequential(images(2, plain), links(plain), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_another_number_of_channels_is_told_by_chainer_alone(caplog, linear):
+    from chainer.utils.type_check import InvalidType  # only after utils.stack has patched Chainer
+
+    providers.log_once.cache_clear()
+    caplog.set_level(logging.INFO, providers.__name__)
+    first, second, third = links(plain, linear=linear)
+    x = images(2, plain)
+    x = F.reshape(x, (2, -1)) if linear else x
+    with pytest.raises(InvalidType, match="LinearFunction" if linear else "Convolution2DFunction"):
+        sequential(x, [first, third, second], 3)
+    assert "layers" not in caplog.text
 
 
 def test_only_what_is_asked_for_is_worked_out(monkeypatch):

@@ -1,5 +1,7 @@
 """Losses against formulas written out by hand, and their gradients against numerical ones."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,16 @@ def test_gdl_is_the_papers_formula(frames, alpha):
     predicted, true = frames
     expected = plain_gdl(predicted, true, alpha)
     assert losses.gdl(predicted, true, alpha).array == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [functools.partial(losses.lp, p=2), losses.LOSSES["gdl"]])
+@pytest.mark.parametrize("other", [np.zeros((1, *SHAPE[1:])), np.zeros(SHAPE, np.float32)])
+def test_frames_of_unlike_shapes_or_types_are_told(frames, loss, other):
+    from chainer.utils.type_check import InvalidType  # only after utils.stack has patched Chainer
+
+    for predicted, true in ((frames[0], other), (other, frames[0])):
+        with pytest.raises(InvalidType, match="PlainLoss"):
+            loss(predicted, true)
 
 
 def test_gdl_does_not_see_the_direction_of_an_edge(frames):

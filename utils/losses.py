@@ -67,6 +67,11 @@ class PlainLoss(chainer.FunctionNode):
     def __init__(self, work_out):
         self.work_out = work_out
 
+    def check_type_forward(self, in_types):
+        predicted, true = in_types
+        same = predicted.shape == true.shape, predicted.dtype == true.dtype
+        chainer.utils.type_check.expect(*same)  # else NumPy would repeat one of them
+
     def forward(self, inputs):
         loss, self.gradient = self.work_out(*inputs)
         return (chainer.utils.force_array(loss),)

@@ -26,17 +26,19 @@ def fused(x, links, relus):
     """
     x = chainer.as_variable(x)
     params = [param for link in links for param in (link.W, link.b)]
-    ways = [way for way in (CpuLayers, GpuLayers) if way.take(x.array)]
-    if not (ways and fit(x, params)):
+    way = next((way for way in (CpuLayers, GpuLayers) if way.take(x.array)), None)
+    if way is None or not fit(x, params):
         return None
     geometries, images = [], x.shape
     for link in links:
-        geometries.append(geometry_of(link, images, ways[0].dtype_in_use()))
+        if images[1] != link.W.shape[1] * getattr(link, "groups", 1):
+            return None  # Chainer's own node tells what is wrong
+        geometries.append(geometry_of(link, images, way.dtype_in_use()))
         images = geometries[-1].outputs
     if any(min(geometry.outputs) < 1 for geometry in geometries):
         return None
     try:
-        return Layers(ways[0](geometries, relus)).apply((x, *params))[0]
+        return Layers(way(geometries, relus)).apply((x, *params))[0]
     except OBSTACLES as obstacle:
         tell(obstacle)
         return None
