@@ -19,7 +19,7 @@ SHORTEST = 0.05  # seconds that a measurement takes; faster steps are repeated
 
 def ours(arch, width, batch):
     """A function that makes one training step, as train.py would."""
-    return updater(arch, width, batch).update
+    return train_step.checked(updater(arch, width, batch))
 
 
 def updater(arch, width, batch):

@@ -27,13 +27,31 @@ def ours(width, batch, adversarial, dtype):
     """A function that makes one training step, as train.py would."""
     from utils.stack import onednn
 
-    update = updater_on_the_cpu(width, batch, adversarial).update
+    update = checked(updater_on_the_cpu(width, batch, adversarial))
 
     def step():
         with onednn.using_dtype(dtype):
             update()
 
     return step
+
+
+def checked(updater):
+    """Its update, with what train.py's Trainer looks at in each step: losses, gradients' norms."""
+    from utils.divergence import FiniteCheck
+    from utils.stack import chainer
+
+    FiniteCheck(updater)
+    reporter, losses = chainer.Reporter(), {}
+    for name, optimizer in updater.get_all_optimizers().items():
+        reporter.add_observer(name, optimizer.target)
+
+    def update():
+        losses.clear()  # those of the step before are not for FiniteCheck to see
+        with reporter.scope(losses):
+            updater.update()
+
+    return update
 
 
 def updater_on_the_cpu(width, batch, adversarial, arch="multiscale"):

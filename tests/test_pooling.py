@@ -49,3 +49,14 @@ def test_windows_next_to_each_other_are_taken(monkeypatch):
     results(np.ones((1, 1, 5, 4), np.float32), 2, 2, 0, False)
     results(np.ones((1, 1, 5, 4), np.float32), 2, 2, 0, True)
     assert asked == [True, True, False, False]
+
+
+def test_an_infinite_gradient_makes_the_rest_of_its_window_nan():
+    x = chainer.Variable(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
+    gy = np.ones((1, 1, 2, 2), np.float32)
+    gy[..., 0, 1] = np.inf
+    with np.errstate(invalid="ignore"):
+        (gx,) = chainer.grad([F.max_pooling_2d(x, 2)], [x], [chainer.Variable(gy)])
+    nan, inf = np.nan, np.inf
+    expected = [[0, 0, nan, nan], [0, 1, nan, inf], [0, 0, 0, 0], [0, 1, 0, 1]]
+    np.testing.assert_array_equal(gx.array[0, 0], expected)

@@ -20,7 +20,8 @@ class CpuLayers:
         return type(array) is np.ndarray and onednn.usable()
 
     def forward(self, x, *params):
-        """What comes out; Unsuitable for what oneDNN cannot do."""
+        """x (B, C, H, W) or (B, C), weights, biases of each layer, all float32 -> as the last layer
+        has it, (B, O, H', W') or (B, O); Unsuitable for what oneDNN cannot do."""
         x, *params = map(np.ascontiguousarray, (x, *params))
         self.maps, self.weights = [x], params[::2]
         for k, (W, b) in enumerate(zip(self.weights, params[1::2], strict=True)):
