@@ -9,21 +9,26 @@ import numpy as np
 
 def install(chainer):
     """Let `chainer`'s nodes take NumPy arrays without asking what matters to none of these: their
-    devices, layouts, ChainerX; where nobody debugs them, or hooks into them."""
+    devices, layouts, ChainerX; where nobody debugs them, or hooks into them.
+
+    Properties of Variables ask for ChainerX, too: the attributes behind them are read.
+    """
     node, variable, config = chainer.FunctionNode, chainer.Variable, chainer.config
     own, make = node.apply, chainer.Variable._init_unchecked
 
     def plain(self, inputs):
-        arrays = all(type(x.raw_array) is np.ndarray and x.layout is None for x in inputs)
+        for x in inputs:
+            if type(x._data[0]) is not np.ndarray or x._layout is not None:
+                return False
         watched = chainer.get_function_hooks() or self._n_local_function_hooks or config.debug
-        return inputs and arrays and not watched and config.schedule_func is None
+        return inputs and not watched and config.schedule_func is None
 
     @functools.wraps(own)
     def apply(self, inputs):
         inputs = [x if isinstance(x, variable) else chainer.as_variable(x) for x in inputs]
         if not plain(self, inputs):
             return own(self, inputs)
-        arrays = tuple([x.raw_array for x in inputs])
+        arrays = tuple([x._data[0] for x in inputs])
         self._input_layouts = (None,) * len(inputs)
         if config.type_check:
             self._check_data_type_forward(arrays)
@@ -32,7 +37,7 @@ def install(chainer):
         if type(made) is not tuple or not all(isinstance(y, np.ndarray) for y in made):
             raise TypeError(f"{self.label}: forward returned {type(made)}, not a tuple of arrays")
         self._output_count, self._output_layouts = len(made), (None,) * len(made)
-        wanted = any(x.requires_grad for x in inputs)
+        wanted = any(x._requires_grad for x in inputs)
         outputs = tuple([make(y, requires_grad=wanted, is_chainerx_array=False) for y in made])
         if config.enable_backprop:
             connect(self, inputs, outputs)
@@ -44,15 +49,16 @@ def install(chainer):
 
 def connect(node, inputs, outputs):
     """Make a node part of the graph between these Variables; keep what it has asked for."""
-    node.rank = max([x.rank for x in inputs])
-    for y in outputs:
-        y.creator_node = node
-    node.inputs = tuple([x.node for x in inputs])
-    node.outputs = tuple([weakref.ref(y.node) for y in outputs])
+    node.inputs = tuple([x._node for x in inputs])
+    node.rank = rank = max([x._rank for x in node.inputs])
+    made = [y._node for y in outputs]
+    for y in made:
+        y._creator_node, y._rank = node, rank + 1
+    node.outputs = tuple([weakref.ref(y) for y in made])
     for k in node._input_indexes_to_retain or ():
-        inputs[k].retain_data()
+        inputs[k]._node._data = inputs[k]._data[0]
     if node._output_indexes_to_retain is not None:
         for k in node._output_indexes_to_retain:
-            outputs[k].retain_data()
-        kept = [outputs[k].raw_array for k in node._output_indexes_to_retain]
+            made[k]._data = outputs[k]._data[0]
+        kept = [made[k]._data for k in node._output_indexes_to_retain]
         node._retained_output_data = tuple(kept)
