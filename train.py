@@ -12,7 +12,7 @@ from utils.errors import Diverged, UserError, memory_for, one_line
 from utils.signals import leaving_at_once
 from utils.usage import Parser, local_place, number, place, whole
 
-OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes all others from the run
+OF_THE_COMMAND = ("gpu", "resume", "out", "minutes")  # -r takes all others from the run
 STATUS = """exit status: 0 trained; 2 invalid input or a file that cannot be written; 3 NaN or
 infinity; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (-r then resumes where it stopped)"""
 
@@ -25,7 +25,8 @@ def parse(argv):
 
     add = parser.add_argument_group("run").add_argument
     add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
-    add("-r", "--resume", action="store_true", help="resume from the newest intact snapshot")
+    newest = "resume from the newest intact snapshot"
+    add("-r", "--resume", "--resume_training", action="store_true", help=newest)
     add("-o", "--out", default=constants.RESULT_DIR, **path, help="directory of the run")
     add("-n", "--iterations", default=constants.ITERATIONS, **count, help="iteration to stop at")
     add("--minutes", type=number(0), help="minutes after which to stop, if sooner")
@@ -81,6 +82,10 @@ def parse(argv):
         saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
         parser.set_defaults(**{k: v for k, v in saved.items() if k not in OF_THE_COMMAND})
         options = parser.parse_args(argv)
+        if rundir.snapshots(options.out) and options.load != saved["load"]:
+            told = f"--load {options.load} is for a fresh run"
+            print(f"{told}: this one goes on with its own weights", file=sys.stderr)
+            options.load = saved["load"]
     return options
 
 
@@ -121,12 +126,6 @@ def train(options, began):
 
     device = open_device(options.gpu)
     clips = ClipStore.open(options.data)
-    data = {
-        "path": options.data,
-        "clips": len(clips),
-        "fingerprint": clips.fingerprint,
-        "looks": clips.looks,
-    }
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = find_test_clips(options.test_data, clips)
@@ -137,6 +136,9 @@ def train(options, began):
         cure = "`python process_data.py --split test -n 500` makes some"
         told = f"no validation, no test clips at {options.test_data}"
         print(f"warning: {told}: {cure}", file=sys.stderr)
+    elif test_clips.fingerprint == clips.fingerprint:
+        told = f"the test clips at {options.test_data} are the training clips"
+        print(f"warning: {told}: cut some of other videos to validate on", file=sys.stderr)
     fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(
@@ -158,15 +160,23 @@ def train(options, began):
             told = f"learning rates: those given, times 1/{2**options.rolled_back} after rollbacks"
             print(told, file=sys.stderr)
         if options.resume:
-            if options.load and rundir.snapshots(options.out) and not options.rolled_back:
-                told = f"--load {options.load} is for a fresh run"
-                print(f"{told}: this one goes on with its own weights", file=sys.stderr)
-            rundir.warn_of_other_clips(options.out, data)
+            rundir.warn_of_other_clips(options.out, about(options.data, clips))
             resume(trainer)
-        kept = {name: value for name, value in vars(options).items() if name != "resume"}
-        rundir.write_options(options.out, {"options": kept, "model": model, "data": data})
+        record = {
+            "options": {name: value for name, value in vars(options).items() if name != "resume"},
+            "model": model,
+            "data": about(options.data, clips),
+            "validation": None if test_clips is None else about(options.test_data, test_clips),
+        }
+        rundir.write_options(options.out, record)
         trainer.run()
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")
+
+
+def about(path, clips):
+    """What options.json says of a ClipStore."""
+    fingerprint, looks = clips.fingerprint, clips.looks
+    return {"path": path, "clips": len(clips), "fingerprint": fingerprint, "looks": looks}
 
 
 def make_generator(options, clips):
@@ -174,6 +184,7 @@ def make_generator(options, clips):
     import numpy as np
 
     import models
+    from models.chance import own_series
     from utils.weights import load_weights
 
     _, channels, *size = clips.shape
@@ -193,8 +204,9 @@ def make_generator(options, clips):
         gen = models.create(**model)
     except ValueError as error:
         raise UserError(error) from None
-    if options.load:
-        load_weights(rundir.model_at(options.load), gen)
+    if options.load and not (options.resume and rundir.snapshots(options.out)):
+        with own_series(gen):
+            load_weights(rundir.model_at(options.load), gen)
     return model, gen
 
 

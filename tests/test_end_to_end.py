@@ -174,6 +174,15 @@ def test_the_generator_of_another_run_is_a_start(work):
         succeed("train.py", *training(work, out), *given)
     start, end = weights(work / "result"), weights(work / "from_")
     assert np.array_equal(start["refiners/3/0/W"], end["refiners/3/0/W"])
+    said = succeed("train.py", "-r", "-o", work / "from_", "-n", 2, "-l", "elsewhere")
+    assert "--load elsewhere is for a fresh run: this one goes on" in said
+    options = rundir.read_options(work / "from_")["options"]
+    assert options["load"] == str(work / "result")
+    for snapshot in rundir.snapshots(work / "from_"):
+        snapshot.unlink()
+    said = succeed("train.py", "-r", "-o", work / "from_", "-n", 1, "--schedule", "cosine")
+    assert "no snapshot to resume from, starting from scratch" in said
+    assert np.array_equal(start["refiners/3/0/W"], weights(work / "from_")["refiners/3/0/W"])
 
 
 def test_a_network_goes_out_as_safetensors_and_comes_back(work):

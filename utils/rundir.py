@@ -25,6 +25,8 @@ SNAPSHOT = "snapshot_iter_"
 ITERATION = re.compile(r"0|[1-9]\d{0,17}")  # as it stands in the name of a snapshot
 LOG = "log"
 PICTURES = ("loss.png", "samples.gif", "samples")  # the first ones of a run
+PLOTS = ("loss.png", "psnr.png", "ssim.png", "sharpness.png", "perceptual.png")
+REPORTED = (LOG, *PLOTS, "samples.gif", "samples/preview_*.png")
 OPTIONS_BYTES = 2**20  # no record is larger
 LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 1000, "size": MOST_PIXELS}
 PACKAGES = (
@@ -43,11 +45,13 @@ def claimed(out, resume):
     """Make the directory, keep other runs from it inside this context.
 
     UserError where another run is at work, where a fresh run would overwrite a trained model or
-    files that are no run's, or where a link could lead what is written elsewhere.
+    files that are no run's, or where a link could lead what is written elsewhere.  What a
+    killed run left goes: a snapshot half written; without any, all that it reported.
     """
     out = Path(out)
     with lock.claim(out):
-        if not resume and (snapshots(out) or (out / MODEL).exists()):
+        trained = (out / MODEL).exists() or exists(out) and (out / BEST).exists()
+        if not resume and (snapshots(out) or trained):
             raise UserError(
                 f"{out}: already holds a run; -r continues it, --out takes another directory"
             )
@@ -59,7 +63,8 @@ def claimed(out, resume):
         for name in () if exists(out) or snapshots(out) else (LOG, BEST, *PICTURES):
             if (out / name).exists():
                 raise UserError(f"{out / name}: no run left it there; give a new --out")
-        for path in out.glob(f"{SNAPSHOT}*{PARTIAL}"):  # a killed run was writing it
+        left = () if snapshots(out) else REPORTED  # would pass for what the next run reports
+        for path in (p for name in (f"{SNAPSHOT}*{PARTIAL}", *left) for p in out.glob(name)):
             with writing_to(path):
                 path.unlink()
         yield
