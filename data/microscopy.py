@@ -77,8 +77,7 @@ def stretch(picture, low, high):
 
 def convert(video, options, collection):
     """Put a recording into the collection; whether it can be used."""
-    name = options.images.resolve().name if video.name == "." else video.name
-    folder = options.out / options.split / name
+    folder = options.out / options.split / video.name
     if collection.has(folder):
         return True
     if not isinstance(video, Folder | Animation):
