@@ -525,7 +525,7 @@ def test_films_of_caltech_are_to_be_unpacked_first(run):
 )
 def test_mistakes_take_one_line(run, script, needed):
     status, _, said = run(script, *needed, "nowhere")
-    assert status == 2 and said.startswith("error: no folder nowhere") and said.count("\n") == 1
+    assert status == 2 and said.startswith("error: no folder 'nowhere'") and said.count("\n") == 1
     Path("empty").mkdir()
     status, _, said = run(script, *needed, "empty")
     assert status == 2 and said.startswith("error: ") and said.count("\n") == 1

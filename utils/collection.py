@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from utils.errors import UserError, reason, writing_to
-from utils.files import read_file, write_whole
+from utils.errors import UserError, writing_to
+from utils.files import write_whole
 from utils.usage import local_place
 
 SPLITS = ("train", "test")
@@ -116,32 +116,6 @@ def add_out(parser):
     """Add the option --out, a Path, to a parser."""
     where = {"type": lambda text: Path(local_place(text)), "default": Path("data/images")}
     parser.add_argument("--out", **where, help="folder of train and test")
-
-
-def file_of(text):
-    """An argument type: a file that exists, as a Path."""
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise UserError(f"no file {text!r}: give the place of one that is there")
-    return path
-
-
-def folder_of(text):
-    """An argument type: a folder that exists, as a Path."""
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        raise UserError(f"no folder {text}: give the place of the unpacked data set")
-    return path
-
-
-def read_lines(path, wanted):
-    """The lines of a text file; UserError, with what is `wanted` as the cure, if it is none."""
-    try:
-        return read_file(path).decode().splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read {reason(error)}: give {wanted}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not text: give {wanted}") from None
 
 
 def tell_missing(names, what, root):

@@ -3,7 +3,9 @@
 import argparse
 import math
 import os
+from pathlib import Path
 
+from utils.errors import UserError
 from utils.recipe import MOST_PIXELS
 
 AXES = ("THW", "NTHW", "THWC", "NTHWC")
@@ -95,6 +97,22 @@ def known_axes(text):
     if sorted(text.upper()) not in map(sorted, AXES):
         raise ValueError
     return text.upper()
+
+
+def file_of(text):
+    """An argument type: a file that exists, as a Path."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise UserError(f"no file {text!r}: give the place of one that is there")
+    return path
+
+
+def folder_of(text):
+    """An argument type: a folder that exists, as a Path."""
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise UserError(f"no folder {text!r}: give the place of the unpacked data set")
+    return path
 
 
 place = checked("a path or a URL", given)  # an empty one would be the current directory
