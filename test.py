@@ -74,6 +74,7 @@ def main(argv=None):
 def evaluate(runs, records, options):
     """Test every run on the same videos; compare them where there are several."""
     # Imported late, so that --help and mistakes on the command line are answered at once.
+    from utils import leaderboard, report, trial
     from utils.conventions import CONVENTIONS
     from utils.device import open_device
     from utils.metrics import METRICS
@@ -85,14 +86,18 @@ def evaluate(runs, records, options):
     # All runs predict the same frames, whatever past each needs.
     history = max(record["model"]["history"] for record in records)
     single = len(runs) == 1
-    usual = next(iter(runs)) / folder("test", options) if single else constants.LEADERBOARD_DIR
-    out = Path(options.out or usual)
+    usual = next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR
+    out = Path(options.out or folder(usual, options))
+    places = [out] if single else [out / name for name in runs.values()]
+    for place in places:  # all, before the first test, which may take long
+        report.left_before(place, trial.FILES)
+    if not single:
+        report.left_before(out, leaderboard.FILES)
 
     entries = []
     with computing(device, options):
-        for (run, name), record in zip(runs.items(), records, strict=True):
-            into = out if single else out / name
-            entries.append(examine_run(run, name, record, device, videos, history, options, into))
+        for (run, name), record, place in zip(runs.items(), records, places, strict=True):
+            entries.append(examine_run(run, name, record, device, videos, history, options, place))
     if not single:
         compare(entries, out, options)
 
@@ -115,7 +120,7 @@ def forecast(runs, records, options):
 
 
 def folder(name, options):
-    """Where results of a run go in its directory: those of its two networks lie apart."""
+    """The folder of results called so: those of a run's two networks lie apart."""
     return f"{name}-best" if options.best else name
 
 
@@ -159,10 +164,11 @@ def compare(entries, out, options):
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
     text = leaderboard.table(entries, options.by, options.area)
     with writing_to(out):
-        leaderboard.save_csv(out / "leaderboard.csv", entries)
-        leaderboard.save_json(out / "leaderboard.json", vars(options), entries)
-        leaderboard.save_plot(out / "leaderboard.png", entries, options.by)
-        (out / "leaderboard.md").write_text(text + "\n", encoding="utf-8")
+        # First of all the record, by which a later leaderboard knows these files.
+        leaderboard.save_json(out / leaderboard.RECORD, vars(options), entries)
+        leaderboard.save_csv(out / leaderboard.NUMBERS, entries)
+        leaderboard.save_plot(out / leaderboard.PLOT, entries, options.by)
+        (out / leaderboard.TABLE).write_text(text + "\n", encoding="utf-8")
     print(f"{options.by}, {options.area}, of {options.frames} predicted frames:\n\n{text}\n")
     print(f"more in {out}")
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +104,33 @@ def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, 
         testing.main([*test, f"{tmp_path}/b.npy", "-o", f"{tmp_path}"])
     told = f"error: {tmp_path}/metrics.csv: no test left it there; give a new --out\n"
     assert capsys.readouterr().err == told
+
+
+def test_a_leaderboard_takes_the_place_of_an_earlier_one_and_of_nothing_else(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.zeros((5, 16, 16), np.uint8))
+    for name in "ab":
+        make_run(Path("runs", name), 2)
+        Path("runs", name, rundir.BEST).write_bytes(Path("runs", name, rundir.MODEL).read_bytes())
+    compare = ["--load", "runs", "--images", "a.npy", "-f", "2"]
+    for more in ((), ("--best",), ()):
+        testing.main([*compare, *more])
+    names = {f"leaderboard.{ending}" for ending in ("csv", "json", "md", "png")}
+    for folder in Path("leaderboard"), Path("leaderboard-best"):
+        assert {path.name for path in folder.iterdir()} == {"a", "b", *names}
+    capsys.readouterr()
+    for theirs in "mine/leaderboard.md", "mine/b/metrics.csv":
+        Path(theirs).parent.mkdir(parents=True)
+        Path(theirs).write_text("years of work")
+        with pytest.raises(SystemExit):
+            testing.main([*compare, "-o", "mine"])
+        said = capsys.readouterr()
+        assert said.err == f"error: {theirs}: no test left it there; give a new --out\n"
+        assert said.out == ""  # nothing was tested in vain
+        Path(theirs).unlink()
+        Path(theirs).parent.rmdir()
 
 
 @pytest.mark.parametrize("more", [(), ("--forecast",), ("--export", "network.safetensors")])

@@ -2,16 +2,13 @@
 
 import dataclasses
 import functools
-import json
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from utils import cost, gallery, report
-from utils.errors import UserError
 from utils.evaluation import examine
-from utils.files import read_file, write_whole
+from utils.files import write_whole
 from utils.leaderboard import Entry
 from utils.pixels import denormalise
 
@@ -65,19 +62,14 @@ class Trial:
 
 
 def clear(out):
-    """Make a folder for a test; the files of an earlier one there, which its record names, go.
+    """Make a folder for a test; pictures and arrays of an earlier one there go.
 
-    UserError for files of other origin that a test would overwrite.
+    UserError as of `report.left_before`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        for name in json.loads(read_file(out / RECORD))["conditions"].get("files", []):
-            if Path(name).name == name and name.endswith(ENDINGS):
-                (out / name).unlink(missing_ok=True)
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        for name in FILES:
-            if (out / name).exists():
-                raise UserError(f"{out / name}: no test left it there; give a new --out") from None
+    for name in report.left_before(out, FILES):
+        if name.endswith(ENDINGS):
+            (out / name).unlink(missing_ok=True)
 
 
 def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs, arrays):
