@@ -65,7 +65,10 @@ def main(argv=None):
     records = [rundir.read_options(run) for run in runs]
     if options.export:
         export(list(runs), records, options)
-    elif options.forecast:
+        return
+    for run, record in zip(runs, records, strict=True):  # all, before the first test begins
+        load_model(run, record, options.best)
+    if options.forecast:
         forecast(runs, records, options)
     else:
         evaluate(runs, records, options)

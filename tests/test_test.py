@@ -145,6 +145,19 @@ def test_a_run_without_a_network_yet_says_when_it_comes(tmp_path, capsys, more):
     assert capsys.readouterr().err.startswith(told)
 
 
+@pytest.mark.parametrize("more", [(), ("--forecast",)])
+def test_a_run_that_cannot_be_tested_is_found_before_others_are(tmp_path, capsys, more):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    for name in "abc":
+        make_run(tmp_path / "runs" / name, 2)
+    (tmp_path / "runs" / "c" / rundir.MODEL).write_text("cut off")
+    command = ["--load", tmp_path / "runs", "--images", tmp_path / "a.npy", "-o", tmp_path / "out"]
+    with pytest.raises(SystemExit):
+        testing.main([*map(str, command), *more])
+    assert f"{tmp_path}/runs/c/{rundir.MODEL}: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("more", [(), ("--forecast",), ("--export",)])
 def test_a_file_in_the_way_is_told_with_the_cure(tmp_path, capsys, more):
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
