@@ -214,7 +214,9 @@ def examine_run(run, name, record, device, videos, history, options, out):
     if trial.videos > options.gifs > 0:
         print(f"GIFs of the first {options.gifs} videos; --gifs asks for more")
     print(report.table(trial.means))
-    return trial.entry(name, model, videos[0].size, rundir.training_cost(run))
+    # BEST.model may be of a validation that the log of a resumed run no longer has.
+    training = {} if options.best else rundir.training_cost(run)
+    return trial.entry(name, model, videos[0].size, training)
 
 
 def load_model(run, record, best):

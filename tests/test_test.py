@@ -133,6 +133,19 @@ def test_a_leaderboard_takes_the_place_of_an_earlier_one_and_of_nothing_else(
         Path(theirs).parent.rmdir()
 
 
+@pytest.mark.parametrize("more, iterations", [((), [40, 40]), (("--best",), [None, None])])
+def test_what_the_best_network_has_cost_is_not_what_the_last_one_has(tmp_path, more, iterations):
+    np.save(tmp_path / "a.npy", np.zeros((5, 16, 16), np.uint8))
+    for run in (tmp_path / "runs" / name for name in "ab"):
+        make_run(run, 2)
+        (run / rundir.BEST).write_bytes((run / rundir.MODEL).read_bytes())
+        (run / rundir.LOG).write_text('[{"iteration": 40, "elapsed_time": 8.5}]')
+    command = ["--load", tmp_path / "runs", "--images", tmp_path / "a.npy", "-f", 2]
+    testing.main([*map(str, command), *more, "-o", f"{tmp_path}/out"])
+    found = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["runs"]
+    assert [run["iterations"] for run in found if run["predictor"] == "model"] == iterations
+
+
 @pytest.mark.parametrize("more", [(), ("--forecast",), ("--export", "network.safetensors")])
 def test_a_run_without_a_network_yet_says_when_it_comes(tmp_path, capsys, more):
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))

@@ -173,9 +173,9 @@ def find_runs(paths):
 
 
 def training_cost(run):
-    """What the log says of the training in a run's weights: {"iterations": n, "training": seconds}.
+    """What the log says of the training in a run's MODEL: {"iterations": n, "training": seconds}.
 
-    The weights are as old as the newest snapshot; the log of a killed run goes on beyond them.
+    MODEL is as old as the newest snapshot; the log of a killed run goes on beyond them.
     Nothing, {}, where the log has no such entry or cannot be read.
     """
     try:
