@@ -138,7 +138,7 @@ def open_videos(runs, records, options):
     channels = {record["model"]["channels"] for record in records}
     if len(channels) > 1:
         raise UserError("--load has networks for grey frames, others for colour: test them apart")
-    look = Look(options.step, channels == {1}, options.resize)
+    look = Look(options.step, channels == {1}, options.resize, to_end=options.forecast)
     for run, record in zip(runs, records, strict=True):
         if (looks := record["data"].get("looks")) and look.flags not in looks:
             told = f"{run} learned from clips cut with {', '.join(looks)}, is tested"

@@ -71,6 +71,16 @@ def test_videos_can_be_seen_as_the_clips_were(tmp_path):
     assert last.size == (20, 16) and last.getextrema() == ((16 * 13, 16 * 13),) * 3
 
 
+def test_a_forecast_goes_on_from_the_last_frame_whatever_the_step(tmp_path):
+    frames = np.full((16, 16, 12), np.arange(12, dtype=np.uint8)).transpose(2, 0, 1)
+    np.save(tmp_path / "a.npy", frames)
+    make_run(tmp_path / "run", 2)
+    command = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", "-f", "2"]
+    testing.main([*command, "--forecast", "--step", "4"])
+    folder = tmp_path / "run" / "forecast" / "a.npy-forecast"
+    assert Image.open(folder / "predicted_0001.png").getextrema() == ((11, 11),) * 3
+
+
 def test_clips_that_were_cut_otherwise_are_told(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
     make_run(tmp_path / "run", 2)

@@ -31,12 +31,14 @@ class BadFrame(UserError):
 class Look:
     """How frames are to be seen: every `step`-th, grey or as they are, scaled or as they are.
 
-    `resize`: (height, width), or (pixels,) for the shorter side.
+    `resize`: (height, width), or (pixels,) for the shorter side. `to_end`: so counted that the
+    last frame is seen, not the first.
     """
 
     step: int = 1
     gray: bool = False
     resize: tuple[int, ...] | None = None
+    to_end: bool = False
 
     @property
     def flags(self):
@@ -105,7 +107,9 @@ class Video:
     def frames(self, first, stop=None):
         """Yield frames from number `first` on, in order: uint8 (H, W, C), or the BadFrame there."""
         last = len(self) if stop is None else stop
-        numbers = range(self.count)[:: self.look.step][first:last]
+        step = self.look.step
+        begin = (self.count - 1) % step if self.look.to_end else 0
+        numbers = range(begin, self.count, step)[first:last]
         for number, frame in zip(numbers, self._decode(numbers), strict=False):
             if isinstance(frame, BadFrame):
                 yield frame
