@@ -205,8 +205,9 @@ def examine_run(run, name, record, device, videos, history, options, out):
         )
         if not trial.scores:
             raise UserError(
-                f"no test video has the {history + options.frames} frames that --frames "
-                f"{options.frames} needs; ask for fewer or give longer videos"
+                f"no place tested in any video has the {history + options.frames} good frames in a "
+                f"row that --frames {options.frames} needs; ask for fewer, or give longer or "
+                "undamaged videos"
             )
         trial.save(out, conditions)
     windows = len(trial.scores)

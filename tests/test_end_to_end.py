@@ -309,7 +309,7 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("test.py", "--load", "result", "-o", __file__), f"{__file__}: File exists"),
         (("test.py", "--load", "result", "-f", "0"), "--frames: '0' is not valid"),
         (("test.py", "--load", "result", "--dtype", "float16"), "float16 is for a GPU"),
-        (("test.py", "--load", "result", "-f", "40"), "has the 44 frames"),
+        (("test.py", "--load", "result", "-f", "40"), "has the 44 good frames in a row"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(work, command, told, capsys):

@@ -81,6 +81,18 @@ def test_a_forecast_goes_on_from_the_last_frame_whatever_the_step(tmp_path):
     assert Image.open(folder / "predicted_0001.png").getextrema() == ((11, 11),) * 3
 
 
+def test_videos_that_are_damaged_are_not_called_short(tmp_path, capsys):
+    for number in range(12):
+        place = tmp_path / "film" / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16) if number % 4 else (18, 16)).save(place)
+    make_run(tmp_path / "run", 2)
+    with pytest.raises(SystemExit):
+        testing.main(["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/film", "-f", "4"])
+    told = "has the 6 good frames in a row that --frames 4 needs; ask for fewer, or give longer or"
+    assert f"{told} undamaged videos\n" in capsys.readouterr().err
+
+
 def test_clips_that_were_cut_otherwise_are_told(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
     make_run(tmp_path / "run", 2)

@@ -27,7 +27,9 @@ def forecast_ends(model, device, videos, frames, out):
         save_frames(out / stem, future)
         count += 1
     if not count:
-        raise UserError(f"no video ends with {model.history} good frames: give longer ones")
+        raise UserError(
+            f"no video ends with {model.history} good frames: give longer or undamaged ones"
+        )
     return count
 
 
