@@ -12,9 +12,10 @@ from utils.signals import leaving_at_once
 from utils.usage import Parser, add_look, local_place, whole
 
 OF_TESTS = "windows", "gifs", "arrays", "by", "area"
+OF_PREDICTIONS = "frames", "out", "images", "axes", "step", "resize", "gpu", "dtype"
 WITHOUT_EFFECT = {  # by the option with which others have none
     "forecast": OF_TESTS,
-    "export": (*OF_TESTS, "frames", "out"),
+    "export": (*OF_TESTS, *OF_PREDICTIONS),
 }
 
 

@@ -304,6 +304,7 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("test.py", "--forecast", "--export", "a.safetensors"), "not allowed with argument"),
         (("test.py", "--forecast", "--by", "ssim"), "--by has no effect with --forecast"),
         (("test.py", "--export", "a.safetensors", "--arrays"), "--arrays has no effect with"),
+        (("test.py", "--export", "a.safetensors", "-g", "5"), "--gpu has no effect with --export"),
         (("test.py", "--load", "result", "--export", "a.npz"), ".safetensors"),
         (("test.py", "--load", "result", "--export", "no/a.safetensors"), "no/a.safetensors"),
         (("test.py", "--load", "result", "-o", __file__), f"{__file__}: File exists"),
@@ -316,7 +317,7 @@ def test_a_mistake_is_told_in_one_line(work, command, told, capsys):
     script, *arguments = command
     if script == "train.py" and "-d" not in arguments:
         arguments += ["-d", work / "trainclips"]
-    if script == "test.py" and "--images" not in arguments:
+    if script == "test.py" and not {"--images", "--export"} & set(arguments):
         arguments += ["--images", work / "images/test"]
     if script == "train.py" and "-o" not in arguments:
         arguments = ["-o", work / "mistakes", *OFTEN, *SMALL, *arguments]

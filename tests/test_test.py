@@ -170,11 +170,10 @@ def test_what_the_best_network_has_cost_is_not_what_the_last_one_has(tmp_path, m
 
 @pytest.mark.parametrize("more", [(), ("--forecast",), ("--export", "network.safetensors")])
 def test_a_run_without_a_network_yet_says_when_it_comes(tmp_path, capsys, more):
-    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
     make_run(tmp_path / "run", 2)
     (tmp_path / "run" / rundir.MODEL).unlink()
     with pytest.raises(SystemExit) as caught:
-        testing.main(["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", *more])
+        testing.main(["--load", f"{tmp_path}/run", *more])
     assert caught.value.code == 2
     told = f"error: {tmp_path}/run: no network to test yet ({rundir.MODEL} is missing): it comes"
     assert capsys.readouterr().err.startswith(told)
@@ -193,14 +192,14 @@ def test_a_run_that_cannot_be_tested_is_found_before_others_are(tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("more", [(), ("--forecast",), ("--export",)])
+@pytest.mark.parametrize("more", [("-o",), ("--forecast", "-o"), ("--export",)])
 def test_a_file_in_the_way_is_told_with_the_cure(tmp_path, capsys, more):
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
     make_run(tmp_path / "run", 2)
-    command = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", *more]
+    videos = () if "--export" in more else ("--images", f"{tmp_path}/a.npy")
     place = f"{tmp_path}/a.npy/out.safetensors"
     with pytest.raises(SystemExit) as caught:
-        testing.main([*command, *(() if "--export" in more else ("-o",)), place])
+        testing.main(["--load", f"{tmp_path}/run", *videos, *more, place])
     assert caught.value.code == 2
     told = f"error: cannot write to {place}: Not a directory; make room or give another place\n"
     assert capsys.readouterr().err.endswith(told)
