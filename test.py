@@ -29,7 +29,7 @@ def parse(argv):
     add("--load", **several, default=[constants.RESULT_DIR], metavar="DIR", help=runs)
     videos = "videos to predict, or folders of them"
     add("--images", **several, default=[constants.TEST_DIR], metavar="PATH", help=videos)
-    add_look(add)
+    add_look(add, learned=True)
     add("-f", "--frames", default=constants.FRAMES, **ahead, help="frames to predict")
     starts = "starting points in each video"
     add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
@@ -129,13 +129,14 @@ def folder(name, options):
 
 
 def open_videos(runs, records, options):
-    """The videos to predict, seen as asked for; grey if the networks of all records are.
+    """The videos to predict, seen as `settle_look` has it; grey if the networks of all records are.
 
     A warning names each run that learned from clips of videos seen otherwise.
     """
     from utils.frames import Look
     from utils.videos import find_videos
 
+    settle_look(records, options)
     channels = {record["model"]["channels"] for record in records}
     if len(channels) > 1:
         raise UserError("--load has networks for grey frames, others for colour: test them apart")
@@ -145,6 +146,25 @@ def open_videos(runs, records, options):
             told = f"{run} learned from clips cut with {', '.join(looks)}, is tested"
             print(f"warning: {told} with {look.flags}", file=sys.stderr)
     return find_videos(options.images, look=look, axes=options.axes)
+
+
+def settle_look(records, options):
+    """Set --step and --resize, where they were not given, to those of the clips learned from.
+
+    UserError where these differ; where no record tells them, every frame is seen as it is.
+    """
+    from utils.frames import Look
+
+    told = {flags for record in records for flags in record["data"].get("looks", [])}
+    looks = {look for flags in told if (look := Look.of_flags(flags))} or {Look()}
+    for name in "step", "resize":
+        if getattr(options, name) is None:
+            usual, *others = {getattr(look, name) for look in looks}
+            if others:
+                cut = f"learned from clips cut with {', '.join(sorted(told))}"
+                raise UserError(f"--load: {cut}; give the --{name} to test with")
+            setattr(options, name, usual)
+    options.resize = options.resize or None
 
 
 @contextlib.contextmanager

@@ -16,13 +16,13 @@ from utils.weights import save_weights
 DATA = {"path": "clips", "fingerprint": "7"}
 
 
-def make_run(run, history):
-    """A run of a network that repeats the last frame."""
+def make_run(run, history, looks=()):
+    """A run of a network that repeats the last frame; `looks` tell how its clips were cut."""
     run.mkdir(parents=True)
     form = {"history": history, "horizon": 1, "channels": 3, "size": [16, 16]}
     model = {"arch": "last-frame", **form, "pyramid": None, "width": None}
     save_weights(run / rundir.MODEL, models.create(**model))
-    rundir.write_options(run, {"options": {}, "model": model, "data": DATA})
+    rundir.write_options(run, {"options": {}, "model": model, "data": {**DATA, "looks": looks}})
 
 
 def test_all_runs_predict_the_same_frames_whatever_past_they_need(tmp_path, capsys):
@@ -93,18 +93,58 @@ def test_videos_that_are_damaged_are_not_called_short(tmp_path, capsys):
     assert f"{told} undamaged videos\n" in capsys.readouterr().err
 
 
-def test_clips_that_were_cut_otherwise_are_told(tmp_path, capsys):
+def test_videos_are_seen_as_the_clips_learned_from_unless_told_otherwise(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
-    make_run(tmp_path / "run", 2)
-    record = rundir.read_options(tmp_path / "run")
-    record["data"]["looks"] = ["--step 2 --resize 16"]
-    rundir.write_options(tmp_path / "run", record)
+    make_run(tmp_path / "run", 2, ["--step 2 --resize 8"])
     command = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", "-f", "2"]
+    for more, step, resize in (
+        ([], 2, [8]),
+        (["--step", "2", "--resize", "8"], 2, [8]),
+        (["--step", "3"], 3, [8]),
+        (["--resize"], 2, None),
+        (["--step", "1", "--resize"], 1, None),
+    ):
+        testing.main([*command, *more])
+        told = json.loads((tmp_path / "run/test/metrics.json").read_text())["conditions"]
+        assert (told["step"], told["resize"]) == (step, resize)
+        cut, seen = "--step 2 --resize 8", f"--step {step}" + " --resize 8" * bool(resize)
+        told = f"warning: {tmp_path}/run learned from clips cut with {cut}, is tested with {seen}\n"
+        assert capsys.readouterr().err == told * (seen != cut)
+    testing.main([*command, "--forecast"])
+    with Image.open(tmp_path / "run/forecast/a.npy-forecast/predicted_0001.png") as frame:
+        assert frame.size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "looks, refused",
+    [
+        ([["--step 1"], ["--step 2"]], "step"),
+        ([["--step 1"], ["--step 1 --resize 8"]], "resize"),
+        ([["--step 1", "--step 2"], []], "step"),  # clips were appended
+        ([["--step 1"], []], None),
+        ([["every second frame"], []], None),  # of a later version
+    ],
+)
+def test_runs_that_learned_from_clips_cut_otherwise_ask_for_the_look(
+    tmp_path, capsys, looks, refused
+):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    for name, look in zip("ab", looks, strict=True):
+        make_run(tmp_path / "runs" / name, 2, look)
+    command = ["--load", tmp_path / "runs", "--images", tmp_path / "a.npy", "-f", 2]
+    command = [*map(str, command), "-o", f"{tmp_path}/out"]
+    if refused:
+        with pytest.raises(SystemExit) as caught:
+            testing.main(command)
+        assert caught.value.code == 2
+        cut = ", ".join(flags for look in looks for flags in look)
+        told = f"--load: learned from clips cut with {cut}; give the --{refused} to test with"
+        assert capsys.readouterr().err == f"error: {told}\n"
+        command.append(f"--{refused}")
+        command += ["1"] if refused == "step" else []
     testing.main(command)
-    told = "run learned from clips cut with --step 2 --resize 16, is tested with --step 1\n"
-    assert capsys.readouterr().err.endswith(told)
-    testing.main([*command, "--step", "2", "--resize", "16"])
-    assert capsys.readouterr().err == ""
+    found = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["conditions"]
+    assert (found["step"], found["resize"]) == (1, None)
 
 
 def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, capsys):

@@ -14,6 +14,8 @@ from utils.names import printable
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # of a frame: larger ones are taken for decompression bombs
 DIGITS = re.compile(r"(\d+)")
+NUMBER = r"([1-9]\d{0,8})"  # nobody asks for more digits
+FLAGS = re.compile(rf"--step {NUMBER}(?: --resize {NUMBER}(?: {NUMBER})?)?")
 
 
 class BadFrame(UserError):
@@ -45,6 +47,14 @@ class Look:
         """The options that ask for it, but for --gray, which the clips themselves tell."""
         step = f"--step {self.step}"
         return f"{step} --resize {' '.join(map(str, self.resize))}" if self.resize else step
+
+    @classmethod
+    def of_flags(cls, flags):
+        """The Look, of colours, that has these `flags`; None for any other text."""
+        if not (found := FLAGS.fullmatch(flags)):
+            return None
+        step, *resize = (int(number) for number in found.groups() if number)
+        return cls(step, resize=tuple(resize) or None)
 
     def size(self, height, width):
         """The (height, width) that frames of this size get."""

@@ -133,10 +133,21 @@ class Sides(argparse.Action):
 PIXELS = {"action": Sides, "type": whole(2, MOST_PIXELS), "nargs": "+", "metavar": "PIXELS"}
 
 
-def add_look(add):
-    """Add the options of how videos are seen, --axes, --step, --resize, by `add_argument`."""
+def add_look(add, learned=False):
+    """Add the options of how videos are seen, --axes, --step, --resize, by `add_argument`.
+
+    learned: --step and --resize that are not given, None, mean what a network has learned from;
+    --resize without numbers, (), then asks for frames as they are.
+    """
     order = "order of the axes of arrays, where it is ambiguous"
     add("--axes", type=axes, metavar="TNHW", help=order)
-    add("--step", type=whole(1), default=1, metavar="N", help="take every N-th frame")
+    step = "take every N-th frame"
     resize = "scale frames to this height and width, or their shorter side to one number"
-    add("--resize", **PIXELS, help=resize)
+    if learned:
+        usual = "(default: as in training)"
+        add("--step", type=whole(1), metavar="N", help=f"{step} {usual}")
+        as_is = "without numbers leave them as they are"
+        add("--resize", **PIXELS | {"nargs": "*"}, help=f"{resize}; {as_is} {usual}")
+    else:
+        add("--step", type=whole(1), default=1, metavar="N", help=step)
+        add("--resize", **PIXELS, help=resize)
