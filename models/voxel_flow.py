@@ -111,7 +111,8 @@ def sample(images, flow):
     x = F.clip(across + xp.arange(width, dtype=flow.dtype), 0.0, width - 1.0)
     y = F.clip(down + xp.arange(height, dtype=flow.dtype)[:, None], 0.0, height - 1.0)
     left, top = xp.floor(x.array), xp.floor(y.array)
-    columns, rows = left.astype(int), top.astype(int)
+    # NaN, which clipping leaves, reads pixel 0: what it weighs is NaN, for the loss to tell.
+    columns, rows = (xp.fmax(side, 0).astype(int) for side in (left, top))
     columns = columns, xp.minimum(columns + 1, width - 1)
     rows = rows, xp.minimum(rows + 1, height - 1)
     image = xp.arange(number)[:, None, None]

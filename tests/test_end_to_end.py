@@ -144,6 +144,10 @@ def test_a_training_that_runs_wild_or_cannot_be_is_told_in_one_line(work):
     wild = training(work, "wild")
     status, _, err = run("train.py", *wild, "-n", 9, "--lr-gen", 1e30)
     assert status == 3 and told_in(err).startswith("error: iteration 2 diverged")
+    flow = training(work, "wild-flow", ("--arch", "voxel-flow", *SMALL))
+    status, _, err = run("train.py", *flow, "-n", 9, "--lr-gen", 1e38, "--rollbacks", 1)
+    assert status == 3 and "trying again" in err
+    assert "diverged" in err.splitlines()[-1]
     assert "--no-adversarial" in fail("train.py", *wild, "--pyramid", "2-8-32")
 
 

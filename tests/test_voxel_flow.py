@@ -44,6 +44,41 @@ def test_sample_has_the_gradient_of_its_values():
     assert (moved.grad * way).sum() == pytest.approx((ahead - behind) / 2e-7, rel=1e-5)
 
 
+def read_by(flow, xp=np):
+    """The images read by the flow, their gradient by it, both on the CPU."""
+    moved = chainer.Variable(xp.asarray(flow))
+    frames = sample(xp.asarray(images()), moved)
+    F.sum(frames).backward()
+    return [chainer.get_device("@numpy").send(array) for array in (frames.array, moved.grad)]
+
+
+def broken():
+    """(A flow, the same with one pixel of each kind that a network which diverges makes.)"""
+    flow = np.random.default_rng(1).uniform(-3, 3, (2, 2, *SIZE)).astype(np.float32)
+    wild = flow.copy()
+    wild[0, :, 3, 3], wild[0, 0, 5, 5] = np.nan, np.nan
+    wild[1, :, 3, 3], wild[1, :, 5, 5] = (np.inf, -np.inf), (3e38, -3e38)
+    return flow, wild
+
+
+def test_flow_that_is_not_finite_is_seen_in_its_pixels_alone():
+    flow, wild = broken()
+    (true, slope), (frames, gradient) = map(read_by, (flow, wild))
+    assert np.isnan(frames[0, :, [3, 5], [3, 5]]).all()
+    assert (frames[1, :, 3, 3] == images()[1, :, 0, -1]).all()  # beyond the upper right corner
+    assert (frames[1, :, 5, 5] == images()[1, :, 0, -1]).all()
+    same = (flow == wild).all(axis=(0, 1))
+    assert np.array_equal(frames[..., same], true[..., same])
+    assert np.array_equal(gradient[..., same], slope[..., same])
+
+
+@pytest.mark.gpu
+def test_flow_that_is_not_finite_is_seen_on_a_gpu(gpu):
+    _, wild = broken()
+    (found, _), (expected, _) = read_by(wild, gpu.xp), read_by(wild)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_steady_motion_is_continued_from_both_frames():
     """A picture moves right, a pixel a frame: each pixel was k pixels to the left k frames ago."""
     picture = np.tile(np.sin(np.arange(40) / 3), (SIZE[0], 1)).astype(np.float32)
