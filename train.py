@@ -49,7 +49,7 @@ def parse(argv):
 
     add = parser.add_argument_group("network").add_argument
     add("--arch", default=constants.ARCH, help="architecture, named after its file in models/")
-    scales = "sizes of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
+    scales = "shorter sides of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
     add("--pyramid", metavar="SIZES", help=scales)
     maps = "the paper's numbers of feature maps or an eighth of them (default: paper)"
     add("--width", choices=("paper", "small"), help=maps)

@@ -87,8 +87,10 @@ def create(arch, history, horizon, channels, size, **options):
         raise ValueError(f"--width {given['width']}: choose from {', '.join(WIDTHS)}")
     model = build(history, horizon, channels, size, **given)
     if any(length % model.multiple for length in size):
+        other = "--pyramid" if len(model.factors) > 1 else "--arch"
         raise ValueError(
             f"--arch {arch}: learns from clips whose height and width are multiples of "
-            f"{model.multiple}; these are {size[0]}x{size[1]}"
+            f"{model.multiple}, these are {size[0]}x{size[1]}; cut them by another --size or give "
+            f"another {other}"
         )
     return model

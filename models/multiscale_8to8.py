@@ -14,7 +14,7 @@ def build(history, horizon, channels, size, pyramid=None):
     with the enlarged guess, which it resizes bilinearly, and its own narrower discriminators, which
     do not see the past (as with --single-frame-dis).
 
-    pyramid: sizes from coarse to fine, the last one the clips' own; theirs is 8-16-32-64.
+    pyramid: shorter sides from coarse to fine, the last one the clips'; theirs is 8-16-32-64.
     """
     scales = factors(pyramid, size, PYRAMIDS | {64: "8-16-32-64"})
     return MultiScale(history, horizon, channels, scales, MAPS, KERNELS)

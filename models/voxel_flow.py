@@ -11,8 +11,8 @@ MAPS = {"paper": (64, 128, 256), "small": (8, 16, 32)}
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
     """The authors' network, for any history and horizon.
 
-    pyramid: sizes from coarse to fine such as "8-16-32", each scale correcting the motion that the
-    one below found; a single scale unless given.
+    pyramid: shorter sides from coarse to fine such as "8-16-32", each scale correcting the motion
+    that the one below found; a single scale unless given.
     width: "paper" for the feature maps of the authors' code, "small" for an eighth of them.
     """
     scales = [1] if pyramid is None else factors(pyramid, size)

@@ -264,6 +264,17 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
     assert "test them apart" in fail("test.py", *options)
 
 
+def test_clips_need_not_be_square(work):
+    for split in "train", "test":
+        clips = ("--images", work / "images" / split, "-o", work / f"wide_{split}clips")
+        succeed("process_data.py", "-n", 16, "--split", split, "--size", 32, 48, *clips)
+    data = ("-d", work / "wide_trainclips", "--test-data", work / "wide_testclips")
+    succeed("train.py", *data, "-o", work / "wide", *OFTEN, *SMALL, "-n", 2)
+    entries = json.loads((work / "wide" / "log").read_text())
+    assert np.isfinite([entries[-1][name] for name in ("dis/loss", "val/psnr")]).all()
+    succeed("test.py", "--load", work / "wide", "--images", work / "images/test", "-f", 2, "-w", 1)
+
+
 @pytest.mark.parametrize(
     "command, told",
     [

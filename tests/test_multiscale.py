@@ -33,6 +33,30 @@ def test_generator_has_the_papers_maps_and_kernels(gen):
     assert layers(gen.refiners[3]) == [(15, 128, 7), *((*io, 5) for io in fine), (128, 3, 7)]
 
 
+@pytest.mark.parametrize("size", [(16, 32), (32, 16)])
+@pytest.mark.parametrize("arch", ["multiscale", "multiscale-8to8", "voxel-flow"])
+def test_a_pyramid_names_the_shorter_sides(arch, size):
+    gen = models.create(arch, 4, 1, 3, size, pyramid="8-16")
+    assert gen.factors == (2, 1)
+    past = np.zeros((1, 4, 3, *size), np.float32)
+    frames = gen.pyramid(past)
+    assert [f.shape[-2:] for f in frames] == [(size[0] // 2, size[1] // 2), size]
+    dis = Discriminators.of(gen, size, "small")
+    assert [logit.shape for logit in dis(gen.scales(past), frames)] == [(1, 1)] * 2
+
+
+@pytest.mark.parametrize("size", [(32, 48), (48, 32)])
+def test_the_usual_pyramid_is_that_of_the_shorter_side(size):
+    for arch in "multiscale", "multiscale-8to8":
+        square, other = (models.create(arch, 4, 1, 3, clips) for clips in ((32, 32), size))
+        assert other.factors == square.factors == (8, 4, 2, 1)
+        shapes = [{n: p.shape for n, p in gen.namedparams()} for gen in (square, other)]
+        assert shapes[0] == shapes[1]  # weights for the one are weights for the other
+    dis = Discriminators.of(other, size)
+    assert len(heads(dis)) == 4 and heads(dis)[0][0] == (4 * 2 * 64, 512)
+    assert heads(dis)[3][0] == (28 * 12 * 128, 1024)
+
+
 def test_discriminators_have_the_papers_layers():
     dis = Discriminators(SIZES, 4, 1, 3)
     assert [layers(d.convolutions) for d in dis] == [
@@ -97,9 +121,27 @@ def test_a_pyramid_that_does_not_end_in_the_clips_size_is_refused(pyramid):
         models.create("multiscale", 4, 1, 3, (32, 32), pyramid=pyramid)
 
 
-def test_clips_of_an_unusual_size_need_a_pyramid():
-    with pytest.raises(ValueError, match="48x48.*--pyramid"):
-        models.create("multiscale", 4, 1, 3, (48, 48))
+@pytest.mark.parametrize(
+    "size, told",
+    [
+        ((48, 48), "6-12-24-48"),
+        ((128, 160), "4-8-16-32-64-128"),
+        ((48, 54), "24-48"),
+        ((17, 34), "17"),
+    ],
+)
+def test_clips_of_an_unusual_size_need_a_pyramid_and_are_told_one(size, told):
+    with pytest.raises(ValueError, match=f"{size[0]}x{size[1]}.*--pyramid {told}$"):
+        models.create("multiscale", 4, 1, 3, size)
+    gen = models.create("multiscale", 4, 1, 3, size, pyramid=told, width="small")
+    assert len(gen.factors) == told.count("-") + 1
+
+
+def test_a_longer_side_that_a_scale_does_not_divide_is_refused():
+    for pyramid in None, "4-32":
+        with pytest.raises(ValueError, match="of 8, these are 32x52; .* another --pyramid"):
+            models.create("multiscale", 4, 1, 3, (32, 52), pyramid=pyramid)
+    models.create("multiscale", 4, 1, 3, (32, 52), pyramid="8-16-32", width="small")
 
 
 def test_a_refiner_that_does_nothing_leaves_the_enlarged_guess():
@@ -126,10 +168,7 @@ def test_shrink_is_average_pooling_and_enlarge_nearest_neighbour():
     assert shrink(enlarge(frames, 2), 2).array == pytest.approx(frames)
 
 
-def test_clips_that_no_pyramid_and_no_discriminator_fits_are_refused():
-    for pyramid in (None, "15-30"):
-        with pytest.raises(ValueError, match="a pyramid needs square clips, these are 30x50"):
-            models.create("multiscale", 4, 1, 3, (30, 50), pyramid=pyramid)
+def test_clips_that_no_discriminator_fits_are_refused():
     gen = models.create("multiscale", 4, 1, 3, (32, 32), pyramid="2-8-32", width="small")
     for width in ("paper", "small"):
         with pytest.raises(ValueError, match="from 3x3 up, not of 2x2"):
