@@ -51,7 +51,7 @@ def parse(argv):
     add("--arch", default=constants.ARCH, help="architecture, named after its file in models/")
     scales = "shorter sides of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
     add("--pyramid", metavar="SIZES", help=scales)
-    maps = "the paper's numbers of feature maps or an eighth of them (default: paper)"
+    maps = "feature maps as published or an eighth; discriminators alike (default: paper)"
     add("--width", choices=("paper", "small"), help=maps)
     add("--model-options", metavar="NAME=VALUE,...", help="other options of the architecture")
     add("-l", "--load", **path, help="start from a run, a model, a snapshot or a .safetensors file")
@@ -195,10 +195,11 @@ def make_generator(options, clips):
         "channels": channels,
         "size": size,
         "pyramid": options.pyramid,
-        "width": options.width,
     }
     np.random.seed(options.seed)  # Chainer draws first weights from NumPy's own generator
     try:
+        if "width" in models.own_options(options.arch):  # else for the discriminators alone
+            model["width"] = options.width
         if options.model_options is not None:
             model |= models.read_options(options.arch, options.model_options)
         gen = models.create(**model)
@@ -243,6 +244,7 @@ def losses_of(options, gen):
 
     UserError for options that contradict one another.
     """
+    from models import own_options
     from utils.losses import by_name
 
     terms, weight = by_name(options.loss, options.alpha)
@@ -258,6 +260,9 @@ def losses_of(options, gen):
     if weight and options.loss != constants.LOSS:
         cure = "leave adversarial out or give --adversarial"
         raise UserError(f"--loss {options.loss}: there are no discriminators; {cure}")
+    if options.width and "width" not in own_options(options.arch):
+        told = f"--width {options.width}: {options.arch} has one width, no discriminators"
+        raise UserError(f"{told}; leave it out")
     if options.single_frame_dis:
         raise UserError("--single-frame-dis: no discriminators, give --adversarial")
     if options.lr_dis is not None:

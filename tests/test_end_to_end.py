@@ -154,10 +154,10 @@ def test_a_training_that_runs_wild_or_cannot_be_is_told_in_one_line(work):
 def test_any_architecture_trains_with_the_same_command_and_all_are_compared(work):
     one = ("--arch", "hourglass", "--model-options", "maps=2,noise=0.1", "--loss", "l1=1,ssim=0.1")
     other = ("--arch", "last-frame")
-    third = ("--arch", "conv2d", "--adversarial", "--width", "small")
+    third = ("--arch", "conv2d", "--width", "small")
     for number, options in enumerate((one, other)):
         succeed("train.py", *training(work, f"board/{number}", ()), *options, "-n", 2)
-    assert "conv2d has no such option" in fail("train.py", *training(work, "board/x"), *third)
+    assert "conv2d has one width, no dis" in fail("train.py", *training(work, "board/x"), *third)
     out = succeed(
         *("test.py", "--load", work / "board", work / "result", work / "board/0"),
         *("--images", work / "images/test"),
@@ -293,7 +293,7 @@ def test_clips_need_not_be_square(work):
         (("train.py", "--model-options", "width=small"), "give width as --width small"),
         (("train.py", "--model-options", ""), "has no ''"),
         (("train.py", "--pyramid", ""), "list sizes from 2 up"),
-        (("train.py", "--arch", "ensemble", "--width", "small"), "no such option"),
+        (("train.py", "--arch", "ensemble", "--width", "small"), "has one width, no discrim"),
         (("train.py", "-o", ""), "--out: '' is not valid"),
         (("train.py", "-o", "s3://bucket/run"), "give a path on this machine, no URL"),
         (("train.py", "-b", "100000000"), "--batch-size 100000000: more than the "),

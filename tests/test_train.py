@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import models
 import train
 from utils import losses
 from utils.errors import UserError
@@ -62,6 +63,25 @@ def test_the_discriminators_have_a_rate_of_their_own(clips):
         updater = train.make_updater(options, clips, gen, CPU)
         assert updater.get_optimizer("dis").alpha == rate
         updater.finalize()
+
+
+@pytest.mark.parametrize("width, units", [("small", (256, 128, 1)), (None, (512, 256, 1))])
+def test_the_width_reaches_discriminators_of_a_network_that_has_one(clips, width, units):
+    options = parse("--arch", "multiscale-8to8")
+    options.width = width
+    model, gen = train.make_generator(options, clips)
+    assert models.create(**model).count_params() == gen.count_params()
+    updater = train.make_updater(options, clips, gen, CPU)
+    layers = updater.get_optimizer("dis").target[0].layers
+    assert tuple(layer.b.size for layer in layers) == units
+    updater.finalize()
+
+
+def test_a_width_that_nothing_heeds_is_refused(clips):
+    options = parse("--arch", "multiscale-8to8", "--no-adversarial")
+    _, gen = train.make_generator(options, clips)
+    with pytest.raises(UserError, match="--width small: multiscale-8to8 has one width, no disc"):
+        train.make_updater(options, clips, gen, CPU)
 
 
 def test_an_exponent_of_a_loss_that_is_not_there_is_refused(clips):
