@@ -38,7 +38,7 @@ def convolution(batch, taken, made, size, kernel, pad):
 def layers(batch):
     """{name: Geometry}: convolutions, linear layers of the paper's generator, discriminators."""
     found = {}
-    for level, (maps, kernels) in enumerate(zip(MAPS["paper"], KERNELS, strict=True)):
+    for level, (maps, kernels) in enumerate(zip(MAPS, KERNELS, strict=True)):
         taken = (HISTORY + (level > 0)) * CHANNELS
         for i, (made, kernel) in enumerate(zip((*maps, CHANNELS), kernels, strict=True)):
             size = SIZE // 8 << level

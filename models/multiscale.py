@@ -3,17 +3,14 @@
 import math
 from itertools import pairwise
 
-from models.blocks import sequential
+from models.blocks import narrowed, sequential
 from models.predictor import Predictor, enlarge, stacked, unstacked
 from utils.stack import F, L, chainer
 
 # Kernels and feature maps of each scale, coarse to fine.  A pyramid of more scales repeats the
-# last.  "small" is the authors' public training script: the paper's maps divided by 8.
+# last.  The authors' public training script has an eighth of these maps.
 KERNELS = ((3, 3, 3, 3), (5, 3, 3, 5), (5, 3, 3, 3, 3, 5), (7, 5, 5, 5, 5, 7))
-MAPS = {
-    "paper": ((128, 256, 128),) * 2 + ((128, 256, 512, 256, 128),) * 2,
-    "small": ((16, 32, 16),) * 2 + ((16, 32, 64, 32, 16),) * 2,
-}
+MAPS = ((128, 256, 128),) * 2 + ((128, 256, 512, 256, 128),) * 2
 
 # The usual ones, by the clips' shorter side.
 PYRAMIDS = {16: "4-8-16", 32: "4-8-16-32", 64: "4-8-16-32-64"}
@@ -25,7 +22,8 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
     pyramid: their shorter sides from coarse to fine such as "4-16-32-64", the last one the clips'.
     width: "paper" for the paper's feature maps, "small" for an eighth of them.
     """
-    return MultiScale(history, horizon, channels, factors(pyramid, size), MAPS[width], KERNELS)
+    maps = [narrowed(of_scale, width) for of_scale in MAPS]
+    return MultiScale(history, horizon, channels, factors(pyramid, size), maps, KERNELS)
 
 
 def factors(pyramid, size, usual=PYRAMIDS):

@@ -1,11 +1,11 @@
 """Deep voxel flow (Liu et al., ICCV 2017), which makes the next frame of pixels of the last two."""
 
-from models.blocks import NEARLY_ZERO, convolution
+from models.blocks import NEARLY_ZERO, convolution, narrowed
 from models.multiscale import factors
 from models.predictor import Predictor, enlarge, stacked, unstacked
 from utils.stack import F, L, chainer
 
-MAPS = {"paper": (64, 128, 256), "small": (8, 16, 32)}
+MAPS = 64, 128, 256
 
 
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
@@ -17,7 +17,7 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
     """
     scales = [1] if pyramid is None else factors(pyramid, size)
     reach = max(size) / 4  # the authors' code: tanh / 2, where the frame is 2 across
-    return VoxelFlow(history, horizon, channels, scales, MAPS[width], reach)
+    return VoxelFlow(history, horizon, channels, scales, narrowed(MAPS, width), reach)
 
 
 class VoxelFlow(Predictor):

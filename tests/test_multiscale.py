@@ -168,6 +168,12 @@ def test_shrink_is_average_pooling_and_enlarge_nearest_neighbour():
     assert shrink(enlarge(frames, 2), 2).array == pytest.approx(frames)
 
 
+def test_discriminators_of_an_unknown_width_are_refused():
+    """As an edited record of a run may name it for a network that has a single one."""
+    with pytest.raises(ValueError, match="--width huge: choose from paper, small"):
+        Discriminators(SIZES, 4, 1, 3, "huge")
+
+
 def test_clips_that_no_discriminator_fits_are_refused():
     gen = models.create("multiscale", 4, 1, 3, (32, 32), pyramid="2-8-32", width="small")
     for width in ("paper", "small"):
