@@ -5,7 +5,8 @@ import numpy as np
 from models.blocks import NEARLY_ZERO
 from models.chance import GaussianNoise
 from models.convlstm import ConvLSTM, NormalisedConvLSTM
-from models.predictor import Predictor, enlarge, per_frame, unstacked
+from models.predictor import Predictor, per_frame, unstacked
+from models.resampling import enlarge
 from utils.stack import F, L
 
 

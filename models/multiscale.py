@@ -4,7 +4,8 @@ import math
 from itertools import pairwise
 
 from models.blocks import narrowed, sequential
-from models.predictor import Predictor, enlarge, stacked, unstacked
+from models.predictor import Predictor, stacked, unstacked
+from models.resampling import enlarge
 from utils.stack import F, L, chainer
 
 # Kernels and feature maps of each scale, coarse to fine.  A pyramid of more scales repeats the

@@ -2,7 +2,8 @@
 
 from models.blocks import NEARLY_ZERO, convolution, narrowed
 from models.multiscale import factors
-from models.predictor import Predictor, enlarge, stacked, unstacked
+from models.predictor import Predictor, stacked, unstacked
+from models.resampling import enlarge
 from utils.stack import F, L, chainer
 
 MAPS = 64, 128, 256

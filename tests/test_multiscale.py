@@ -5,8 +5,6 @@ import pytest
 
 import models
 from models.discriminators import Discriminators
-from models.predictor import enlarge, shrink
-from utils.stack import F
 
 SIZES = [(4, 4), (8, 8), (16, 16), (32, 32)]
 
@@ -161,13 +159,6 @@ def test_every_scale_sees_the_past_at_its_own_size(gen):
     assert coarse.array[0, 0, 0, 0, 0] == pytest.approx(past[0, 0, 0, :8, :8].mean(), abs=1e-6)
 
 
-def test_shrink_is_average_pooling_and_enlarge_nearest_neighbour():
-    frames = np.random.default_rng(0).uniform(-1, 1, (2, 3, 8, 12))
-    assert shrink(frames, 4).array == pytest.approx(F.average_pooling_2d(frames, 4).array)
-    assert np.array_equal(enlarge(frames, 3).array, frames.repeat(3, 2).repeat(3, 3))
-    assert shrink(enlarge(frames, 2), 2).array == pytest.approx(frames)
-
-
 def test_discriminators_of_an_unknown_width_are_refused():
     """As an edited record of a run may name it for a network that has a single one."""
     with pytest.raises(ValueError, match="--width huge: choose from paper, small"):
@@ -181,19 +172,3 @@ def test_clips_that_no_discriminator_fits_are_refused():
             Discriminators.of(gen, (32, 32), width)
         sizes = [[side, side] for side in (3, 5, 8, 16, 32, 64)]
         Discriminators(sizes, 1, 1, 3, width)  # all others have layers
-
-
-@pytest.mark.parametrize("factor", [2, 3])
-def test_gradients_of_shrink_and_enlarge_are_the_numerical_ones(factor):
-    from chainer import gradient_check  # only after utils.stack has patched Chainer
-
-    random = np.random.default_rng(0)
-    x, gy = random.normal(size=(2, 2, 6, 12)), random.normal(size=(2, 2, 6 * factor, 12 * factor))
-    for function, inputs, grads in (enlarge, x, gy), (shrink, gy, x):
-
-        def run(x, function=function):
-            return function(x, factor)
-
-        gradient_check.check_backward(run, inputs, grads, dtype=np.float64)
-        gradient_check.check_double_backward(run, inputs, grads, inputs + 1, dtype=np.float64)
-        assert run(inputs.astype("f4")).dtype == np.float32
