@@ -57,7 +57,7 @@ def parse(argv):
     add("-l", "--load", **path, help="start from a run, a model, a snapshot or a .safetensors file")
     opponents = "train against discriminators (default: depends on the architecture)"
     add("--adversarial", action=argparse.BooleanOptionalAction, help=opponents)
-    add("--single-frame-dis", action="store_true", help="show the discriminators no past frames")
+    add("--unconditional-dis", action="store_true", help="show the discriminators no past frames")
 
     add = parser.add_argument_group("loss and optimisation").add_argument
     terms = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
@@ -231,7 +231,7 @@ def make_updater(options, clips, gen, device):
     if not weight:
         return PredictionUpdater(batches, optimizers, terms, converter, device)
     try:
-        dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.single_frame_dis)
+        dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.unconditional_dis)
     except ValueError as error:
         raise UserError(error) from None
     rate = constants.LR_DIS if options.lr_dis is None else options.lr_dis
@@ -263,8 +263,8 @@ def losses_of(options, gen):
     if options.width and "width" not in own_options(options.arch):
         told = f"--width {options.width}: {options.arch} has one width, no discriminators"
         raise UserError(f"{told}; leave it out")
-    if options.single_frame_dis:
-        raise UserError("--single-frame-dis: no discriminators, give --adversarial")
+    if options.unconditional_dis:
+        raise UserError("--unconditional-dis: no discriminators, give --adversarial")
     if options.lr_dis is not None:
         raise UserError(f"--lr-dis {options.lr_dis}: no discriminators, give --adversarial")
     return terms, 0

@@ -297,7 +297,7 @@ def test_clips_need_not_be_square(work):
         (("train.py", "-o", ""), "--out: '' is not valid"),
         (("train.py", "-o", "s3://bucket/run"), "give a path on this machine, no URL"),
         (("train.py", "-b", "100000000"), "--batch-size 100000000: more than the "),
-        (("train.py", "--no-adversarial", "--single-frame-dis"), "no discriminators"),
+        (("train.py", "--no-adversarial", "--unconditional-dis"), "no discriminators"),
         (("train.py", "--arch", "convlstm-s", "--lr-dis", "0.1"), "--lr-dis 0.1: no dis"),
         (("train.py", "-g", "-2"), "--gpu: '-2' is not valid"),
         (("train.py", "--test-data", "result"), "result is not a store"),

@@ -26,7 +26,7 @@ def parse(*options):
     return train.parse(list(map(str, [*SMALL, *options])))
 
 
-@pytest.mark.parametrize("flags, inputs", [((), 3 * 3), (("--single-frame-dis",), 3)])
+@pytest.mark.parametrize("flags, inputs", [((), 3 * 3), (("--unconditional-dis",), 3)])
 def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
     rates = "--lr-gen", 0.4, "--lr-dis", 0.1
     weights = "--loss", "l2=0.5,gdl=2,adversarial=0.25", "--alpha", 1.5

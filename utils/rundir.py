@@ -27,6 +27,7 @@ LOG = "log"
 PICTURES = ("loss.png", "samples.gif", "samples")  # the first ones of a run
 PLOTS = ("loss.png", "psnr.png", "ssim.png", "sharpness.png", "perceptual.png")
 REPORTED = (LOG, *PLOTS, "samples.gif", "samples/preview_*.png")
+RENAMED = {"single_frame_dis": "unconditional_dis"}  # options of older runs
 OPTIONS_BYTES = 2**20  # no record is larger
 LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 1000, "size": MOST_PIXELS}
 PACKAGES = (
@@ -117,7 +118,8 @@ def saved_options(out, options):
 
     None may stand for a text.  UserError for an option that is unknown or of another type.
     """
-    found = read_options(out)["options"]
+    record = read_options(out)
+    found = {RENAMED.get(name, name): value for name, value in record["options"].items()}
     for name, value in found.items():
         if name not in options:
             raise UserError(f"{out}: from another version, its --{name} is unknown here")
