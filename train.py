@@ -63,9 +63,12 @@ def parse(argv):
     terms = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
     add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=terms)
     add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
-    add("--lr-gen", default=constants.LR_GEN, **rate, help="learning rate of the generator")
-    usual = f"learning rate of the discriminators (default: {constants.LR_DIS})"
-    add("--lr-dis", **rate, help=usual)
+    add(
+        "--optimizer", choices=constants.LR_GEN, default=constants.OPTIMIZER, help="of each network"
+    )
+    usual = "learning rate of the {} (default: {adam}, with sgd {sgd})".format
+    add("--lr-gen", **rate, help=usual("generator", **constants.LR_GEN))
+    add("--lr-dis", **rate, help=usual("discriminators", **constants.LR_DIS))
     shape = "learning rates fall to 0 by half a cosine, or rise, then fall (default: constant)"
     add("--schedule", choices=constants.SCHEDULES, help=shape)
     norm = "norm to which a network's longer gradients are scaled; 0 for no limit"
@@ -218,24 +221,27 @@ def make_updater(options, clips, gen, device):
     from utils.supply import supply
     from utils.updater import AdversarialUpdater, PredictionUpdater
 
-    def optimizer(net, rate):
+    kinds = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
+    kind = getattr(chainer.optimizers, kinds[options.optimizer])
+
+    def optimizer(net, given, usual):
         net.to_device(device)
-        return chainer.optimizers.Adam(rate * 0.5**options.rolled_back).setup(net)
+        rate = usual[options.optimizer] if given is None else given
+        return kind(rate * 0.5**options.rolled_back).setup(net)
 
     terms, weight = losses_of(options, gen)
     if options.batch_size > len(clips):
         more = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
         raise UserError(f"{more} at {options.data}; lower it or make more clips")
     batches, converter = supply(clips, options.batch_size, options.seed, device)
-    optimizers = {"gen": optimizer(gen, options.lr_gen)}
+    optimizers = {"gen": optimizer(gen, options.lr_gen, constants.LR_GEN)}
     if not weight:
         return PredictionUpdater(batches, optimizers, terms, converter, device)
     try:
         dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.unconditional_dis)
     except ValueError as error:
         raise UserError(error) from None
-    rate = constants.LR_DIS if options.lr_dis is None else options.lr_dis
-    optimizers["dis"] = optimizer(dis, rate)
+    optimizers["dis"] = optimizer(dis, options.lr_dis, constants.LR_DIS)
     return AdversarialUpdater(batches, optimizers, weight, terms, converter, device)
 
 

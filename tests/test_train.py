@@ -7,6 +7,7 @@ import models
 import train
 from utils import losses
 from utils.errors import UserError
+from utils.schedule import rate
 from utils.stack import chainer
 from utils.store import ClipStore
 
@@ -49,20 +50,38 @@ def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
 
 
 def test_a_rate_for_discriminators_that_are_not_there_is_refused(clips):
-    for rate in (0.25, 0):
-        options = parse("--no-adversarial", "--lr-dis", rate)
+    for given in (0.25, 0):
+        options = parse("--no-adversarial", "--lr-dis", given)
         _, gen = train.make_generator(options, clips)
-        with pytest.raises(UserError, match=f"--lr-dis {rate:.1f}.*: no discriminators"):
+        with pytest.raises(UserError, match=f"--lr-dis {given:.1f}.*: no discriminators"):
             train.make_updater(options, clips, gen, CPU)
 
 
 def test_the_discriminators_have_a_rate_of_their_own(clips):
-    for arguments, rate in (((), train.constants.LR_DIS), (("--lr-dis", 0.25), 0.25)):
+    for arguments, expected in (((), 2e-5), (("--lr-dis", 0.25), 0.25)):
         options = parse(*arguments)
         _, gen = train.make_generator(options, clips)
         updater = train.make_updater(options, clips, gen, CPU)
-        assert updater.get_optimizer("dis").alpha == rate
+        assert updater.get_optimizer("dis").alpha == expected
         updater.finalize()
+
+
+@pytest.mark.parametrize(
+    "name, kind, rates",
+    [("adam", "Adam", (2e-4, 2e-5)), ("rmsprop", "RMSprop", (2e-4, 2e-5)), ("sgd", "SGD", (4, 2))],
+)
+def test_each_optimizer_has_rates_of_its_own(clips, name, kind, rates):
+    options = parse("--optimizer", name)
+    _, gen = train.make_generator(options, clips)
+    updater = train.make_updater(options, clips, gen, CPU)
+    optimizers = [updater.get_optimizer(net) for net in ("gen", "dis")]
+    assert all(type(one) is getattr(chainer.optimizers, kind) for one in optimizers)
+    scale = 100 if name == "sgd" else 1  # the paper's 0.04, 0.02
+    assert tuple(scale * rate(one) for one in optimizers) == rates
+    before = gen.refiners[0][0].W.array.copy()
+    updater.update()
+    assert not np.array_equal(gen.refiners[0][0].W.array, before)
+    updater.finalize()
 
 
 @pytest.mark.parametrize("width, units", [("small", (256, 128, 1)), (None, (512, 256, 1))])

@@ -32,8 +32,8 @@ class FiniteCheck(chainer.training.Extension):
     """Checks each step of an updater's optimizers: a bad gradient or loss moves no parameter.
 
     On the CPU, or without own kernels, it raises Diverged at once.  On a GPU it notes the bad
-    iteration and halts Adam; the extension raises Diverged, for that iteration, when it is called
-    next, which is before anything is reported or saved.
+    iteration and halts Adam, other optimizers go on; the extension raises Diverged, for that
+    iteration, when it is called next, which is before anything is reported or saved.
     """
 
     name = "finite"
