@@ -3,6 +3,7 @@
 import argparse
 import gc
 import math
+import os
 import sys
 import time
 
@@ -13,6 +14,7 @@ from utils.signals import leaving_at_once
 from utils.usage import Parser, local_place, number, place, whole
 
 OF_THE_COMMAND = ("gpu", "resume", "out", "minutes")  # -r takes all others from the run
+PLACES = {"data": constants.TRAIN_CLIPS_DIR, "test_data": constants.TEST_CLIPS_DIR, "load": None}
 STATUS = """exit status: 0 trained; 2 invalid input or a file that cannot be written; 3 NaN or
 infinity; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (-r then resumes where it stopped)"""
 
@@ -85,11 +87,20 @@ def parse(argv):
         saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
         parser.set_defaults(**{k: v for k, v in saved.items() if k not in OF_THE_COMMAND})
         options = parser.parse_args(argv)
-        if rundir.snapshots(options.out) and options.load != saved["load"]:
-            told = f"--load {options.load} is for a fresh run"
-            print(f"{told}: this one goes on with its own weights", file=sys.stderr)
-            options.load = saved["load"]
+        if rundir.snapshots(options.out):
+            go_on(options, saved)
     return options
+
+
+def go_on(options, saved):
+    """Keep to the network that the snapshots of a run are of; `saved`: its options so far."""
+    if options.arch != saved["arch"]:
+        told = f"--arch {options.arch}: the run in {options.out} trains {saved['arch']}"
+        raise UserError(f"{told}; give another --out")
+    if options.load != saved["load"]:
+        told = f"--load {options.load} is for a fresh run"
+        print(f"{told}: this one goes on with its own weights", file=sys.stderr)
+        options.load = saved["load"]
 
 
 @one_line
@@ -166,7 +177,7 @@ def train(options, began):
             rundir.warn_of_other_clips(options.out, about(options.data, clips))
             resume(trainer)
         record = {
-            "options": {name: value for name, value in vars(options).items() if name != "resume"},
+            "options": kept(options),
             "model": model,
             "data": about(options.data, clips),
             "validation": None if test_clips is None else about(options.test_data, test_clips),
@@ -174,6 +185,15 @@ def train(options, began):
         rundir.write_options(options.out, record)
         trainer.run()
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")
+
+
+def kept(options):
+    """What options.json says of the options; paths as they are from any directory."""
+    found = {name: value for name, value in vars(options).items() if name != "resume"}
+    for name, usual in PLACES.items():
+        if found[name] != usual and "://" not in found[name]:
+            found[name] = os.path.abspath(found[name])
+    return found
 
 
 def about(path, clips):

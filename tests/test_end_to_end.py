@@ -119,6 +119,18 @@ def test_resuming_goes_on_from_the_newest_good_snapshot_with_the_options_of_the_
     assert re.search(r"^iteration 8, \d+ s: .*gen/l2 \d.*val/psnr \d", said, re.MULTILINE)
 
 
+def test_a_run_is_resumed_from_any_directory(work):
+    given = ("-d", "trainclips", "--test-data", "testclips", "-n", 1, "--width", "small")
+    assert run("train.py", *given, "-l", "result", "-o", "placed", cwd=work)[0] == 0
+    saved = rundir.read_options(work / "placed")["options"]
+    assert [saved[name] for name in ("data", "test_data", "load")] == [
+        str(work / name) for name in ("trainclips", "testclips", "result")
+    ]
+    (work / "elsewhere").mkdir()
+    status, _, err = run("train.py", "-r", "-o", "../placed", "-n", 2, cwd=work / "elsewhere")
+    assert status == 0 and "warning" not in err
+
+
 def test_resuming_where_nothing_is_starts_afresh_and_says_so(work):
     said = succeed("train.py", "-r", *training(work, "fresh"), "-n", 1, "--no-adversarial")
     assert "no snapshot to resume from" in said
@@ -323,6 +335,10 @@ def test_clips_need_not_be_square(work):
         (("train.py", "--dtype", "float16"), "use float32 or tf32 or bfloat16"),
         (("train.py", "-o", "result"), "already holds a run"),
         (("train.py", "-r", "-o", "result", "--width", "paper"), "snapshot_iter_6"),
+        (
+            ("train.py", "-r", "-o", "result", "--arch", "conv2d"),
+            "result trains multiscale; give another --out",
+        ),
         (("test.py", "--load", "nowhere"), "nowhere"),
         (("test.py", "--load", "result", "--images", "nowhere"), "nowhere"),
         (("test.py", "--load", "result", "-o", "http://a/b"), "give a path on this machine"),
