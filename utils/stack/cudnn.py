@@ -72,10 +72,10 @@ def using_dtype(name):
     thread.
 
     Arrays, sums and parameters are float32.  "tf32", the default, rounds what is multiplied to 3
-    digits, "float32" does not.  "bfloat16" rounds it and the result to 2 digits; the arrays between
-    the layers of layers.py stay in bfloat16.  "float16" rounds both to 3 digits, each array scaled
-    into its range by a power of two.  Raises UserError where there is no cuDNN for it, or where the
-    device in use cannot do it.
+    digits, on a GPU that has it; "float32" does not.  "bfloat16" rounds it and the result to 2
+    digits; the arrays between the layers of layers.py stay in bfloat16.  "float16" rounds both to 3
+    digits, each array scaled into its range by a power of two.  Raises UserError where there is no
+    cuDNN for it, or where the device in use cannot do it.
     """
     global _dtype
     if name != "float32":
@@ -92,12 +92,16 @@ def _refuse_impossible(name):
         raise UserError(f"{name} needs cuDNN: {obstacle[1]}; or use float32")
     if name in casts.DTYPES and not kernels.usable():
         raise UserError(f"{name} needs own CUDA kernels, which are turned off; use tf32")
-    capability, needed = int(kernels.get_cupy().cuda.Device().compute_capability), CAPABILITY[name]
-    if capability < needed:
+    if capability() < CAPABILITY[name]:
         raise UserError(
-            f"{name} needs a GPU of compute capability {needed / 10}, this one has "
-            f"{capability / 10}; use float32"
+            f"{name} needs a GPU of compute capability {CAPABILITY[name] / 10}, this one has "
+            f"{capability() / 10}; use float32"
         )
+
+
+def capability():
+    """Of the GPU in use, as CAPABILITY has it."""
+    return int(kernels.get_cupy().cuda.Device().compute_capability)
 
 
 def _prepared(compute):
@@ -205,6 +209,8 @@ def in_words():
     dtype = dtype_in_use()
     if dtype is None:
         return "no cuDNN"
+    if capability() < CAPABILITY[dtype]:  # nobody has asked for tf32: an older GPU does without
+        dtype = "float32"
     major, rest = divmod(cudnn_plans.library().version, 10000)
     return f"cuDNN {major}.{rest // 100}.{rest % 100} in {dtype}"
 
