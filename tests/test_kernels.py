@@ -1,5 +1,6 @@
 """Our CUDA kernels compile, for each generation of GPUs, by the compiler that CuPy uses."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,8 +38,14 @@ def compile_for(nvrtc, architecture, source, *options):
         nvrtc.destroyProgram(program)
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", SOURCES)
+# Turing, the first that CUDA 13 knows, which has no bfloat16; Ampere, Hopper, Blackwell.
+ARCHITECTURES = "sm_75", "sm_80", "sm_90", "sm_120"
+NONE = [("sm_75", "casts bfloat16")]
+
+
+@pytest.mark.parametrize(
+    "architecture, name", [case for case in product(ARCHITECTURES, SOURCES) if case not in NONE]
+)
 def test_compiles(nvrtc, name, architecture):
     compile_for(nvrtc, architecture, kernels.GRID + SOURCES[name], "--fmad=false")
 

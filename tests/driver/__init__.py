@@ -10,7 +10,7 @@ chance), so that whoever does not wait for it finds NaN.  What a capture cannot 
 CUDA has it.  With --cudnn NumPy stands in for cuDNN; else there is none.
 
 What it cannot tell: speed, what the hardware does otherwise than the documents say, whether NVRTC
-takes the sources (test_kernels.py asks it where it is).
+takes the sources (test_kernels.py asks it).
 """
 
 import ctypes
