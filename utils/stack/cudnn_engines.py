@@ -59,13 +59,18 @@ def compute(direction, geometry, arrays, last=False):
         try:
             return execute(plan, handle, addresses)
         except FAILURES as error:
-            if cupy.cuda.get_current_stream().is_capturing():  # where none can be tried
+            if cupy.cuda.get_current_stream().is_capturing():
                 raise
-            providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
+            if not isinstance(error, MemoryError):
+                providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
             plan = None
     if plan is None:
-        plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
+        if cupy.cuda.get_current_stream().is_capturing():  # which nobody may wait in
+            raise RuntimeError("no engine of cuDNN can be tried while a graph is captured")
+        plan, short = _choose(handle, addresses, *key)
         _kept.append(plan)
+        if not short:  # else a better one may be had the next time
+            _thread.plans[(device, *key)] = plan
     if isinstance(plan, tuple):
         raise Unsuitable(*plan)
     execute(plan, handle, addresses)
@@ -108,18 +113,23 @@ def unwanted(dtype):
 
 
 def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
-    """The plan to use from now on, or Unsuitable's arguments."""
+    """The plan to use, or Unsuitable's arguments; whether another time may be better, since memory
+    was short."""
     told = handle, addresses, (failures := [])
     found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
     working = (plan for plan in found if _runs(plan, *told))
+    what = f"the {direction} of {geometry}"
+    plan, obstacle = None, (logging.INFO, f"cuDNN has no engine for {what}")
     try:
         plan = _fastest(working, *told) if autotune else next(working, None)
     except cudnn_plans.Error as error:
-        return logging.INFO, f"cuDNN has no engine for the {direction} of {geometry} ({error})"
-    if plan is None and failures:
-        why = f"({len(failures)} tried: {failures[-1]})"
-        return logging.WARNING, f"no engine of cuDNN runs for the {direction} of {geometry} {why}"
-    return plan or (logging.INFO, f"cuDNN has no engine for the {direction} of {geometry}")
+        obstacle = logging.INFO, f"cuDNN has no engine for {what} ({error})"
+    short = any(isinstance(failure, MemoryError) for failure in failures)
+    if failures:
+        why = "out of memory" if short else failures[-1]
+        tried = f"({len(failures)} tried: {why})"
+        obstacle = logging.WARNING, f"no engine of cuDNN runs for {what} {tried}"
+    return plan or obstacle, short
 
 
 def _runs(plan, handle, addresses, failures):
