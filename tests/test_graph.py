@@ -108,6 +108,22 @@ def test_batches_of_another_size_and_other_moments_are_followed(gpu):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize(
+    "otherwise",
+    [lambda: cudnn.using_dtype("bfloat16"), lambda: chainer.using_config("use_cudnn", "never")],
+)
+def test_another_type_another_configuration_are_followed(gpu, otherwise):
+    updaters = prediction(gpu), eager(prediction(gpu))
+    for updater in updaters:
+        told(updater, WARM_UPS + 2)
+        with otherwise():
+            told(updater, 2)
+        told(updater, WARM_UPS + 2)
+    assert updaters[0].step.graph
+    assert_same(*updaters)
+
+
+@pytest.mark.gpu
 def test_one_graph_takes_a_learning_rate_that_changes_at_each_step(gpu):
     updaters = adversarial(gpu), eager(adversarial(gpu))
     graphs = set()

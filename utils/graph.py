@@ -22,9 +22,10 @@ class Graph:
     addresses.  The arrays are copied to where the graph reads them; what the step reports are the
     same arrays each time, overwritten by the next; Adam counts on the GPU, its counts on the host
     follow, and its learning rate is sent there.  Where arrays have other shapes, or other
-    hyperparameters or counts were changed in between, all begins anew, with warm-ups.  A step that
-    cannot be captured, since it waits for the GPU or draws numbers on the host, runs as it is, as
-    do all with CHAINER_GRAPH=0.  A line says what has become of it.
+    hyperparameters, counts, the type that is multiplied or Chainer's configuration were changed in
+    between, all begins anew, with warm-ups.  A step that cannot be captured, since it waits for the
+    GPU or draws numbers on the host, runs as it is, as do all with CHAINER_GRAPH=0.  A line says
+    what has become of it.
     """
 
     def __init__(self, step, optimizers):
@@ -54,7 +55,8 @@ class Graph:
         numbers = [dict(optimizer.hyperparam.get_dict()) for optimizer in self.optimizers]
         for hyperparameters in numbers:
             hyperparameters.pop("alpha", None)  # Adam's rate, which the graph reads on the GPU
-        return shapes, numbers
+        config = [getattr(chainer.config, name) for name in vars(chainer.global_config)]
+        return shapes, numbers, cudnn.dtype_in_use(), config
 
     def begin(self, arrays):
         """Forget the graph there is; warm up for one that reads arrays such as these."""
