@@ -1,4 +1,4 @@
-"""Adam on a GPU: one launch for all parameters of a network, to the same bits as on the CPU."""
+"""Adam on a GPU: one launch for all parameters of a network."""
 
 import functools
 
@@ -7,7 +7,8 @@ import numpy as np
 from utils.stack import kernels, tables
 from utils.stack.adam import is_plain
 
-# Operations are those of utils/stack/adam.py in their order.
+# Operations are those of utils/stack/adam.py in their order; the rate may differ in its last bit,
+# since CUDA's pow is not rounded correctly.
 SOURCE = (
     tables.STRUCT
     + r"""
