@@ -1,4 +1,4 @@
-"""Chainer's convolutions, linear layers on a GPU, computed by cuDNN 9 where it can."""
+"""Chainer's convolutions and linear layers on a GPU, by cuDNN 9 where it can."""
 
 import contextlib
 import functools
@@ -23,7 +23,7 @@ from utils.stack.providers import Unsuitable
 
 CAPABILITY = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 70}  # 80 for a GPU of 8.0
 
-_dtype = "tf32"  # of the numbers that convolutions, linear layers multiply
+_dtype = "tf32"  # type in which convolutions and linear layers multiply
 
 
 class Packing(threading.local):
@@ -68,8 +68,8 @@ def _chainer():
 
 @contextlib.contextmanager
 def using_dtype(name):
-    """In this context convolutions, linear layers on a GPU multiply numbers of this type, in every
-    thread.
+    """In this context convolutions and linear layers on a GPU multiply numbers of this type, in
+    every thread.
 
     Arrays, sums and parameters are float32.  "tf32", the default, rounds what is multiplied to 3
     digits, on a GPU that has it; "float32" does not.  "bfloat16" rounds it and the result to 2

@@ -27,7 +27,11 @@ class GpuLayers:
         return on_gpu and cudnn.dtype_in_use() in DTYPES and kernels.usable()
 
     def forward(self, x, *params):
-        """What comes out; Unsuitable or cudnn_plans.Error for what cuDNN cannot do."""
+        """x, W, b, W, b, ... float32 -> y float32, contiguous: (B, C, H, W), or (B, C) of linear
+        layers.
+
+        Raises Unsuitable or cudnn_plans.Error for what cuDNN cannot do.
+        """
         self.shapes = [array.shape for array in (x, *params)]
         shapes = self.geometries[0].images, *(geometry.weights for geometry in self.geometries)
         made = self.packed([x, *params[::2]], shapes)
@@ -46,7 +50,9 @@ class GpuLayers:
         return y.reshape(geometry.outputs[: x.ndim])
 
     def gradients(self, wanted, gy):
-        """{number of an input: its gradient}, at least of those wanted."""
+        """{number of an input: its gradient, float32 of its shape}, at least of those wanted; gy is
+        y's, of its shape.
+        """
         groups = [casts.groups(geometry.weights[0]) for geometry in self.geometries]
         counters = kernels.get_cupy().zeros(sum(groups), "int32")
         (gradient,) = self.packed([gy], [self.geometries[-1].outputs])
