@@ -5,6 +5,7 @@ A shape seen before needs no wait for the device, so that a CUDA graph can captu
 it.
 """
 
+import functools
 import itertools
 import logging
 import threading
@@ -15,8 +16,8 @@ from utils.stack.providers import Unsuitable
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
 TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
 # Python needs longer to launch a small kernel than the GPU to run it: what is to be timed queues up
-# behind this one, a third of a millisecond.
-CYCLES = 600_000
+# behind this one, a tenth of a millisecond for each run.
+CYCLES = 200_000
 IDLE = r"""
 extern "C" __global__ void idle(long long cycles) {
   for (long long start = clock64(); clock64() - start < cycles;);
@@ -144,22 +145,27 @@ def _runs(plan, handle, addresses, failures):
 
 def _fastest(working, handle, addresses, failures):
     """Of the first few, by the clock of the device; None of none."""
-    cuda, times = kernels.get_cupy().cuda, {}
-    cuda.runtime.deviceSynchronize()  # other streams may still be at work
+    times = {}
+    kernels.get_cupy().cuda.runtime.deviceSynchronize()  # other streams may still be at work
     for plan in itertools.islice(working, TRIED):
-        start, end = cuda.Event(), cuda.Event()
         try:
-            idle(CYCLES)
-            start.record()
-            for _ in range(TIMED):
-                execute(plan, handle, addresses)
-            end.record()
-            end.synchronize()
+            times[plan] = milliseconds(functools.partial(execute, plan, handle, addresses), TIMED)
         except FAILURES as error:
             failures.append(error)
-        else:
-            times[plan] = cuda.get_elapsed_time(start, end)
     return min(times, key=times.get, default=None)
+
+
+def milliseconds(work, runs, cycles=CYCLES):
+    """Of the GPU, for one of so many runs, each of which Python launches within so many cycles."""
+    cuda = kernels.get_cupy().cuda
+    start, end = cuda.Event(), cuda.Event()
+    idle(cycles * runs)
+    start.record()
+    for _ in range(runs):
+        work()
+    end.record()
+    end.synchronize()
+    return cuda.get_elapsed_time(start, end) / runs
 
 
 def idle(cycles):
