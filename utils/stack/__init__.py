@@ -13,7 +13,8 @@ precision  chooses the type in which both multiply
 kernels    tells whether own CUDA kernels are used
 Adam is quicker by adam and gpu_adam; on a GPU gpu_join joins arrays in one launch, gpu_neutral
 skips adding 0 and multiplying by 1; tables pass many arrays to one launch.
-On the CPU nodes, lstm, pooling, slices have quicker ways, or gradients, than Chainer's own.
+On the CPU nodes, lstm, pooling have quicker ways, or gradients, than Chainer's own; slices have a
+quicker gradient everywhere.
 """
 
 from utils.stack import (
