@@ -10,7 +10,7 @@ from tests.test_gpu import gpu as gpu
 from tests.test_kernels import SOURCES
 from utils import kernel_trial, supply
 from utils.errors import Diverged, UserError
-from utils.stack import F, casts, cudnn, kernels
+from utils.stack import F, casts, cudnn, gpu_relu, kernels
 
 
 @pytest.fixture
@@ -36,7 +36,8 @@ def test_every_kernel_is_tried(gpu_with_cudnn, monkeypatch):
     kernel_trial.compare(gpu_with_cudnn)
     every = set(re.findall(r"__global__ void (\w+)\(", "".join(SOURCES.values())))
     sources, names = map(set, zip(*tried, strict=True))
-    assert names == every - {"idle"} and sources > set(casts.SOURCES.values())
+    assert names == every - {"idle"}
+    assert sources > {*casts.SOURCES.values(), *gpu_relu.SOURCES.values()}
 
 
 @pytest.mark.gpu

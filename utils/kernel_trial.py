@@ -8,7 +8,7 @@ import numpy as np
 from utils import losses, pixels, supply
 from utils.divergence import FiniteCheck
 from utils.errors import first_line
-from utils.stack import F, L, casts, chainer, cudnn, kernels
+from utils.stack import F, L, casts, chainer, cudnn, gpu_relu, kernels
 
 NEAR = 1e-2  # how far results may be from the CPU's
 MAPS = 2, 40, 64, 64  # so many places that as many blocks as ever share those of a channel
@@ -83,15 +83,15 @@ def eighths(shape, seed):
 
 
 def cast(dtype, maps, gradient, bias):
-    """What the kernels of casts.py make of what `layer` takes, on a GPU."""
+    """What the kernels of casts.py, gpu_relu.py make of what `layer` takes, on a GPU."""
     xp = kernels.get_cupy()
     zero = casts.Packed(xp.zeros((1, 1), np.float32), dtype, limit=0)
     scaled = casts.Packed(maps, dtype, limit=0)
     whole = casts.unpacked([scaled.array], dtype, [scaled, zero], 0, bias)
     maps, gradient = casts.packed([maps, gradient], dtype)
-    made = casts.activated(maps, bias, dtype, relu=True)
-    counters = xp.zeros(casts.groups(len(bias)), np.int32)
-    passed, sums = casts.passed_on(gradient, made, dtype, counters)
+    made = gpu_relu.activated(maps, bias, dtype, relu=True)
+    counters = xp.zeros(gpu_relu.groups(len(bias)), np.int32)
+    passed, sums = gpu_relu.passed_on(gradient, made, dtype, counters)
     return [*whole, *casts.unpacked([made, passed], dtype), sums]
 
 

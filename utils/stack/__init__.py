@@ -5,7 +5,7 @@ providers  puts a library into its convolutions and linear layers, which geometr
   onednn   on the CPU: dnnl is oneDNN's C interface; direct has its own convolutions, winograd those
            by minimal filtering, of tiles and products
   cudnn    on a GPU: cudnn_plans is cuDNN's C interface, cudnn_engines chooses what computes a
-           shape, casts makes arrays with channels last
+           shape, casts makes arrays with channels last, gpu_relu takes ReLUs of these
 layers     has it compute several in a row: cpu_layers node for node the same, in gpu_layers arrays
            stay as cuDNN wants them from one to the next
 branches   has a GPU compute several networks at the same time

@@ -6,7 +6,7 @@ kernels forward, one of which adds the bias, takes the ReLU; and three backward,
 the gradients of both.
 """
 
-from utils.stack import casts, chainer, cudnn, cudnn_engines, kernels
+from utils.stack import casts, chainer, cudnn, cudnn_engines, gpu_relu, kernels
 
 DTYPES = "tf32", "bfloat16"  # float16 would need a power of two beside each array
 
@@ -41,7 +41,7 @@ class GpuLayers:
             made = self.computed("forward", geometry, factors)
             bias = kernels.get_cupy().ascontiguousarray(params[2 * k + 1])
             if k < max(self.relus, len(self.geometries) - 1):
-                made = casts.activated(made, bias, self.dtype, relu=k < self.relus)
+                made = gpu_relu.activated(made, bias, self.dtype, relu=k < self.relus)
                 bias = None  # else it is added to float32 numbers
             self.maps.append(made)
             if not chainer.config.enable_backprop:
@@ -53,14 +53,14 @@ class GpuLayers:
         """{number of an input: its gradient, float32 of its shape}, at least of those wanted; gy is
         y's, of its shape.
         """
-        groups = [casts.groups(geometry.weights[0]) for geometry in self.geometries]
+        groups = [gpu_relu.groups(geometry.weights[0]) for geometry in self.geometries]
         counters = kernels.get_cupy().zeros(sum(groups), "int32")
         (gradient,) = self.packed([gy], [self.geometries[-1].outputs])
         sums, products = {}, {}
         for k in reversed(range(len(self.geometries))):
             geometry, made = self.geometries[k], self.maps[k + 1] if k < self.relus else None
             done = counters[sum(groups[:k]) :]
-            passed, sums[2 * k + 2] = casts.passed_on(gradient, made, self.dtype, done)
+            passed, sums[2 * k + 2] = gpu_relu.passed_on(gradient, made, self.dtype, done)
             outputs = {"outputs": passed}
             if 2 * k + 1 in wanted:
                 factors = outputs | {"images": self.maps[k]}
