@@ -11,8 +11,9 @@ layers     has it compute several in a row: cpu_layers node for node the same, i
 branches   has a GPU compute several networks at the same time
 precision  chooses the type in which both multiply
 kernels    tells whether own CUDA kernels are used
-Adam is quicker by adam and gpu_adam; on a GPU gpu_join joins arrays in one launch, gpu_neutral
-skips adding 0 and multiplying by 1; tables pass many arrays to one launch.
+Adam is quicker by adam and gpu_adam; on a GPU gpu_norm has the norm of gradients, gpu_join joins
+arrays in one launch, gpu_neutral skips adding 0 and multiplying by 1; tables pass many arrays to
+one launch.
 On the CPU nodes, lstm, pooling have quicker ways, or gradients, than Chainer's own; slices have a
 quicker gradient everywhere.
 """
@@ -24,6 +25,7 @@ from utils.stack import (
     gpu_adam,
     gpu_join,
     gpu_neutral,
+    gpu_norm,
     lstm,
     nodes,
     onednn,
@@ -33,7 +35,9 @@ from utils.stack import (
 
 chainer = compat.patched_chainer()
 chainer.global_config.dtype = chainer.get_dtype("float32")  # whatever CHAINER_DTYPE asks for
-for part in (adam, gpu_adam, gpu_join, gpu_neutral, lstm, nodes, pooling, slices, onednn, cudnn):
+for part in (adam, lstm, nodes, pooling, slices, onednn):
+    part.install(chainer)
+for part in (gpu_adam, gpu_join, gpu_neutral, gpu_norm, cudnn):
     part.install(chainer)
 F, L = chainer.functions, chainer.links
 
