@@ -113,8 +113,9 @@ def _prepared(compute):
         if obstacle := missing():
             raise Unsuitable(*obstacle)
         inputs, packed = _check_arrays(node, inputs), {}
+        first = _dtype in casts.DTYPES and _node.packed is None
         try:
-            with _packing(packed) if _node.packed is None else contextlib.nullcontext():
+            with _packing(packed) if first else contextlib.nullcontext():
                 result = compute(node, *inputs)
         except cudnn_plans.Error as error:
             raise Unsuitable(logging.WARNING, str(error)) from None
@@ -129,7 +130,10 @@ def _with_what_was_packed(own):
 
     @functools.wraps(own)
     def backward(self, indexes, grad_outputs):
-        with _packing(dict(getattr(self, "packed", ()))):
+        packed = getattr(self, "packed", None)
+        if not packed:  # on a CPU, in 32 bits
+            return own(self, indexes, grad_outputs)
+        with _packing(packed.copy()):
             return own(self, indexes, grad_outputs)
 
     return backward
