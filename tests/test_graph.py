@@ -197,6 +197,31 @@ def test_a_network_that_draws_numbers_is_not_captured(gpu, capsys):
 
 
 @pytest.mark.gpu
+def test_an_adam_that_counts_on_the_host_is_not_captured(gpu, capsys):
+    updaters = prediction(gpu), eager(prediction(gpu))
+    for updater in updaters:
+        updater.get_optimizer("gen").hyperparam.amsgrad = True
+    assert told(updaters[0], 6) == told(updaters[1], 6)
+    assert_same(*updaters)
+    assert capsys.readouterr().err == f"{REFUSED}an optimizer counts on the host\n"
+
+
+@pytest.mark.gpu
+def test_optimizers_that_do_not_count_are_captured_their_numbers_followed(gpu):
+    updaters = prediction(gpu), eager(prediction(gpu))
+    for updater in updaters:
+        gen = updater.get_optimizer("gen").target
+        optimizer = updater._optimizers["gen"] = chainer.optimizers.RMSprop(1e-3).setup(gen)
+        if isinstance(updater.step, graph.Graph):
+            updater.step.optimizers = [optimizer]
+        told(updater, WARM_UPS + 2)
+        optimizer.alpha = 0.5
+        told(updater, WARM_UPS + 2)
+    assert updaters[0].step.graph
+    assert_same(*updaters)
+
+
+@pytest.mark.gpu
 def test_memory_of_a_graph_that_is_gone_serves_the_next(gpu, monkeypatch):
     gc.collect()  # those of other tests
     monkeypatch.setattr(graph, "SPARE", [])

@@ -54,7 +54,8 @@ class Graph:
         shapes = [(array.shape, array.dtype) for array in arrays]
         numbers = [dict(optimizer.hyperparam.get_dict()) for optimizer in self.optimizers]
         for hyperparameters in numbers:
-            hyperparameters.pop("alpha", None)  # Adam's rate, which the graph reads on the GPU
+            if "amsgrad" in hyperparameters:  # those of Adam, whose rate is read on the GPU
+                del hyperparameters["alpha"]
         config = [getattr(chainer.config, name) for name in vars(chainer.global_config)]
         return shapes, numbers, cudnn.dtype_in_use(), config
 
@@ -108,6 +109,8 @@ class Graph:
         self.warmed += 1
         if self.numbers() != numbers:
             self.refuse("the network draws or counts on the host")
+        elif any(map(gpu_adam.counts_on_the_host, self.optimizers)):
+            self.refuse("an optimizer counts on the host")
         return True
 
     def capture(self):

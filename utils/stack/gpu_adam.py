@@ -87,6 +87,12 @@ def suit(optimizer, params):
     return alike and is_plain(hp) and not hooks and whole
 
 
+def counts_on_the_host(optimizer):
+    """Whether this is an Adam whose updates are Chainer's own: no CUDA graph may hold these."""
+    params = list(optimizer.target.params())
+    return "amsgrad" in optimizer.hyperparam.get_dict() and params and not suit(optimizer, params)
+
+
 def move(optimizer, params):
     """One step of Adam for all params."""
     xp, hp = params[0].xp, optimizer.hyperparam
