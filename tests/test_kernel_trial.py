@@ -85,6 +85,14 @@ def test_wrong_numbers_are_a_failure(gpu, anew, monkeypatch, capsys):
 
 
 @pytest.mark.gpu
+def test_nan_at_the_end_is_a_failure(gpu_with_cudnn, monkeypatch):
+    cast = kernel_trial.cast
+    monkeypatch.setattr(kernel_trial, "cast", lambda *told: [a * np.nan for a in cast(*told)])
+    with pytest.raises(ArithmeticError, match="off by nan"):
+        kernel_trial.compare(gpu_with_cudnn)
+
+
+@pytest.mark.gpu
 def test_none_is_used_where_they_are_turned_off(gpu, anew, monkeypatch, capsys):
     monkeypatch.setenv("CHAINER_KERNELS", "0")
     monkeypatch.setattr(kernels, "compiled", broken)
