@@ -206,19 +206,37 @@ def test_an_adam_that_counts_on_the_host_is_not_captured(gpu, capsys):
     assert capsys.readouterr().err == f"{REFUSED}an optimizer counts on the host\n"
 
 
+def put_in(updater, optimizer):
+    """The optimizer, in place of the generator's."""
+    updater._optimizers["gen"] = optimizer.setup(updater.get_optimizer("gen").target)
+    if isinstance(updater.step, graph.Graph):
+        updater.step.optimizers = [optimizer]
+    return optimizer
+
+
 @pytest.mark.gpu
 def test_optimizers_that_do_not_count_are_captured_their_numbers_followed(gpu):
     updaters = prediction(gpu), eager(prediction(gpu))
     for updater in updaters:
-        gen = updater.get_optimizer("gen").target
-        optimizer = updater._optimizers["gen"] = chainer.optimizers.RMSprop(1e-3).setup(gen)
-        if isinstance(updater.step, graph.Graph):
-            updater.step.optimizers = [optimizer]
+        optimizer = put_in(updater, chainer.optimizers.RMSprop(1e-3))
         told(updater, WARM_UPS + 2)
         optimizer.alpha = 0.5
         told(updater, WARM_UPS + 2)
     assert updaters[0].step.graph
     assert_same(*updaters)
+
+
+@pytest.mark.gpu
+def test_a_rate_on_the_host_that_changes_at_each_step_is_no_graph(gpu, capsys):
+    updaters = prediction(gpu), eager(prediction(gpu))
+    for updater in updaters:
+        optimizer = put_in(updater, chainer.optimizers.SGD(0.1))
+        for _ in range(4):
+            told(updater)
+            optimizer.lr *= 0.5
+    assert_same(*updaters)
+    said = f"{REFUSED}hyperparameters change from step to step\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.gpu

@@ -24,8 +24,8 @@ class Graph:
     follow, and its learning rate is sent there.  Where arrays have other shapes, or other
     hyperparameters, counts, the type that is multiplied or Chainer's configuration were changed in
     between, all begins anew, with warm-ups.  A step that cannot be captured, since it waits for the
-    GPU or draws numbers on the host, runs as it is, as do all with CHAINER_GRAPH=0.  A line says
-    what has become of it.
+    GPU or draws numbers on the host, or whose hyperparameters do not stay as they are for that
+    long, runs as it is, as do all with CHAINER_GRAPH=0.  A line says what has become of it.
     """
 
     def __init__(self, step, optimizers):
@@ -34,11 +34,11 @@ class Graph:
         self.refused = os.environ.get("CHAINER_GRAPH") == "0"
 
     def __call__(self, *arrays):
+        if not self.refused and (self.form != self.form_of(arrays) or self.counts != self.count()):
+            self.begin(arrays)
         if self.refused:
             self.step(*arrays)
             return
-        if self.form != self.form_of(arrays) or self.counts != self.count():
-            self.begin(arrays)
         for held, array in zip(self.inputs, arrays, strict=True):
             held[...] = array
         if self.warmed < WARM_UPS:
@@ -61,6 +61,10 @@ class Graph:
 
     def begin(self, arrays):
         """Forget the graph there is; warm up for one that reads arrays such as these."""
+        before, self.form = self.form, self.form_of(arrays)
+        if before and self.warmed < WARM_UPS and before[1] != self.form[1]:
+            self.refuse("hyperparameters change from step to step")
+            return
         xp = chainer.backend.get_array_module(*arrays)
         self.cuda = xp.cuda
         xp.cuda.runtime.deviceSynchronize()  # the graph before, if any, may still be at work
@@ -70,7 +74,7 @@ class Graph:
         self.pool.free_all_blocks()
         xp.get_default_memory_pool().free_all_blocks()
         self.inputs = [xp.empty_like(array) for array in arrays]
-        self.form, self.warmed = self.form_of(arrays), 0
+        self.warmed = 0
 
     def open_pool(self):
         """Take memory and a stream for the graph alone."""
