@@ -24,7 +24,7 @@ from benchmarks import apart  # noqa: E402
 # The modules with tests for a GPU, those that tell most first.
 MODULES = "gpu", "graph", "cudnn_gpu", "branches", "gpu_join", "architectures", "snapshots"
 MODULES += "kernel_trial", "cudnn", "gpu_layers", "casts", "gpu_neutral", "gpu_benchmarks"
-MODULES += "gpu_convolution", "cudnn_engines", "slices"
+MODULES += "gpu_convolution", "cudnn_engines", "slices", "voxel_flow"
 # A package that is missing costs the tests of the modules that need it, not all.
 PYTEST = "-m", "pytest", "-v", "--tb=short", "--continue-on-collection-errors", "-m", "gpu"
 ASKED = {  # what Python is to run, from the root of the repository

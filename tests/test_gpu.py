@@ -260,7 +260,7 @@ def place(tmp_path):
         store = ClipStore.create(tmp_path / name, HISTORY, HORIZON, SIZE)
         shape = HISTORY + HORIZON, 3, *SIZE
         store.write(0, random.integers(0, 256, (20, *shape), np.uint8), 20)
-        store.commit(20, {})
+        store.commit(20, {"seed": name})
     (tmp_path / "images").mkdir()
     for k in range(HISTORY + 2):
         frame = random.integers(0, 256, (21, 18, 3), np.uint8)
