@@ -17,13 +17,13 @@ SCENE_CUT = 0.1  # mean change of a frame, as a share of full scale, that is a c
 STILL = 0.01  # a folder of videos in which a smaller share of crops moves has little motion
 SEED = 0
 
-# Training.  Batch size, loss weights and exponents are the paper's; it used SGD, these rates are
-# for Adam.
+# Training.  Batch size, loss weights, exponents and the rates of SGD are the paper's.
 ARCH = "multiscale"
 ITERATIONS = 500_000
 BATCH_SIZE = 8
-LR_GEN = 2e-4
-LR_DIS = 2e-5
+OPTIMIZER = "adam"
+LR_GEN = {"adam": 2e-4, "rmsprop": 2e-4, "sgd": 0.04}
+LR_DIS = {"adam": 2e-5, "rmsprop": 2e-5, "sgd": 0.02}
 LOSS = "l2=1,gdl=1,adversarial=0.05"
 ALPHA = 1.0  # exponent of the gradient difference loss
 CLIP_GRADIENTS = 0.0  # largest norm, 0 for any

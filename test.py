@@ -12,9 +12,10 @@ from utils.signals import leaving_at_once
 from utils.usage import Parser, add_look, local_place, whole
 
 OF_TESTS = "windows", "gifs", "arrays", "by", "area"
+OF_PREDICTIONS = "frames", "out", "images", "axes", "step", "resize", "gpu", "dtype"
 WITHOUT_EFFECT = {  # by the option with which others have none
     "forecast": OF_TESTS,
-    "export": (*OF_TESTS, "frames", "out"),
+    "export": (*OF_TESTS, *OF_PREDICTIONS),
 }
 
 
@@ -28,7 +29,7 @@ def parse(argv):
     add("--load", **several, default=[constants.RESULT_DIR], metavar="DIR", help=runs)
     videos = "videos to predict, or folders of them"
     add("--images", **several, default=[constants.TEST_DIR], metavar="PATH", help=videos)
-    add_look(add)
+    add_look(add, learned=True)
     add("-f", "--frames", default=constants.FRAMES, **ahead, help="frames to predict")
     starts = "starting points in each video"
     add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
@@ -65,7 +66,10 @@ def main(argv=None):
     records = [rundir.read_options(run) for run in runs]
     if options.export:
         export(list(runs), records, options)
-    elif options.forecast:
+        return
+    for run, record in zip(runs, records, strict=True):  # all, before the first test begins
+        load_model(run, record, options.best)
+    if options.forecast:
         forecast(runs, records, options)
     else:
         evaluate(runs, records, options)
@@ -74,6 +78,7 @@ def main(argv=None):
 def evaluate(runs, records, options):
     """Test every run on the same videos; compare them where there are several."""
     # Imported late, so that --help and mistakes on the command line are answered at once.
+    from utils import leaderboard, report, trial
     from utils.conventions import CONVENTIONS
     from utils.device import open_device
     from utils.metrics import METRICS
@@ -85,14 +90,18 @@ def evaluate(runs, records, options):
     # All runs predict the same frames, whatever past each needs.
     history = max(record["model"]["history"] for record in records)
     single = len(runs) == 1
-    usual = next(iter(runs)) / folder("test", options) if single else constants.LEADERBOARD_DIR
-    out = Path(options.out or usual)
+    usual = next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR
+    out = Path(options.out or folder(usual, options))
+    places = [out] if single else [out / name for name in runs.values()]
+    for place in places:  # all, before the first test, which may take long
+        report.left_before(place, trial.FILES)
+    if not single:
+        report.left_before(out, leaderboard.FILES)
 
     entries = []
     with computing(device, options):
-        for (run, name), record in zip(runs.items(), records, strict=True):
-            into = out if single else out / name
-            entries.append(examine_run(run, name, record, device, videos, history, options, into))
+        for (run, name), record, place in zip(runs.items(), records, places, strict=True):
+            entries.append(examine_run(run, name, record, device, videos, history, options, place))
     if not single:
         compare(entries, out, options)
 
@@ -115,27 +124,47 @@ def forecast(runs, records, options):
 
 
 def folder(name, options):
-    """Where results of a run go in its directory: those of its two networks lie apart."""
+    """The folder of results called so: those of a run's two networks lie apart."""
     return f"{name}-best" if options.best else name
 
 
 def open_videos(runs, records, options):
-    """The videos to predict, seen as asked for; grey if the networks of all records are.
+    """The videos to predict, seen as `settle_look` has it; grey if the networks of all records are.
 
     A warning names each run that learned from clips of videos seen otherwise.
     """
     from utils.frames import Look
     from utils.videos import find_videos
 
+    settle_look(records, options)
     channels = {record["model"]["channels"] for record in records}
     if len(channels) > 1:
         raise UserError("--load has networks for grey frames, others for colour: test them apart")
-    look = Look(options.step, channels == {1}, options.resize)
+    look = Look(options.step, channels == {1}, options.resize, to_end=options.forecast)
     for run, record in zip(runs, records, strict=True):
         if (looks := record["data"].get("looks")) and look.flags not in looks:
             told = f"{run} learned from clips cut with {', '.join(looks)}, is tested"
             print(f"warning: {told} with {look.flags}", file=sys.stderr)
     return find_videos(options.images, look=look, axes=options.axes)
+
+
+def settle_look(records, options):
+    """Set --step and --resize, where they were not given, to those of the clips learned from.
+
+    UserError where these differ; where no record tells them, every frame is seen as it is.
+    """
+    from utils.frames import Look
+
+    told = {flags for record in records for flags in record["data"].get("looks", [])}
+    looks = {look for flags in told if (look := Look.of_flags(flags))} or {Look()}
+    for name in "step", "resize":
+        if getattr(options, name) is None:
+            usual, *others = {getattr(look, name) for look in looks}
+            if others:
+                cut = f"learned from clips cut with {', '.join(sorted(told))}"
+                raise UserError(f"--load: {cut}; give the --{name} to test with")
+            setattr(options, name, usual)
+    options.resize = options.resize or None
 
 
 @contextlib.contextmanager
@@ -159,10 +188,11 @@ def compare(entries, out, options):
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
     text = leaderboard.table(entries, options.by, options.area)
     with writing_to(out):
-        leaderboard.save_csv(out / "leaderboard.csv", entries)
-        leaderboard.save_json(out / "leaderboard.json", vars(options), entries)
-        leaderboard.save_plot(out / "leaderboard.png", entries, options.by)
-        (out / "leaderboard.md").write_text(text + "\n", encoding="utf-8")
+        # First of all the record, by which a later leaderboard knows these files.
+        leaderboard.save_json(out / leaderboard.RECORD, vars(options), entries)
+        leaderboard.save_csv(out / leaderboard.NUMBERS, entries)
+        leaderboard.save_plot(out / leaderboard.PLOT, entries, options.by)
+        (out / leaderboard.TABLE).write_text(text + "\n", encoding="utf-8")
     print(f"{options.by}, {options.area}, of {options.frames} predicted frames:\n\n{text}\n")
     print(f"more in {out}")
 
@@ -196,8 +226,9 @@ def examine_run(run, name, record, device, videos, history, options, out):
         )
         if not trial.scores:
             raise UserError(
-                f"no test video has the {history + options.frames} frames that --frames "
-                f"{options.frames} needs; ask for fewer or give longer videos"
+                f"no place tested in any video has the {history + options.frames} good frames in a "
+                f"row that --frames {options.frames} needs; ask for fewer, or give longer or "
+                "undamaged videos"
             )
         trial.save(out, conditions)
     windows = len(trial.scores)
@@ -205,7 +236,9 @@ def examine_run(run, name, record, device, videos, history, options, out):
     if trial.videos > options.gifs > 0:
         print(f"GIFs of the first {options.gifs} videos; --gifs asks for more")
     print(report.table(trial.means))
-    return trial.entry(name, model, videos[0].size, rundir.training_cost(run))
+    # BEST.model may be of a validation that the log of a resumed run no longer has.
+    training = {} if options.best else rundir.training_cost(run)
+    return trial.entry(name, model, videos[0].size, training)
 
 
 def load_model(run, record, best):

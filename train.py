@@ -3,6 +3,7 @@
 import argparse
 import gc
 import math
+import os
 import sys
 import time
 
@@ -12,7 +13,8 @@ from utils.errors import Diverged, UserError, memory_for, one_line
 from utils.signals import leaving_at_once
 from utils.usage import Parser, local_place, number, place, whole
 
-OF_THE_COMMAND = ("gpu", "resume", "load", "out", "minutes")  # -r takes all others from the run
+OF_THE_COMMAND = ("gpu", "resume", "out", "minutes")  # -r takes all others from the run
+PLACES = {"data": constants.TRAIN_CLIPS_DIR, "test_data": constants.TEST_CLIPS_DIR, "load": None}
 STATUS = """exit status: 0 trained; 2 invalid input or a file that cannot be written; 3 NaN or
 infinity; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (-r then resumes where it stopped)"""
 
@@ -25,7 +27,8 @@ def parse(argv):
 
     add = parser.add_argument_group("run").add_argument
     add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
-    add("-r", "--resume", action="store_true", help="resume from the newest intact snapshot")
+    newest = "resume from the newest intact snapshot"
+    add("-r", "--resume", "--resume_training", action="store_true", help=newest)
     add("-o", "--out", default=constants.RESULT_DIR, **path, help="directory of the run")
     add("-n", "--iterations", default=constants.ITERATIONS, **count, help="iteration to stop at")
     add("--minutes", type=number(0), help="minutes after which to stop, if sooner")
@@ -48,23 +51,26 @@ def parse(argv):
 
     add = parser.add_argument_group("network").add_argument
     add("--arch", default=constants.ARCH, help="architecture, named after its file in models/")
-    scales = "sizes of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
+    scales = "shorter sides of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
     add("--pyramid", metavar="SIZES", help=scales)
-    maps = "the paper's numbers of feature maps or an eighth of them (default: paper)"
+    maps = "feature maps as published or an eighth; discriminators alike (default: paper)"
     add("--width", choices=("paper", "small"), help=maps)
     add("--model-options", metavar="NAME=VALUE,...", help="other options of the architecture")
     add("-l", "--load", **path, help="start from a run, a model, a snapshot or a .safetensors file")
     opponents = "train against discriminators (default: depends on the architecture)"
     add("--adversarial", action=argparse.BooleanOptionalAction, help=opponents)
-    add("--single-frame-dis", action="store_true", help="show the discriminators no past frames")
+    add("--unconditional-dis", action="store_true", help="show the discriminators no past frames")
 
     add = parser.add_argument_group("loss and optimisation").add_argument
     terms = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
     add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=terms)
     add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
-    add("--lr-gen", default=constants.LR_GEN, **rate, help="learning rate of the generator")
-    usual = f"learning rate of the discriminators (default: {constants.LR_DIS})"
-    add("--lr-dis", **rate, help=usual)
+    add(
+        "--optimizer", choices=constants.LR_GEN, default=constants.OPTIMIZER, help="of each network"
+    )
+    usual = "learning rate of the {} (default: {adam}, with sgd {sgd})".format
+    add("--lr-gen", **rate, help=usual("generator", **constants.LR_GEN))
+    add("--lr-dis", **rate, help=usual("discriminators", **constants.LR_DIS))
     shape = "learning rates fall to 0 by half a cosine, or rise, then fall (default: constant)"
     add("--schedule", choices=constants.SCHEDULES, help=shape)
     norm = "norm to which a network's longer gradients are scaled; 0 for no limit"
@@ -81,7 +87,20 @@ def parse(argv):
         saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
         parser.set_defaults(**{k: v for k, v in saved.items() if k not in OF_THE_COMMAND})
         options = parser.parse_args(argv)
+        if rundir.snapshots(options.out):
+            go_on(options, saved)
     return options
+
+
+def go_on(options, saved):
+    """Keep to the network that the snapshots of a run are of; `saved`: its options so far."""
+    if options.arch != saved["arch"]:
+        told = f"--arch {options.arch}: the run in {options.out} trains {saved['arch']}"
+        raise UserError(f"{told}; give another --out")
+    if options.load != saved["load"]:
+        told = f"--load {options.load} is for a fresh run"
+        print(f"{told}: this one goes on with its own weights", file=sys.stderr)
+        options.load = saved["load"]
 
 
 @one_line
@@ -121,12 +140,6 @@ def train(options, began):
 
     device = open_device(options.gpu)
     clips = ClipStore.open(options.data)
-    data = {
-        "path": options.data,
-        "clips": len(clips),
-        "fingerprint": clips.fingerprint,
-        "looks": clips.looks,
-    }
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = find_test_clips(options.test_data, clips)
@@ -137,6 +150,9 @@ def train(options, began):
         cure = "`python process_data.py --split test -n 500` makes some"
         told = f"no validation, no test clips at {options.test_data}"
         print(f"warning: {told}: {cure}", file=sys.stderr)
+    elif test_clips.fingerprint == clips.fingerprint:
+        told = f"the test clips at {options.test_data} are the training clips"
+        print(f"warning: {told}: cut some of other videos to validate on", file=sys.stderr)
     fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
     with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
         trainer = Trainer(
@@ -158,15 +174,32 @@ def train(options, began):
             told = f"learning rates: those given, times 1/{2**options.rolled_back} after rollbacks"
             print(told, file=sys.stderr)
         if options.resume:
-            if options.load and rundir.snapshots(options.out) and not options.rolled_back:
-                told = f"--load {options.load} is for a fresh run"
-                print(f"{told}: this one goes on with its own weights", file=sys.stderr)
-            rundir.warn_of_other_clips(options.out, data)
+            rundir.warn_of_other_clips(options.out, about(options.data, clips))
             resume(trainer)
-        kept = {name: value for name, value in vars(options).items() if name != "resume"}
-        rundir.write_options(options.out, {"options": kept, "model": model, "data": data})
+        record = {
+            "options": kept(options),
+            "model": model,
+            "data": about(options.data, clips),
+            "validation": None if test_clips is None else about(options.test_data, test_clips),
+        }
+        rundir.write_options(options.out, record)
         trainer.run()
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")
+
+
+def kept(options):
+    """What options.json says of the options; paths as they are from any directory."""
+    found = {name: value for name, value in vars(options).items() if name != "resume"}
+    for name, usual in PLACES.items():
+        if found[name] != usual and "://" not in found[name]:
+            found[name] = os.path.abspath(found[name])
+    return found
+
+
+def about(path, clips):
+    """What options.json says of a ClipStore."""
+    fingerprint, looks = clips.fingerprint, clips.looks
+    return {"path": path, "clips": len(clips), "fingerprint": fingerprint, "looks": looks}
 
 
 def make_generator(options, clips):
@@ -174,6 +207,7 @@ def make_generator(options, clips):
     import numpy as np
 
     import models
+    from models.chance import own_series
     from utils.weights import load_weights
 
     _, channels, *size = clips.shape
@@ -184,17 +218,19 @@ def make_generator(options, clips):
         "channels": channels,
         "size": size,
         "pyramid": options.pyramid,
-        "width": options.width,
     }
     np.random.seed(options.seed)  # Chainer draws first weights from NumPy's own generator
     try:
+        if "width" in models.own_options(options.arch):  # else for the discriminators alone
+            model["width"] = options.width
         if options.model_options is not None:
             model |= models.read_options(options.arch, options.model_options)
         gen = models.create(**model)
     except ValueError as error:
         raise UserError(error) from None
-    if options.load:
-        load_weights(rundir.model_at(options.load), gen)
+    if options.load and not (options.resume and rundir.snapshots(options.out)):
+        with own_series(gen):
+            load_weights(rundir.model_at(options.load), gen)
     return model, gen
 
 
@@ -205,24 +241,27 @@ def make_updater(options, clips, gen, device):
     from utils.supply import supply
     from utils.updater import AdversarialUpdater, PredictionUpdater
 
-    def optimizer(net, rate):
+    kinds = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
+    kind = getattr(chainer.optimizers, kinds[options.optimizer])
+
+    def optimizer(net, given, usual):
         net.to_device(device)
-        return chainer.optimizers.Adam(rate * 0.5**options.rolled_back).setup(net)
+        rate = usual[options.optimizer] if given is None else given
+        return kind(rate * 0.5**options.rolled_back).setup(net)
 
     terms, weight = losses_of(options, gen)
     if options.batch_size > len(clips):
         more = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
         raise UserError(f"{more} at {options.data}; lower it or make more clips")
     batches, converter = supply(clips, options.batch_size, options.seed, device)
-    optimizers = {"gen": optimizer(gen, options.lr_gen)}
+    optimizers = {"gen": optimizer(gen, options.lr_gen, constants.LR_GEN)}
     if not weight:
         return PredictionUpdater(batches, optimizers, terms, converter, device)
     try:
-        dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.single_frame_dis)
+        dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.unconditional_dis)
     except ValueError as error:
         raise UserError(error) from None
-    rate = constants.LR_DIS if options.lr_dis is None else options.lr_dis
-    optimizers["dis"] = optimizer(dis, rate)
+    optimizers["dis"] = optimizer(dis, options.lr_dis, constants.LR_DIS)
     return AdversarialUpdater(batches, optimizers, weight, terms, converter, device)
 
 
@@ -231,6 +270,7 @@ def losses_of(options, gen):
 
     UserError for options that contradict one another.
     """
+    from models import own_options
     from utils.losses import by_name
 
     terms, weight = by_name(options.loss, options.alpha)
@@ -246,8 +286,11 @@ def losses_of(options, gen):
     if weight and options.loss != constants.LOSS:
         cure = "leave adversarial out or give --adversarial"
         raise UserError(f"--loss {options.loss}: there are no discriminators; {cure}")
-    if options.single_frame_dis:
-        raise UserError("--single-frame-dis: no discriminators, give --adversarial")
+    if options.width and "width" not in own_options(options.arch):
+        told = f"--width {options.width}: {options.arch} has one width, no discriminators"
+        raise UserError(f"{told}; leave it out")
+    if options.unconditional_dis:
+        raise UserError("--unconditional-dis: no discriminators, give --adversarial")
     if options.lr_dis is not None:
         raise UserError(f"--lr-dis {options.lr_dis}: no discriminators, give --adversarial")
     return terms, 0

@@ -25,7 +25,7 @@ def layers(batch, patch):
     def array(*shape):
         return rng.standard_normal(shape, np.float32)
 
-    for level, (maps, kernels) in enumerate(zip(MAPS["paper"], KERNELS, strict=True)):
+    for level, (maps, kernels) in enumerate(zip(MAPS, KERNELS, strict=True)):
         size = patch >> len(KERNELS) - 1 - level
         taken = (HISTORY + (level > 0)) * CHANNELS
         for made, kernel in zip((*maps, CHANNELS), kernels, strict=True):

@@ -21,11 +21,12 @@ from utils.device import open_device
 from utils.errors import UserError, first_line, one_line
 from utils.stack import F, casts, chainer, cudnn, cudnn_engines, cudnn_plans
 from utils.stack.geometry import Geometry, product
+from utils.stack.precision import using_dtype
 
 HISTORY, CHANNELS, SIZE = 4, 3, 32
 DTYPES = "tf32", "bfloat16", "float16", "float32"
 WARM_UPS, CALLS = 3, 500
-IDLE = 4_000_000  # cycles, in which a GPU waits for the calls to be timed to queue up
+CYCLES = 1_000_000  # half a millisecond of a GPU: more than Python needs for one of Chainer's calls
 SECONDS = 400  # from the start, after which no more speeds are measured
 
 
@@ -38,7 +39,7 @@ def convolution(batch, taken, made, size, kernel, pad):
 def layers(batch):
     """{name: Geometry}: convolutions, linear layers of the paper's generator, discriminators."""
     found = {}
-    for level, (maps, kernels) in enumerate(zip(MAPS["paper"], KERNELS, strict=True)):
+    for level, (maps, kernels) in enumerate(zip(MAPS, KERNELS, strict=True)):
         taken = (HISTORY + (level > 0)) * CHANNELS
         for i, (made, kernel) in enumerate(zip((*maps, CHANNELS), kernels, strict=True)):
             size = SIZE // 8 << level
@@ -69,19 +70,11 @@ def read(direction, arrays):
     return {name: array for name, array in arrays.items() if name != writes[direction]}
 
 
-def milliseconds(work, repeats):
-    """Of the GPU, for one call."""
-    cuda = chainer.backends.cuda.cupy.cuda
-    start, end = cuda.Event(), cuda.Event()
+def milliseconds(work, repeats, cycles=cudnn_engines.CYCLES):
+    """Of the GPU, for one call that Python launches within so many cycles."""
     for _ in range(WARM_UPS):
         work()
-    cudnn_engines.idle(IDLE)
-    start.record()
-    for _ in range(repeats):
-        work()
-    end.record()
-    end.synchronize()
-    return cuda.get_elapsed_time(start, end) / repeats
+    return cudnn_engines.milliseconds(work, repeats, cycles)
 
 
 def layouts(geometry):
@@ -107,10 +100,10 @@ def speed(direction, geometry, repeats):
             found |= {f"{name}first_ms": times[0], f"{name}best_ms": min(times)}
     factors = read(direction, arrays)
     whole = functools.partial(cudnn.run, direction, geometry, **factors)
-    found["chainer_ms"] = milliseconds(whole, repeats)
+    found["chainer_ms"] = milliseconds(whole, repeats, CYCLES)
     if direction == "forward":
         bias = arrays["outputs"][0, :, 0, 0].copy()
-        found["with_bias_ms"] = milliseconds(functools.partial(whole, bias), repeats)
+        found["with_bias_ms"] = milliseconds(functools.partial(whole, bias), repeats, CYCLES)
     return found
 
 
@@ -146,7 +139,7 @@ def theirs(direction, geometry, repeats):
         for _ in range(WARM_UPS):
             work()
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda._sleep(IDLE)
+        torch.cuda._sleep(CYCLES * repeats)
         start.record()
         for _ in range(repeats):
             work()
@@ -206,21 +199,25 @@ def operations(geometry):
     return 2 * math.prod(geometry.outputs) * math.prod(geometry.weights[1:])
 
 
-def host_microseconds():
+def host_microseconds(device):
     """What a call costs the processor: nothing waits for the GPU."""
-    cupy = chainer.backends.cuda.cupy
+    cupy = device.xp
     x = cupy.ones((1, 8, 4, 4), np.float32)
     w, b = cupy.ones((8, 8, 3, 3), np.float32), cupy.ones(8, np.float32)
-    works = {
-        "F.convolution_2d": lambda: F.convolution_2d(x, w, b, pad=1),
-        "add": lambda: x + x,
-        "sum": lambda: x.sum(axis=0),
+
+    def convolve():
+        F.convolution_2d(x, w, b, pad=1)
+
+    works = {  # with the type that is multiplied, None for the usual one
+        "F.convolution_2d": (None, convolve),
+        "add": (None, lambda: x + x),
+        "sum": (None, lambda: x.sum(axis=0)),
+        "F.convolution_2d in bfloat16": ("bfloat16", convolve),
+        "F.convolution_2d in float16": ("float16", convolve),
     }
-    for dtype in ("bfloat16", "float16"):
-        works[f"F.convolution_2d in {dtype}"] = lambda dtype=dtype: within(dtype, x, w, b)
     found = {}
-    for name, work in works.items():
-        with chainer.no_backprop_mode():
+    for name, (dtype, work) in works.items():
+        with chainer.no_backprop_mode(), using_dtype(dtype, device):
             work()
             cupy.cuda.Device().synchronize()
             start = time.perf_counter()
@@ -229,11 +226,6 @@ def host_microseconds():
             found[name] = round((time.perf_counter() - start) / CALLS * 1e6, 1)
             cupy.cuda.Device().synchronize()
     return found
-
-
-def within(dtype, *arrays):
-    with cudnn.using_dtype(dtype):
-        return F.convolution_2d(*arrays, pad=1)
 
 
 @one_line
@@ -248,17 +240,17 @@ def main():
     options = parser.parse_args()
 
     end = time.monotonic() + SECONDS
-    open_device(options.gpu)
+    device = open_device(options.gpu)
     if obstacle := cudnn.missing():
         raise UserError(f"cuDNN is not usable: {obstacle[1]}")
-    cupy, geometries = chainer.backends.cuda.cupy, layers(options.batch)
+    geometries = layers(options.batch)
     if unknown := set(options.only or ()) - geometries.keys():
         raise UserError(f"--only {' '.join(unknown)}: choose from {' '.join(geometries)}")
     chosen = {name: geometries[name] for name in options.only or geometries}
     beside = not options.no_torch and importlib.util.find_spec("torch") is not None
-    host = attempt(host_microseconds)
+    host = attempt(host_microseconds, device)
     each, total = all_speeds(chosen, options.repeats, beside, end)
-    properties = cupy.cuda.runtime.getDeviceProperties(options.gpu)
+    properties = device.xp.cuda.runtime.getDeviceProperties(options.gpu)
     report = {
         "gpu": properties["name"].decode(),
         "cudnn": cudnn_plans.library().version,

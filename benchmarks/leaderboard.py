@@ -67,10 +67,11 @@ def main(argv=None):
 
 
 def train(arch, work, minutes):
-    """Train one architecture, its feature maps cut to an eighth where it has that choice."""
+    """Train one architecture; where it or its discriminators have widths, the small ones."""
     import models
 
-    small = ("--width", "small") if "width" in models.own_options(arch) else ()
+    adversarial = models.create(arch, 4, 1, 3, (32, 32)).adversarial
+    small = ("--width", "small") if adversarial or "width" in models.own_options(arch) else ()
     nothing = ("-n", 1) if arch == "last-frame" else ("--minutes", minutes)
     data = ("-d", work / "trainclips", "--test-data", work / "testclips")
     run("train.py", "--arch", arch, *data, "-o", work / "runs" / arch, *small, *nothing, *ALWAYS)

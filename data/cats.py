@@ -13,12 +13,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, Collection, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, one_line
 from utils.folders import find_twins
 from utils.frames import natural, warn
 from utils.images import FORMATS
-from utils.usage import Parser, whole
+from utils.usage import Parser, folder_of, whole
 
 PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 

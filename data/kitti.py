@@ -14,12 +14,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import Collection, add_out, folder_of
+from utils.collection import Collection, add_out
 from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.frames import warn
 from utils.images import FORMATS
-from utils.usage import Parser
+from utils.usage import Parser, folder_of
 from utils.videos import find_videos
 
 TEST_DRIVES = {"2011_09_26_drive_0104", "2011_09_26_drive_0079", "2011_09_26_drive_0070"}

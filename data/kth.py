@@ -15,10 +15,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import Collection, add_out, file_of, folder_of, read_lines, tell_missing
+from utils.collection import Collection, add_out, tell_missing
 from utils.errors import UserError, one_line
+from utils.files import read_lines
 from utils.frames import BadFrame, Look, warn
-from utils.usage import Parser
+from utils.usage import Parser, file_of, folder_of
 from utils.videos import find_videos
 
 FIRST_TEST_PERSON = 17

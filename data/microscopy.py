@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.animations import Animation
-from utils.collection import SPLITS, Collection, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, one_line
 from utils.folders import Folder
 from utils.frames import BadFrame, warn
 from utils.images import grey_levels, open_image
 from utils.libtiff import load
-from utils.usage import Parser
+from utils.usage import Parser, folder_of
 from utils.videos import find_videos
 
 ENDS = 0.1, 99.9  # percentiles that become black, white
@@ -77,8 +77,7 @@ def stretch(picture, low, high):
 
 def convert(video, options, collection):
     """Put a recording into the collection; whether it can be used."""
-    name = options.images.resolve().name if video.name == "." else video.name
-    folder = options.out / options.split / name
+    folder = options.out / options.split / video.name
     if collection.has(folder):
         return True
     if not isinstance(video, Folder | Animation):

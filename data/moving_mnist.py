@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.arrays import guess_axes
-from utils.collection import SPLITS, Collection, add_out, file_of
+from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, one_line, reason
 from utils.files import read_file
-from utils.usage import Parser, whole
+from utils.usage import Parser, file_of, whole
 
 SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
 DIGITS = 2

@@ -16,12 +16,12 @@ import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, Collection, add_out, folder_of
+from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, one_line
 from utils.folders import find_twins
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, count_pages, open_image
-from utils.usage import Parser, whole
+from utils.usage import Parser, folder_of, whole
 
 OUTSIDE = 255
 

@@ -7,25 +7,23 @@ episode is one game, from when things move (after the opening tune) to its end o
 The emulator and the game come with `ale-py` (GPL), which this script alone needs.
 """
 
-import multiprocessing
+import os
 import shutil
 import sys
-import tempfile
 import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, add_out
+from utils.collection import SPLITS, UNFINISHED, Collection, add_out, write_frames
 from utils.errors import UserError, one_line, writing_to
-from utils.signals import all_as_ctrl_c, leave_to_parent, status_of
+from utils.signals import all_as_ctrl_c, status_of
 from utils.usage import Parser, number, whole
-from utils.workers import cores
+from utils.workers import cores, workers
 
 NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
 OPENING = 264  # emulator frames of tune in which nothing leaves its place
@@ -98,28 +96,45 @@ def play(options, split, number):
         yield step(game, direction, options.frame_skip)
 
 
-def record(options, aside, episode):
-    """Write one (split, number) below `aside`, then move it to its place -> frames written."""
-    split, number = episode
-    folder = Path(aside, split, f"episode_{number:04d}")
-    folder.mkdir(parents=True)
-    for count, frame in enumerate(islice(play(options, split, number), options.frames), 1):
-        Image.fromarray(frame).save(folder / f"frame_{count:05d}.png", compress_level=PNG_LEVEL)
-    folder.rename(Path(options.out, split, folder.name))
-    return count
+def episode_folder(options, split, number):
+    """Where an episode goes."""
+    return options.out / split / f"episode_{number:04d}"
 
 
-def make_room(options):
-    """Make the directories of the splits to record; refuse old episodes, or remove them."""
-    splits = [Path(options.out, split) for split in SPLITS if getattr(options, split)]
-    old = sorted(episode for split in splits for episode in split.glob("episode_*"))
+def record(options, episode):
+    """Write one (split, number) to its place, unless it is there -> its frames."""
+    folder = episode_folder(options, *episode)
+    if folder.is_dir():
+        return len(os.listdir(folder))
+    return write_frames(folder, islice(play(options, *episode), options.frames), PNG_LEVEL)
+
+
+def make_room(options, episodes, collection):
+    """Make the folders to record in; refuse episodes of another run, or remove them."""
+    folders = [episode_folder(options, *episode) for episode in episodes]
+    splits = {folder.parent for folder in folders}
+    found = sorted(folder for split in splits for folder in split.glob("episode_*"))
+    old = [folder for folder in found if not collection.knows(folder)]
     if old and not options.overwrite:
         cure = "add --overwrite to replace all such, or give another --out"
         raise UserError(f"{old[0]} is there already; {cure}")
-    for episode in old:
-        shutil.rmtree(episode)
+    for folder in old:
+        shutil.rmtree(folder)
     for split in splits:
         split.mkdir(parents=True, exist_ok=True)
+    collection.note(*folders)
+
+
+def record_all(options, episodes, count):
+    """Record the episodes on `count` processes -> the frames of each."""
+    try:
+        with workers(count) as spread:
+            done = spread(partial(record, options), episodes)
+            return list(tqdm(done, "recording", len(episodes), unit="episode", disable=None))
+    finally:
+        for split in {split for split, _ in episodes}:
+            for half in (options.out / split).glob(f"{UNFINISHED}episode_*"):  # ended workers'
+                shutil.rmtree(half, ignore_errors=True)
 
 
 def parse():
@@ -148,19 +163,16 @@ def main():
     if not episodes:
         raise UserError("--train and --test are both 0; give one of them at least 1")
     import_emulator()  # fail before anything is removed
-    workers = min(options.workers, len(episodes))
+    # Taken out of the options: an interrupted run may go on with another number.
+    count = min(vars(options).pop("workers"), len(episodes))
     started = time.perf_counter()
     try:
-        with writing_to(options.out), all_as_ctrl_c():
-            make_room(options)
-            with (
-                tempfile.TemporaryDirectory(prefix=".unfinished-", dir=options.out) as aside,
-                multiprocessing.get_context("spawn").Pool(workers, leave_to_parent) as pool,
-            ):
-                done = pool.imap_unordered(partial(record, options, aside), episodes)
-                frames = list(tqdm(done, "recording", len(episodes), unit="episode", disable=None))
+        with writing_to(options.out), all_as_ctrl_c(), Collection(options) as collection:
+            make_room(options, episodes, collection)
+            frames = record_all(options, episodes, count)
     except KeyboardInterrupt as interrupt:
-        print("stopped; the episodes finished so far stay", file=sys.stderr)
+        told = "the episodes finished so far stay, the same command goes on"
+        print(f"stopped; {told}", file=sys.stderr)
         sys.exit(status_of(interrupt))
     seconds = time.perf_counter() - started
     ended = sum(count < options.frames for count in frames)

@@ -12,9 +12,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, Collection, add_out, folder_of, read_lines, tell_missing
+from utils.collection import SPLITS, Collection, add_out, tell_missing
 from utils.errors import UserError, one_line
-from utils.usage import Parser
+from utils.files import read_lines
+from utils.usage import Parser, folder_of
 
 
 def read_list(path):

@@ -10,7 +10,6 @@ import importlib
 import inspect
 import pkgutil
 
-WIDTHS = ("paper", "small")  # an architecture's feature maps as published, or an eighth of them
 OF_TRAIN = ("pyramid", "width")  # the discriminators heed them, too: they are options of train.py
 LARGEST = 2**12  # of an architecture's own whole numbers: more maps than memory has room for
 SWITCH = {"true": True, "false": False}
@@ -83,12 +82,12 @@ def create(arch, history, horizon, channels, size, **options):
             raise ValueError(f"--{name} {given[name]!r}: is of another type here; give it anew")
         if type(given[name]) is int and not 1 <= given[name] <= LARGEST:
             raise ValueError(f"--model-options {name}={given[name]}: must be from 1 to {LARGEST}")
-    if given.get("width", WIDTHS[0]) not in WIDTHS:
-        raise ValueError(f"--width {given['width']}: choose from {', '.join(WIDTHS)}")
     model = build(history, horizon, channels, size, **given)
     if any(length % model.multiple for length in size):
+        other = "--pyramid" if len(model.factors) > 1 else "--arch"
         raise ValueError(
             f"--arch {arch}: learns from clips whose height and width are multiples of "
-            f"{model.multiple}; these are {size[0]}x{size[1]}"
+            f"{model.multiple}, these are {size[0]}x{size[1]}; cut them by another --size or give "
+            f"another {other}"
         )
     return model

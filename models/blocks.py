@@ -10,6 +10,18 @@ TO_RELU_TRANSPOSED = chainer.initializers.HeNormal(fan_option="fan_out")
 NEARLY_ZERO = chainer.initializers.LeCunNormal(0.01)
 
 
+def narrowed(maps, width):
+    """The feature maps of several layers as published ("paper"), or an eighth of them ("small")."""
+    return of_width({"paper": maps, "small": tuple(number // 8 for number in maps)}, width)
+
+
+def of_width(choices, width):
+    """What {width: choice} has for this width; ValueError for one that it has not."""
+    if width not in choices:
+        raise ValueError(f"--width {width}: choose from {', '.join(choices)}")
+    return choices[width]
+
+
 def convolution(inputs, outputs, kernel=3, stride=1, normalised=False):
     """Convolution to size / stride, batch normalisation if asked for, ReLU."""
     pad = (kernel - 1) // 2

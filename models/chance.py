@@ -1,5 +1,7 @@
 """Random numbers that a network draws in training, reproducible after it is saved and loaded."""
 
+import contextlib
+
 import numpy as np
 
 from utils.stack import F, chainer
@@ -20,6 +22,16 @@ class RandomLink(chainer.Link):
         """The next np.random.Generator of the series."""
         self.draws += 1
         return np.random.default_rng((self.seed, self.draws))
+
+
+@contextlib.contextmanager
+def own_series(chain):
+    """What is loaded into the chain in this context leaves its series at their beginning."""
+    links = [link for link in chain.links() if isinstance(link, RandomLink)]
+    begun = [(link.seed, link.draws) for link in links]
+    yield
+    for link, (seed, draws) in zip(links, begun, strict=True):
+        link.seed, link.draws = seed, draws
 
 
 class GaussianNoise(RandomLink):

@@ -9,8 +9,7 @@ from utils.stack import L
 def build(history, horizon, channels, size, noise=0.0):
     """The sum may leave [-1, 1] slightly.
 
-    noise: standard deviation of the noise added to the past in training, as a share of the pixels'
-    range; the benchmark's is 0.1.
+    noise: the scale of GaussianNoise on the past; the benchmark's is 0.1.
     """
     return Conv3DResidual(history, horizon, channels, noise)
 

@@ -3,12 +3,13 @@
 from functools import partial
 from itertools import pairwise
 
+from models.blocks import narrowed
 from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM, Stack
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import F, L, chainer
 
-MAPS = {"paper": (128, 64, 64), "small": (16, 8, 8)}  # the paper's best on Moving MNIST
+MAPS = 128, 64, 64  # the paper's best on Moving MNIST
 
 
 def build(history, horizon, channels, size, width="paper", patch=4, sampling_decay=2e-5):
@@ -23,7 +24,7 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     probability that falls from 1 by this much at each iteration; of no effect where the horizon
     is 1.
     """
-    *_, last = maps = MAPS[width]
+    *_, last = maps = narrowed(MAPS, width)
     inputs = channels * patch**2, *maps
     readout = chainer.Sequential(
         L.Convolution2D(last, inputs[0], 1), partial(F.depth2space, r=patch), F.tanh

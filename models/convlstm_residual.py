@@ -11,8 +11,7 @@ def build(history, horizon, channels, size, maps=6, noise=0.0):
     """The sum may leave [-1, 1] slightly.
 
     maps: feature maps of the ConvLSTM.
-    noise: standard deviation of the noise added to the past in training, as a share of the pixels'
-    range; the benchmark's is 0.1.
+    noise: the scale of GaussianNoise on the past; the benchmark's is 0.1.
     """
     return ConvLSTMResidual(history, horizon, channels, maps, noise)
 

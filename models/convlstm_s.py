@@ -3,12 +3,13 @@
 from functools import partial
 from itertools import pairwise
 
+from models.blocks import narrowed
 from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM, Stack
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import F, L, chainer
 
-MAPS = {"paper": (128,) * 4, "small": (16,) * 4}
+MAPS = (128,) * 4
 
 
 def build(history, horizon, channels, size, width="paper", patch=4, sampling_decay=2e-5):
@@ -24,7 +25,7 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     sampling_decay: true frames are shown in training (scheduled sampling), with a probability that
     falls from 1 by this much at each iteration; of no effect where the horizon is 1.
     """
-    *_, last = maps = MAPS[width]
+    *_, last = maps = narrowed(MAPS, width)
     inputs = channels * patch**2, *maps
     cells = Stack(*(ConvLSTM(a, b, 5, bias=False) for a, b in pairwise(inputs)))
     readout = chainer.Sequential(

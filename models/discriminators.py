@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from models.blocks import sequential
+from models.blocks import of_width, sequential
+from models.predictor import stacked
 from utils.stack import F, L, branches, chainer
 
 
@@ -41,14 +42,14 @@ class Discriminators(chainer.ChainList):
 
     sizes: the (height, width) of each scale, coarse to fine.  conditional: each sees the past
     frames with the future ones, as the paper has it; otherwise it judges the future by itself.
-    Raises ValueError for frames that no layers fit.
+    Raises ValueError for frames that no layers fit, or another width than "paper" and "small".
     """
 
     def __init__(self, sizes, history, horizon, channels, width="paper", conditional=True):
         super().__init__()
         self.conditional = conditional
         inputs = (history + horizon if conditional else horizon) * channels
-        layouts = LAYOUTS[width]
+        layouts = of_width(LAYOUTS, width)
         for height, breadth in sizes:
             if min(height, breadth) < SMALLEST:
                 raise ValueError(
@@ -70,8 +71,7 @@ class Discriminators(chainer.ChainList):
         inputs = []
         for past, future in zip(pasts, futures, strict=True):
             frames = F.concat([past, future], axis=1) if self.conditional else future
-            batch, _, _, height, width = frames.shape
-            inputs.append(F.reshape(frames, (batch, -1, height, width)))
+            inputs.append(stacked(frames))
         return branches.applied(self, inputs)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from models.blocks import NEARLY_ZERO
 from models.chance import GaussianNoise
 from models.convlstm import ConvLSTM, NormalisedConvLSTM
-from models.predictor import Predictor, enlarge, per_frame, unstacked
+from models.predictor import Predictor, per_frame, unstacked
+from models.resampling import enlarge
 from utils.stack import F, L
 
 
@@ -13,8 +14,7 @@ def build(history, horizon, channels, size, maps=4, noise=0.0):
     """The output is linear and may leave [-1, 1] slightly.
 
     maps: feature maps at full size; there are twice as many at half, four times at a quarter of it.
-    noise: standard deviation of the noise added to the past in training, as a share of the pixels'
-    range; the benchmark's is 0.1.
+    noise: the scale of GaussianNoise on the past; the benchmark's is 0.1.
     """
     return Hourglass(history, horizon, channels, maps, noise)
 

@@ -1,67 +1,65 @@
 """The multi-scale generator of Mathieu, Couprie and LeCun (ICLR 2016), table 1."""
 
+import math
 from itertools import pairwise
 
-from models.blocks import sequential
-from models.predictor import Predictor, enlarge, stacked, unstacked
+from models.blocks import narrowed, sequential
+from models.predictor import Predictor, stacked, unstacked
+from models.resampling import enlarge
 from utils.stack import F, L, chainer
 
 # Kernels and feature maps of each scale, coarse to fine.  A pyramid of more scales repeats the
-# last.  "small" is the authors' public training script: the paper's maps divided by 8.
+# last.  The authors' public training script has an eighth of these maps.
 KERNELS = ((3, 3, 3, 3), (5, 3, 3, 5), (5, 3, 3, 3, 3, 5), (7, 5, 5, 5, 5, 7))
-MAPS = {
-    "paper": ((128, 256, 128),) * 2 + ((128, 256, 512, 256, 128),) * 2,
-    "small": ((16, 32, 16),) * 2 + ((16, 32, 64, 32, 16),) * 2,
-}
+MAPS = ((128, 256, 128),) * 2 + ((128, 256, 512, 256, 128),) * 2
 
-PYRAMIDS = {16: "4-8-16", 32: "4-8-16-32", 64: "4-8-16-32-64"}  # the usual ones, by clip size
+# The usual ones, by the clips' shorter side.
+PYRAMIDS = {16: "4-8-16", 32: "4-8-16-32", 64: "4-8-16-32-64"}
 
 
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
-    """The generator for clips of `size`, square, its scales of the sizes that `pyramid` lists.
+    """The generator for clips of `size`, its scales of the sizes that `pyramid` lists.
 
-    pyramid: sizes from coarse to fine such as "4-16-32-64", the last one the clips' own.
+    pyramid: their shorter sides from coarse to fine such as "4-16-32-64", the last one the clips'.
     width: "paper" for the paper's feature maps, "small" for an eighth of them.
     """
-    return MultiScale(history, horizon, channels, factors(pyramid, size), MAPS[width], KERNELS)
+    maps = [narrowed(of_scale, width) for of_scale in MAPS]
+    return MultiScale(history, horizon, channels, factors(pyramid, size), maps, KERNELS)
 
 
 def factors(pyramid, size, usual=PYRAMIDS):
     """How much smaller than clips of `size` each scale of `pyramid` is: "4-8-16" -> [4, 2, 1].
 
-    None stands for the usual pyramid of that size, out of {size: pyramid}.  Raises ValueError where
-    there is none, or for one that does not lead to `size`, which must be square.
+    None stands for the usual pyramid of their shorter side, out of {side: pyramid}.  Raises
+    ValueError where there is none, or for one that does not lead to that side.
     """
-    if size[0] != size[1]:
-        raise ValueError(
-            f"a pyramid needs square clips, these are {size[0]}x{size[1]}: cut them by one number "
-            "for --size, or give another --arch"
-        )
-    pyramid = usual.get(size[0]) if pyramid is None else pyramid
+    side = min(size)
+    pyramid = usual.get(side) if pyramid is None else pyramid
     if pyramid is None:
         raise ValueError(
             f"{size[0]}x{size[1]} clips have no usual pyramid; give one, such as --pyramid "
-            f"{'-'.join(map(str, halved(size[0])))}"
+            f"{halved(size)}"
         )
     try:
         scales = [int(scale) for scale in pyramid.split("-")]
     except ValueError:
         scales = [0]
     growing = all(a and b > a and b % a == 0 for a, b in pairwise(scales))
-    if not growing or scales[0] < 2 or size[0] != scales[-1]:  # gdl needs neighbours
+    if not growing or scales[0] < 2 or side != scales[-1]:  # gdl needs neighbours
         raise ValueError(
             f"--pyramid {pyramid}: list sizes from 2 up, coarse to fine, each a multiple of the "
-            f"one before, up to the clips' {size[0]}x{size[1]}; for example {PYRAMIDS[32]}"
+            f"one before, up to the clips' shorter side, {side}; for example {halved(size)}"
         )
-    return [scales[-1] // scale for scale in scales]
+    return [side // scale for scale in scales]
 
 
 def halved(size):
-    """Sizes from coarse to fine, each twice the one before, `size` the last, none below 4."""
-    scales = [size]
-    while scales[0] % 2 == 0 and scales[0] >= 8:
+    """The longest pyramid of clips of `size` that doubles from scale to scale, none below 4."""
+    scales, common = [min(size)], math.gcd(*size)
+    while scales[0] >= 8 and common % 2 == 0:
         scales.insert(0, scales[0] // 2)
-    return scales
+        common //= 2
+    return "-".join(map(str, scales))
 
 
 class MultiScale(Predictor):

@@ -12,9 +12,9 @@ def build(history, horizon, channels, size, pyramid=None):
 
     The published network predicts one frame from 8, the next 7 by feeding it back.  It has no sum
     with the enlarged guess, which it resizes bilinearly, and its own narrower discriminators, which
-    do not see the past (as with --single-frame-dis).
+    do not see the past (as with --unconditional-dis).
 
-    pyramid: sizes from coarse to fine, the last one the clips' own; theirs is 8-16-32-64.
+    pyramid: shorter sides from coarse to fine, the last one the clips'; theirs is 8-16-32-64.
     """
     scales = factors(pyramid, size, PYRAMIDS | {64: "8-16-32-64"})
     return MultiScale(history, horizon, channels, scales, MAPS, KERNELS)

@@ -1,12 +1,12 @@
 """The sequence-to-sequence ConvLSTM of team-pragmatic-chaos (2017)."""
 
-from models.blocks import convolution, deconvolution, enlarging
+from models.blocks import convolution, deconvolution, enlarging, narrowed
 from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import F, chainer
 
-MAPS = {"paper": (32, 64, 128, 256), "small": (4, 8, 16, 32)}
+MAPS = 32, 64, 128, 256
 
 
 def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, batch_norm=True):
@@ -17,7 +17,7 @@ def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, 
     effect where the horizon is 1.
     batch_norm: after each convolution but the last; the team added it later.
     """
-    a, b, c, d = MAPS[width]
+    a, b, c, d = narrowed(MAPS, width)
     embed = chainer.Sequential(
         convolution(channels, a, normalised=batch_norm),
         convolution(a, b, normalised=batch_norm),

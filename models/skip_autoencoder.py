@@ -2,11 +2,11 @@
 
 from itertools import pairwise
 
-from models.blocks import convolution, deconvolution, enlarging
+from models.blocks import convolution, deconvolution, enlarging, narrowed
 from models.predictor import Predictor, stacked, unstacked
 from utils.stack import F, chainer
 
-MAPS = {"paper": (32, 64, 128, 256, 512), "small": (4, 8, 16, 32, 64)}
+MAPS = 32, 64, 128, 256, 512
 
 
 def build(history, horizon, channels, size, width="paper"):
@@ -14,7 +14,7 @@ def build(history, horizon, channels, size, width="paper"):
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     """
-    return SkipAutoencoder(history, horizon, channels, MAPS[width])
+    return SkipAutoencoder(history, horizon, channels, narrowed(MAPS, width))
 
 
 class SkipAutoencoder(Predictor):

@@ -1,23 +1,24 @@
 """Deep voxel flow (Liu et al., ICCV 2017), which makes the next frame of pixels of the last two."""
 
-from models.blocks import NEARLY_ZERO, convolution
+from models.blocks import NEARLY_ZERO, convolution, narrowed
 from models.multiscale import factors
-from models.predictor import Predictor, enlarge, stacked, unstacked
+from models.predictor import Predictor, stacked, unstacked
+from models.resampling import enlarge
 from utils.stack import F, L, chainer
 
-MAPS = {"paper": (64, 128, 256), "small": (8, 16, 32)}
+MAPS = 64, 128, 256
 
 
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
     """The authors' network, for any history and horizon.
 
-    pyramid: sizes from coarse to fine such as "8-16-32", each scale correcting the motion that the
-    one below found; a single scale unless given.
+    pyramid: shorter sides from coarse to fine such as "8-16-32", each scale correcting the motion
+    that the one below found; a single scale unless given.
     width: "paper" for the feature maps of the authors' code, "small" for an eighth of them.
     """
     scales = [1] if pyramid is None else factors(pyramid, size)
     reach = max(size) / 4  # the authors' code: tanh / 2, where the frame is 2 across
-    return VoxelFlow(history, horizon, channels, scales, MAPS[width], reach)
+    return VoxelFlow(history, horizon, channels, scales, narrowed(MAPS, width), reach)
 
 
 class VoxelFlow(Predictor):
@@ -144,7 +145,7 @@ class Sample(chainer.FunctionNode):
 
 
 def between(places, length):
-    """Of places (N, 1, H, W) along an axis of this length: ([the pixel before, the one after], how
+    """Of places (N, 1, H, W) along an axis of this length: ((the pixel before, the one after), how
     far each is past the first, whether it is no place beyond the ends)."""
     xp = chainer.backend.get_array_module(places)
     inside = (places >= 0) & (places <= length - 1)

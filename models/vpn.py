@@ -5,12 +5,12 @@ It is no Video Pixel Network (Kalchbrenner et al., ICML 2017), which has the sam
 
 from itertools import pairwise
 
-from models.blocks import enlarging, to_frames
+from models.blocks import enlarging, narrowed, to_frames
 from models.convlstm import NormalisedConvLSTM, Stack
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import F, chainer
 
-MAPS = {"paper": (64, 128, 128, 64), "small": (8, 16, 16, 8)}
+MAPS = 64, 128, 128, 64
 
 
 def build(history, horizon, channels, size, width="paper"):
@@ -20,7 +20,7 @@ def build(history, horizon, channels, size, width="paper"):
 
     width: "paper" for the feature maps of the sketch, "small" for an eighth of them.
     """
-    *_, last = maps = MAPS[width]
+    *_, last = maps = narrowed(MAPS, width)
     inputs = channels, *maps
     cells = Stack(*(NormalisedConvLSTM(a, b) for a, b in pairwise(inputs)))
     readout = chainer.Sequential(enlarging(last, channels, stride=1), to_frames)

@@ -1,12 +1,12 @@
 """The second "video prediction network" sketched in Keras: an LSTM between frames."""
 
-from models.blocks import convolution, deconvolution, enlarging, to_frames
+from models.blocks import convolution, deconvolution, enlarging, narrowed, to_frames
 from models.convlstm import ConvLSTM
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import chainer
 
-MAPS = {"paper": (64, 128, 256, 512), "small": (8, 16, 32, 64)}
-UNITS = {"paper": 256, "small": 32}
+MAPS = 64, 128, 256, 512  # of the convolutions
+UNITS = 256  # of the LSTM
 
 
 def build(history, horizon, channels, size, width="paper"):
@@ -19,8 +19,7 @@ def build(history, horizon, channels, size, width="paper"):
 
     width: "paper" for the feature maps of the sketch, "small" for an eighth of them.
     """
-    a, b, c, d = MAPS[width]
-    units = UNITS[width]
+    a, b, c, d, units = narrowed((*MAPS, UNITS), width)
     embed = chainer.Sequential(
         convolution(channels, a, kernel=4, stride=2),
         convolution(a, b, kernel=4, stride=2),

@@ -170,6 +170,18 @@ def test_saved_and_loaded_it_goes_on_the_same(arch, tmp_path, file):
         assert np.array_equal(model(past).array, other(past).array)
 
 
+def test_weights_that_are_not_finite_are_seen_in_the_frames(arch):
+    """So the loss tells that a run has diverged."""
+    model, past, future = create(arch), clips(), clips(HORIZON, seed=1)
+    if not model.count_params():
+        pytest.skip("nothing to diverge: no parameters")
+    for value in (np.nan, np.inf):
+        for param in model.params():
+            param.array[...] = value
+        with np.errstate(all="ignore"):  # as in training
+            assert not np.isfinite(model.training_pyramid(past, future)[-1].array).any()
+
+
 def test_a_gradient_reaches_every_parameter(arch):
     model, past, future = create(arch), clips(), clips(HORIZON, seed=1)
     for predicted in model.pyramid(past), model.training_pyramid(past, future):

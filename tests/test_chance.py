@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import models
-from models.chance import GaussianNoise, ScheduledSampling
-from utils.stack import chainer
+from models.chance import GaussianNoise, ScheduledSampling, own_series
+from utils.stack import L, chainer
 from utils.weights import load_weights, save_weights
 
 
@@ -20,6 +20,20 @@ def shown(teacher, time=2, batch=4):
     show = teacher(true)
     zero = np.zeros((batch, 1, 1, 1, 1), np.float32)
     return np.concatenate([show(t, zero).array for t in range(time)], axis=1).ravel()
+
+
+def test_weights_of_another_run_do_not_bring_its_series(tmp_path):
+    other = chainer.Sequential(ScheduledSampling(1, decay=0.1), L.Linear(2, 2))
+    for _ in range(5):
+        shown(other[0])
+    save_weights(tmp_path / "weights", other)
+    np.random.seed(1)
+    chain = chainer.Sequential(ScheduledSampling(1, decay=0.1), L.Linear(2, 2))
+    seed = chain[0].seed
+    with own_series(chain):
+        load_weights(tmp_path / "weights", chain)
+    assert (chain[0].seed, chain[0].draws) == (seed, 0) and shown(chain[0]).all()
+    assert np.array_equal(chain[1].W.array, other[1].W.array)
 
 
 def test_noise_is_a_share_of_the_range_and_for_training_only():

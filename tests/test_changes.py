@@ -22,8 +22,15 @@ def test_a_cut_is_a_leap_not_a_pan():
     assert not find_cuts(pan, 0.1).any()
     assert list(np.flatnonzero(find_cuts(cut, 0.1))) == [2]
     assert list(find_cuts([0.3, 0.02], 0.1)) == [True, False]
+    assert list(find_cuts([0.02, 0.3], 0.1)) == [False, True]
     assert not find_cuts(cut, 1.0).any()
     assert list(find_cuts([0.3], 0.1)) == [True] and len(find_cuts([], 0.1)) == 0
+
+
+def test_two_cuts_in_a_row_do_not_hide_each_other():
+    flash, flashes = [0.01, 0.5, 0.5, 0.01], [0.5, 0.5, 0.01, 0.01, 0.5, 0.5]
+    assert list(find_cuts(flash, 0.1)) == [False, True, True, False]
+    assert list(np.flatnonzero(find_cuts(flashes, 0.1))) == [0, 1, 4, 5]
 
 
 def test_mean_change_of_a_frame():

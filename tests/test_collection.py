@@ -29,6 +29,22 @@ def collection(tmp_path):
         yield collection
 
 
+def test_what_another_run_puts_there_is_no_longer_known(source, tmp_path):
+    out = tmp_path / "out"
+    first, second = (argparse.Namespace(out=out, seed=seed) for seed in (1, 2))
+    places = [out / "train" / name for name in ("a.avi", "b.avi")]
+    with pytest.raises(KeyboardInterrupt), Collection(first) as collection:
+        for place in places:
+            collection.add_file(source, place)
+        raise KeyboardInterrupt
+    places[0].unlink()
+    with Collection(second) as collection:
+        collection.add_file(source, places[0])
+    with pytest.raises(UserError), Collection(first) as collection:
+        assert collection.has(places[1])
+        collection.has(places[0])
+
+
 def test_a_file_that_cannot_be_linked_is_copied(source, collection):
     target = collection.out / "train" / "a.avi"
     collection.add_file(source, target)

@@ -165,6 +165,27 @@ def test_an_engine_that_fails_later_is_replaced(acted, caplog):
     assert caplog.text.count("is given up") == 1
 
 
+@pytest.mark.parametrize("autotune", [False, True])
+@pytest.mark.parametrize("others", [[], [Engine(2)]])
+def test_memory_that_is_short_for_once_decides_nothing(acted, monkeypatch, autotune, others):
+    own = CUDA.cupy.cuda.alloc
+
+    def alloc(size):
+        if size or not others:
+            raise MemoryError("out of memory")
+        return own(size)
+
+    acted.engines[3] = [Engine(1, workspace=64), *others]
+    with chainer.using_config("autotune", autotune):
+        convolve(batch=2)
+        for batch in 1, 2:  # new, known
+            with monkeypatch.context() as patch:
+                patch.setattr(CUDA.cupy.cuda, "alloc", alloc)
+                np.testing.assert_allclose(convolve(batch=batch), truth(batch=batch), atol=1e-5)
+            convolve(batch=batch)
+            assert acted.executed[-1] == 1
+
+
 def test_no_engine_is_tried_while_a_graph_is_captured(acted, monkeypatch):
     acted.engines[3] = [Engine(4)]
     x, w = put(random((1, 3, 5, 5))), put(random((2, 3, 3, 3)))
@@ -174,6 +195,8 @@ def test_no_engine_is_tried_while_a_graph_is_captured(acted, monkeypatch):
         monkeypatch.setattr(cudnn_plans.Plan, "execute", fail_to_execute)
         stream.begin_capture()
         with pytest.raises(RuntimeError, match="no memory"):
+            F.convolution_2d(x, w)
+        with chainer.using_config("autotune", True), pytest.raises(RuntimeError, match="be tried"):
             F.convolution_2d(x, w)
         stream.end_capture()
     assert cudnn_engines._thread.plans == plans

@@ -342,6 +342,15 @@ def test_microscopy_leaves_alpha_out(run):
         assert picture.mode == "L" and picture.getextrema() == (0, 255)
 
 
+def test_microscopy_of_the_folder_one_is_in(run, monkeypatch):
+    Path("in").mkdir()
+    for number in range(2):
+        Image.effect_noise((9, 8), 50).save(f"in/{number}.png")
+    monkeypatch.chdir("in")
+    assert run(microscopy, "--images", ".", "--out", "../out")[0] == 0
+    assert list(found("../out/train")) == ["in"]
+
+
 def test_cats(run):
     """As catz.tar.gz unpacks: a folder for each cat, six pictures in it."""
     for split, name in (("train", "b"), ("train", "a"), ("test", "c"), ("train", "short")):
@@ -516,7 +525,7 @@ def test_films_of_caltech_are_to_be_unpacked_first(run):
 )
 def test_mistakes_take_one_line(run, script, needed):
     status, _, said = run(script, *needed, "nowhere")
-    assert status == 2 and said.startswith("error: no folder nowhere") and said.count("\n") == 1
+    assert status == 2 and said.startswith("error: no folder 'nowhere'") and said.count("\n") == 1
     Path("empty").mkdir()
     status, _, said = run(script, *needed, "empty")
     assert status == 2 and said.startswith("error: ") and said.count("\n") == 1

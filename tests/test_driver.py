@@ -89,19 +89,20 @@ second.wait_event(first.record())
 with second:
     assert ((numbers + 0).get() == 2).all()
 
-first.begin_capture()
-try:
-    first.synchronize()
-except cupy.cuda.runtime.CUDARuntimeError as error:
-    assert "StreamCapture" in str(error), error
-else:
-    raise AssertionError("a capture that waits")
-try:
-    first.end_capture()
-except cupy.cuda.runtime.CUDARuntimeError as error:
-    assert "Invalidated" in str(error), error
-else:
-    raise AssertionError("a capture that was broken")
+for wait in first.synchronize, cupy.cuda.runtime.deviceSynchronize:
+    first.begin_capture()
+    try:
+        wait()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        assert "StreamCapture" in str(error), error
+    else:
+        raise AssertionError("a capture that waits")
+    try:
+        first.end_capture()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        assert "Invalidated" in str(error), error
+    else:
+        raise AssertionError("a capture that was broken")
 assert numpy.isnan(cupy.empty(4, "f4").get()).all()  # what nobody has written
 """
 

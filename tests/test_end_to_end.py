@@ -119,6 +119,18 @@ def test_resuming_goes_on_from_the_newest_good_snapshot_with_the_options_of_the_
     assert re.search(r"^iteration 8, \d+ s: .*gen/l2 \d.*val/psnr \d", said, re.MULTILINE)
 
 
+def test_a_run_is_resumed_from_any_directory(work):
+    given = ("-d", "trainclips", "--test-data", "testclips", "-n", 1, "--width", "small")
+    assert run("train.py", *given, "-l", "result", "-o", "placed", cwd=work)[0] == 0
+    saved = rundir.read_options(work / "placed")["options"]
+    assert [saved[name] for name in ("data", "test_data", "load")] == [
+        str(work / name) for name in ("trainclips", "testclips", "result")
+    ]
+    (work / "elsewhere").mkdir()
+    status, _, err = run("train.py", "-r", "-o", "../placed", "-n", 2, cwd=work / "elsewhere")
+    assert status == 0 and "warning" not in err
+
+
 def test_resuming_where_nothing_is_starts_afresh_and_says_so(work):
     said = succeed("train.py", "-r", *training(work, "fresh"), "-n", 1, "--no-adversarial")
     assert "no snapshot to resume from" in said
@@ -144,16 +156,20 @@ def test_a_training_that_runs_wild_or_cannot_be_is_told_in_one_line(work):
     wild = training(work, "wild")
     status, _, err = run("train.py", *wild, "-n", 9, "--lr-gen", 1e30)
     assert status == 3 and told_in(err).startswith("error: iteration 2 diverged")
+    flow = training(work, "wild-flow", ("--arch", "voxel-flow", *SMALL))
+    status, _, err = run("train.py", *flow, "-n", 9, "--lr-gen", 1e38, "--rollbacks", 1)
+    assert status == 3 and "trying again" in err
+    assert "diverged" in err.splitlines()[-1]
     assert "--no-adversarial" in fail("train.py", *wild, "--pyramid", "2-8-32")
 
 
 def test_any_architecture_trains_with_the_same_command_and_all_are_compared(work):
     one = ("--arch", "hourglass", "--model-options", "maps=2,noise=0.1", "--loss", "l1=1,ssim=0.1")
     other = ("--arch", "last-frame")
-    third = ("--arch", "conv2d", "--adversarial", "--width", "small")
+    third = ("--arch", "conv2d", "--width", "small")
     for number, options in enumerate((one, other)):
         succeed("train.py", *training(work, f"board/{number}", ()), *options, "-n", 2)
-    assert "conv2d has no such option" in fail("train.py", *training(work, "board/x"), *third)
+    assert "conv2d has one width, no dis" in fail("train.py", *training(work, "board/x"), *third)
     out = succeed(
         *("test.py", "--load", work / "board", work / "result", work / "board/0"),
         *("--images", work / "images/test"),
@@ -167,6 +183,16 @@ def test_any_architecture_trains_with_the_same_command_and_all_are_compared(work
     assert "choose from psnr" in fail("test.py", "--load", work / "board", "--by", "beauty")
 
 
+@pytest.mark.parametrize("more", [(), ("--keep-going",)])
+def test_a_log_on_a_full_disk_stops_no_training(work, more):
+    name = f"unheard{len(more)}"
+    command = [sys.executable, ROOT / "train.py", *training(work, name), *OFTEN, "-n", 4, *more]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=full)
+    assert done.returncode == 0 and b"trained to iteration 4" in done.stdout
+    assert (work / name / rundir.MODEL).exists()
+
+
 def test_the_generator_of_another_run_is_a_start(work):
     for source in ("", "snapshot_iter_4"):
         out = f"from_{source}"
@@ -174,6 +200,15 @@ def test_the_generator_of_another_run_is_a_start(work):
         succeed("train.py", *training(work, out), *given)
     start, end = weights(work / "result"), weights(work / "from_")
     assert np.array_equal(start["refiners/3/0/W"], end["refiners/3/0/W"])
+    said = succeed("train.py", "-r", "-o", work / "from_", "-n", 2, "-l", "elsewhere")
+    assert "--load elsewhere is for a fresh run: this one goes on" in said
+    options = rundir.read_options(work / "from_")["options"]
+    assert options["load"] == str(work / "result")
+    for snapshot in rundir.snapshots(work / "from_"):
+        snapshot.unlink()
+    said = succeed("train.py", "-r", "-o", work / "from_", "-n", 1, "--schedule", "cosine")
+    assert "no snapshot to resume from, starting from scratch" in said
+    assert np.array_equal(start["refiners/3/0/W"], weights(work / "from_")["refiners/3/0/W"])
 
 
 def test_a_network_goes_out_as_safetensors_and_comes_back(work):
@@ -251,6 +286,17 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
     assert "test them apart" in fail("test.py", *options)
 
 
+def test_clips_need_not_be_square(work):
+    for split in "train", "test":
+        clips = ("--images", work / "images" / split, "-o", work / f"wide_{split}clips")
+        succeed("process_data.py", "-n", 16, "--split", split, "--size", 32, 48, *clips)
+    data = ("-d", work / "wide_trainclips", "--test-data", work / "wide_testclips")
+    succeed("train.py", *data, "-o", work / "wide", *OFTEN, *SMALL, "-n", 2)
+    entries = json.loads((work / "wide" / "log").read_text())
+    assert np.isfinite([entries[-1][name] for name in ("dis/loss", "val/psnr")]).all()
+    succeed("test.py", "--load", work / "wide", "--images", work / "images/test", "-f", 2, "-w", 1)
+
+
 @pytest.mark.parametrize(
     "command, told",
     [
@@ -269,11 +315,11 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("train.py", "--model-options", "width=small"), "give width as --width small"),
         (("train.py", "--model-options", ""), "has no ''"),
         (("train.py", "--pyramid", ""), "list sizes from 2 up"),
-        (("train.py", "--arch", "ensemble", "--width", "small"), "no such option"),
+        (("train.py", "--arch", "ensemble", "--width", "small"), "has one width, no discrim"),
         (("train.py", "-o", ""), "--out: '' is not valid"),
         (("train.py", "-o", "s3://bucket/run"), "give a path on this machine, no URL"),
         (("train.py", "-b", "100000000"), "--batch-size 100000000: more than the "),
-        (("train.py", "--no-adversarial", "--single-frame-dis"), "no discriminators"),
+        (("train.py", "--no-adversarial", "--unconditional-dis"), "no discriminators"),
         (("train.py", "--arch", "convlstm-s", "--lr-dis", "0.1"), "--lr-dis 0.1: no dis"),
         (("train.py", "-g", "-2"), "--gpu: '-2' is not valid"),
         (("train.py", "--test-data", "result"), "result is not a store"),
@@ -289,25 +335,30 @@ def test_grey_clips_make_a_grey_network_that_predicts_grey_frames(work):
         (("train.py", "--dtype", "float16"), "use float32 or tf32 or bfloat16"),
         (("train.py", "-o", "result"), "already holds a run"),
         (("train.py", "-r", "-o", "result", "--width", "paper"), "snapshot_iter_6"),
+        (
+            ("train.py", "-r", "-o", "result", "--arch", "conv2d"),
+            "result trains multiscale; give another --out",
+        ),
         (("test.py", "--load", "nowhere"), "nowhere"),
         (("test.py", "--load", "result", "--images", "nowhere"), "nowhere"),
         (("test.py", "--load", "result", "-o", "http://a/b"), "give a path on this machine"),
         (("test.py", "--forecast", "--export", "a.safetensors"), "not allowed with argument"),
         (("test.py", "--forecast", "--by", "ssim"), "--by has no effect with --forecast"),
         (("test.py", "--export", "a.safetensors", "--arrays"), "--arrays has no effect with"),
+        (("test.py", "--export", "a.safetensors", "-g", "5"), "--gpu has no effect with --export"),
         (("test.py", "--load", "result", "--export", "a.npz"), ".safetensors"),
         (("test.py", "--load", "result", "--export", "no/a.safetensors"), "no/a.safetensors"),
         (("test.py", "--load", "result", "-o", __file__), f"{__file__}: File exists"),
         (("test.py", "--load", "result", "-f", "0"), "--frames: '0' is not valid"),
         (("test.py", "--load", "result", "--dtype", "float16"), "float16 is for a GPU"),
-        (("test.py", "--load", "result", "-f", "40"), "has the 44 frames"),
+        (("test.py", "--load", "result", "-f", "40"), "has the 44 good frames in a row"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(work, command, told, capsys):
     script, *arguments = command
     if script == "train.py" and "-d" not in arguments:
         arguments += ["-d", work / "trainclips"]
-    if script == "test.py" and "--images" not in arguments:
+    if script == "test.py" and not {"--images", "--export"} & set(arguments):
         arguments += ["--images", work / "images/test"]
     if script == "train.py" and "-o" not in arguments:
         arguments = ["-o", work / "mistakes", *OFTEN, *SMALL, *arguments]

@@ -66,9 +66,9 @@ def test_what_cannot_be_written_is_told_with_the_cure(name, told):
 
 def run(code, **options):
     """Run the code in `one_line`, in a process of its own."""
-    code = f"from utils.errors import one_line\n@one_line\ndef main():\n    {code}\nmain()"
-    command = [sys.executable, "-c", code]
-    return subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+    code = f"from utils.errors import *\n@one_line\ndef main():\n    {code}\nmain()"
+    options = {"stderr": subprocess.PIPE, **options}
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, **options)
 
 
 def test_a_reader_that_has_gone_is_no_news():
@@ -84,6 +84,19 @@ def test_output_that_cannot_be_written_is_told():
     with open("/dev/full", "w") as full:
         done = run("print('x')", stdout=full)
     assert done.returncode == 2 and "error: No space left on device\n" in done.stderr
+
+
+@pytest.mark.parametrize("ending, status", [("print(3)", 0), ("raise UserError('no')", 2)])
+def test_what_nobody_is_told_stops_nothing(ending, status):
+    code = f"import sys; sys.stderr.write(300_000 * 'a '); sys.stderr.flush(); {ending}"
+    with open("/dev/full", "w") as full:
+        done = run(code, stdout=subprocess.PIPE, stderr=full)
+    assert (done.returncode, done.stdout) == (status, "" if status else "3\n")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_told():
+    done = run("print(3); raise BrokenPipeError(32, 'Broken pipe')", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "3\n", "error: Broken pipe\n")
 
 
 def test_what_is_not_installed_is_told():

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from utils.errors import reason
-from utils.files import PARTIAL, read_file, write_whole
+from utils.errors import UserError, reason
+from utils.files import PARTIAL, read_file, read_lines, write_whole
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -67,3 +67,15 @@ def test_files_alone_are_read(tmp_path):
         with pytest.raises(OSError) as caught:
             read_file(path)
         assert reason(caught.value) == f"{path}: not a file"
+
+
+def test_lines_are_text(tmp_path):
+    path = tmp_path / "list"
+    for content, told in ((None, f"cannot read {path}: "), (b"\xff", f"{path} is not text: ")):
+        if content:
+            path.write_bytes(content)
+        with pytest.raises(UserError) as caught:
+            read_lines(path, "a list")
+        assert str(caught.value).startswith(told) and str(caught.value).endswith(": give a list")
+    path.write_text("a\nb\n")
+    assert read_lines(path, "a list") == ["a", "b"]

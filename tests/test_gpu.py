@@ -134,7 +134,7 @@ def test_a_loss_of_one_kernel_has_the_gradient_of_the_cpu(gpu, size, alpha, loss
 @pytest.mark.gpu
 @pytest.mark.parametrize("loss", [losses.gdl, losses.lp])
 @pytest.mark.parametrize("dtype", ["f2", "f4"])
-def test_losses_that_no_kernel_takes_are_chainers(gpu, dtype, loss):
+def test_losses_of_16_bits_are_the_plain_ones(gpu, dtype, loss):
     random = np.random.default_rng(0)
     predicted, true = random.normal(size=(2, 2, 3, 4, 5)).astype(dtype)
     found = loss(chainer.Variable(gpu.send(predicted)), gpu.send(true), 2)
@@ -260,7 +260,7 @@ def place(tmp_path):
         store = ClipStore.create(tmp_path / name, HISTORY, HORIZON, SIZE)
         shape = HISTORY + HORIZON, 3, *SIZE
         store.write(0, random.integers(0, 256, (20, *shape), np.uint8), 20)
-        store.commit(20, {})
+        store.commit(20, {"seed": name})
     (tmp_path / "images").mkdir()
     for k in range(HISTORY + 2):
         frame = random.integers(0, 256, (21, 18, 3), np.uint8)
@@ -301,7 +301,9 @@ def test_cudnns_engines_are_chosen_by_trial(place, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_one_launch_of_adam_gives_the_bits_of_the_cpu(gpu):
+def test_one_launch_of_adam_gives_the_numbers_of_the_cpu(gpu):
+    from tests import driver
+
     random = np.random.default_rng(0)
     shapes = [(3, 5, 7), (1,), (2000,)] + [(4,)] * tables.MOST
     gradients = [[random.normal(size=s).astype(np.float32) for s in shapes] for _ in range(5)]
@@ -319,8 +321,9 @@ def test_one_launch_of_adam_gives_the_bits_of_the_cpu(gpu):
         assert {rule.t for rule in states} == {optimizer.t} == {5}
         arrays = [[p.array, *p.update_rule.state.values()] for p in net.params()]
         found.append([CPU.send(array) for row in arrays for array in row])
+    near = 0 if driver.library() else 2**-23  # a GPU's rate may differ in its last bit
     for ours, theirs in zip(*found, strict=True):
-        assert np.array_equal(ours, theirs)
+        np.testing.assert_allclose(ours, theirs, rtol=near, atol=near)
 
 
 @pytest.mark.gpu

@@ -167,6 +167,14 @@ def test_all_are_asked_whatever_becomes_of_one(tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "report.json").read_text()) == report
 
 
+def test_each_has_its_environment(tmp_path, monkeypatch):
+    command = "-c", "import os; print(len(os.environ['CUPY_ACCELERATORS']))"
+    monkeypatch.setenv("CUPY_ACCELERATORS", "cub")
+    monkeypatch.setattr(gpu_all, "ASKED", dict.fromkeys(("graphs-without-cub", "tests"), command))
+    said = [gpu_all.ask(name, tmp_path)["said"] for name in gpu_all.ASKED]
+    assert said == [0, 3]
+
+
 def test_what_is_known_is_written_before_the_next_is_asked(tmp_path, monkeypatch):
     def ask(name, out):
         if name == "second":

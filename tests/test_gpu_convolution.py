@@ -84,7 +84,7 @@ def test_it_prints_one_line_of_json(gpu_with_cudnn, monkeypatch, capsys):
 
 @pytest.mark.gpu
 def test_an_engine_that_does_not_run_is_not_the_best(acted, monkeypatch):
-    def milliseconds(work, repeats):
+    def milliseconds(work, repeats, *cycles):
         work()
         return float(acted.executed[-1])
 

@@ -16,6 +16,7 @@ from utils.stack import (
     cudnn,
     cudnn_engines,
     gpu_layers,
+    gpu_relu,
     kernels,
     layers,
     providers,
@@ -140,11 +141,11 @@ def test_nan_passes(gpu_with_cudnn):
 @pytest.mark.parametrize("parts", [1, 5, 64])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (9, 70, 8, 8), (300, 1, 1, 1)])
 def test_gradient_of_a_relu_with_its_sums(gpu, monkeypatch, dtype, parts, shape):
-    monkeypatch.setattr(casts, "PARTS", parts)
+    monkeypatch.setattr(gpu_relu, "PARTS", parts)
     made, gradient = casts.packed([put(random(shape, k)) for k in (0, 1)], dtype)
     y, before = map(CUDA.to_cpu, casts.unpacked([made, gradient], dtype))
-    counters = gpu.xp.zeros(casts.groups(shape[1]), "int32")
-    passed, sums = casts.passed_on(gradient, made, dtype, counters)
+    counters = gpu.xp.zeros(gpu_relu.groups(shape[1]), "int32")
+    passed, sums = gpu_relu.passed_on(gradient, made, dtype, counters)
     expected = np.where(y > 0, before, 0)
     np.testing.assert_array_equal(casts.unpacked([passed], dtype)[0].get(), expected)
     exact = expected.astype("f8").sum((0, 2, 3))

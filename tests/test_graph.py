@@ -108,6 +108,22 @@ def test_batches_of_another_size_and_other_moments_are_followed(gpu):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize(
+    "otherwise",
+    [lambda: cudnn.using_dtype("bfloat16"), lambda: chainer.using_config("use_cudnn", "never")],
+)
+def test_another_type_another_configuration_are_followed(gpu, otherwise):
+    updaters = prediction(gpu), eager(prediction(gpu))
+    for updater in updaters:
+        told(updater, WARM_UPS + 2)
+        with otherwise():
+            told(updater, 2)
+        told(updater, WARM_UPS + 2)
+    assert updaters[0].step.graph
+    assert_same(*updaters)
+
+
+@pytest.mark.gpu
 def test_one_graph_takes_a_learning_rate_that_changes_at_each_step(gpu):
     updaters = adversarial(gpu), eager(adversarial(gpu))
     graphs = set()
@@ -178,6 +194,49 @@ def test_a_network_that_draws_numbers_is_not_captured(gpu, capsys):
     assert told(updater, 6) == told(eager(other), 6)
     assert_same(updater, other)
     assert capsys.readouterr().err == f"{REFUSED}the network draws or counts on the host\n"
+
+
+@pytest.mark.gpu
+def test_an_adam_that_counts_on_the_host_is_not_captured(gpu, capsys):
+    updaters = prediction(gpu), eager(prediction(gpu))
+    for updater in updaters:
+        updater.get_optimizer("gen").hyperparam.amsgrad = True
+    assert told(updaters[0], 6) == told(updaters[1], 6)
+    assert_same(*updaters)
+    assert capsys.readouterr().err == f"{REFUSED}an optimizer counts on the host\n"
+
+
+def put_in(updater, optimizer):
+    """The optimizer, in place of the generator's."""
+    updater._optimizers["gen"] = optimizer.setup(updater.get_optimizer("gen").target)
+    if isinstance(updater.step, graph.Graph):
+        updater.step.optimizers = [optimizer]
+    return optimizer
+
+
+@pytest.mark.gpu
+def test_optimizers_that_do_not_count_are_captured_their_numbers_followed(gpu):
+    updaters = prediction(gpu), eager(prediction(gpu))
+    for updater in updaters:
+        optimizer = put_in(updater, chainer.optimizers.RMSprop(1e-3))
+        told(updater, WARM_UPS + 2)
+        optimizer.alpha = 0.5
+        told(updater, WARM_UPS + 2)
+    assert updaters[0].step.graph
+    assert_same(*updaters)
+
+
+@pytest.mark.gpu
+def test_a_rate_on_the_host_that_changes_at_each_step_is_no_graph(gpu, capsys):
+    updaters = prediction(gpu), eager(prediction(gpu))
+    for updater in updaters:
+        optimizer = put_in(updater, chainer.optimizers.SGD(0.1))
+        for _ in range(4):
+            told(updater)
+            optimizer.lr *= 0.5
+    assert_same(*updaters)
+    said = f"{REFUSED}hyperparameters change from step to step\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.gpu

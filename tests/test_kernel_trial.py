@@ -1,13 +1,16 @@
 """Own CUDA kernels tried as a device is opened, and what computes without them."""
 
+import re
+
 import numpy as np
 import pytest
 
 from tests.test_gpu import CPU, adversarial, alike, told
 from tests.test_gpu import gpu as gpu
+from tests.test_kernels import SOURCES
 from utils import kernel_trial, supply
 from utils.errors import Diverged, UserError
-from utils.stack import F, cudnn, kernels
+from utils.stack import F, casts, cudnn, gpu_relu, kernels
 
 
 @pytest.fixture
@@ -24,6 +27,33 @@ def test_they_work(gpu, anew, capsys):
     kernel_trial.compare(gpu)
     kernel_trial.try_kernels(gpu)
     assert kernels.usable() and not capsys.readouterr().err
+
+
+@pytest.mark.gpu
+def test_every_kernel_is_tried(gpu_with_cudnn, monkeypatch):
+    tried, compiled = set(), kernels.compiled
+    monkeypatch.setattr(kernels, "compiled", lambda *told: tried.add(told) or compiled(*told))
+    kernel_trial.compare(gpu_with_cudnn)
+    every = set(re.findall(r"__global__ void (\w+)\(", "".join(SOURCES.values())))
+    sources, names = map(set, zip(*tried, strict=True))
+    assert names == every - {"idle"}
+    assert sources > {*casts.SOURCES.values(), *gpu_relu.SOURCES.values()}
+
+
+@pytest.mark.gpu
+def test_a_gpu_without_bfloat16_keeps_them(gpu_with_cudnn, anew, monkeypatch, capsys):
+    own = kernels.compiled
+
+    def compiled(source, name):
+        return broken() if ".bf16" in source else own(source, name)
+
+    monkeypatch.setattr(kernels, "compiled", compiled)
+    monkeypatch.setattr(cudnn, "capability", lambda: 75)
+    kernel_trial.try_kernels(gpu_with_cudnn)
+    assert kernels.usable() and not capsys.readouterr().err
+    with cudnn.using_dtype("float16"):
+        assert cudnn.in_words().endswith("in float16")
+    assert cudnn.in_words().endswith("in float32")
 
 
 def broken(*told):
@@ -52,6 +82,14 @@ def test_wrong_numbers_are_a_failure(gpu, anew, monkeypatch, capsys):
     monkeypatch.setattr(supply, "gathered", lambda *told: gathered(*told) + 0.02)
     kernel_trial.try_kernels(gpu)
     assert "results are off by 0.0" in capsys.readouterr().err and not kernels.usable()
+
+
+@pytest.mark.gpu
+def test_nan_at_the_end_is_a_failure(gpu_with_cudnn, monkeypatch):
+    cast = kernel_trial.cast
+    monkeypatch.setattr(kernel_trial, "cast", lambda *told: [a * np.nan for a in cast(*told)])
+    with pytest.raises(ArithmeticError, match="off by nan"):
+        kernel_trial.compare(gpu_with_cudnn)
 
 
 @pytest.mark.gpu

@@ -1,18 +1,30 @@
 """Our CUDA kernels compile, for each generation of GPUs, by the compiler that CuPy uses."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from utils import divergence, gpu_losses, supply
-from utils.stack import casts, chainer, cudnn_engines, gpu_adam, gpu_join, kernels, tables
+from utils.stack import (
+    casts,
+    chainer,
+    cudnn_engines,
+    gpu_adam,
+    gpu_join,
+    gpu_norm,
+    gpu_relu,
+    kernels,
+    tables,
+)
 
 SOURCES = {"adam": gpu_adam.SOURCE, "check_finite": divergence.SOURCE, "gather": supply.GATHER}
-SOURCES["square sum"] = tables.SOURCE
+SOURCES["square sum"] = gpu_norm.SOURCE
 SOURCES["idle"] = cudnn_engines.IDLE
 SOURCES |= {f"join {size}": source for size, source in gpu_join.SOURCES.items()}
 SOURCES |= {f"casts {dtype}": source for dtype, source in casts.SOURCES.items()}
+SOURCES |= {f"ReLU {dtype}": source for dtype, source in gpu_relu.SOURCES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +49,14 @@ def compile_for(nvrtc, architecture, source, *options):
         nvrtc.destroyProgram(program)
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", SOURCES)
-def test_compiles(nvrtc, name, architecture):
+# Turing, the first that CUDA 13 knows, which has no bfloat16; Ampere, Hopper, Blackwell.
+TURING, *OTHERS = "sm_75", "sm_80", "sm_90", "sm_120"
+CASES = [(TURING, name) for name in SOURCES if "bfloat16" not in name]
+CASES += product(OTHERS, SOURCES)
+
+
+@pytest.mark.parametrize("architecture, name", CASES)
+def test_compiles(nvrtc, architecture, name):
     compile_for(nvrtc, architecture, kernels.GRID + SOURCES[name], "--fmad=false")
 
 

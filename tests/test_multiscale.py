@@ -5,8 +5,6 @@ import pytest
 
 import models
 from models.discriminators import Discriminators
-from models.predictor import enlarge, shrink
-from utils.stack import F
 
 SIZES = [(4, 4), (8, 8), (16, 16), (32, 32)]
 
@@ -31,6 +29,30 @@ def test_generator_has_the_papers_maps_and_kernels(gen):
     fine = [(128, 256), (256, 512), (512, 256), (256, 128)]
     assert layers(gen.refiners[2]) == [(15, 128, 5), *((*io, 3) for io in fine), (128, 3, 5)]
     assert layers(gen.refiners[3]) == [(15, 128, 7), *((*io, 5) for io in fine), (128, 3, 7)]
+
+
+@pytest.mark.parametrize("size", [(16, 32), (32, 16)])
+@pytest.mark.parametrize("arch", ["multiscale", "multiscale-8to8", "voxel-flow"])
+def test_a_pyramid_names_the_shorter_sides(arch, size):
+    gen = models.create(arch, 4, 1, 3, size, pyramid="8-16")
+    assert gen.factors == (2, 1)
+    past = np.zeros((1, 4, 3, *size), np.float32)
+    frames = gen.pyramid(past)
+    assert [f.shape[-2:] for f in frames] == [(size[0] // 2, size[1] // 2), size]
+    dis = Discriminators.of(gen, size, "small")
+    assert [logit.shape for logit in dis(gen.scales(past), frames)] == [(1, 1)] * 2
+
+
+@pytest.mark.parametrize("size", [(32, 48), (48, 32)])
+def test_the_usual_pyramid_is_that_of_the_shorter_side(size):
+    for arch in "multiscale", "multiscale-8to8":
+        square, other = (models.create(arch, 4, 1, 3, clips) for clips in ((32, 32), size))
+        assert other.factors == square.factors == (8, 4, 2, 1)
+        shapes = [{n: p.shape for n, p in gen.namedparams()} for gen in (square, other)]
+        assert shapes[0] == shapes[1]  # weights for the one are weights for the other
+    dis = Discriminators.of(other, size)
+    assert len(heads(dis)) == 4 and heads(dis)[0][0] == (4 * 2 * 64, 512)
+    assert heads(dis)[3][0] == (28 * 12 * 128, 1024)
 
 
 def test_discriminators_have_the_papers_layers():
@@ -97,9 +119,27 @@ def test_a_pyramid_that_does_not_end_in_the_clips_size_is_refused(pyramid):
         models.create("multiscale", 4, 1, 3, (32, 32), pyramid=pyramid)
 
 
-def test_clips_of_an_unusual_size_need_a_pyramid():
-    with pytest.raises(ValueError, match="48x48.*--pyramid"):
-        models.create("multiscale", 4, 1, 3, (48, 48))
+@pytest.mark.parametrize(
+    "size, told",
+    [
+        ((48, 48), "6-12-24-48"),
+        ((128, 160), "4-8-16-32-64-128"),
+        ((48, 54), "24-48"),
+        ((17, 34), "17"),
+    ],
+)
+def test_clips_of_an_unusual_size_need_a_pyramid_and_are_told_one(size, told):
+    with pytest.raises(ValueError, match=f"{size[0]}x{size[1]}.*--pyramid {told}$"):
+        models.create("multiscale", 4, 1, 3, size)
+    gen = models.create("multiscale", 4, 1, 3, size, pyramid=told, width="small")
+    assert len(gen.factors) == told.count("-") + 1
+
+
+def test_a_longer_side_that_a_scale_does_not_divide_is_refused():
+    for pyramid in None, "4-32":
+        with pytest.raises(ValueError, match="of 8, these are 32x52; .* another --pyramid"):
+            models.create("multiscale", 4, 1, 3, (32, 52), pyramid=pyramid)
+    models.create("multiscale", 4, 1, 3, (32, 52), pyramid="8-16-32", width="small")
 
 
 def test_a_refiner_that_does_nothing_leaves_the_enlarged_guess():
@@ -119,36 +159,16 @@ def test_every_scale_sees_the_past_at_its_own_size(gen):
     assert coarse.array[0, 0, 0, 0, 0] == pytest.approx(past[0, 0, 0, :8, :8].mean(), abs=1e-6)
 
 
-def test_shrink_is_average_pooling_and_enlarge_nearest_neighbour():
-    frames = np.random.default_rng(0).uniform(-1, 1, (2, 3, 8, 12))
-    assert shrink(frames, 4).array == pytest.approx(F.average_pooling_2d(frames, 4).array)
-    assert np.array_equal(enlarge(frames, 3).array, frames.repeat(3, 2).repeat(3, 3))
-    assert shrink(enlarge(frames, 2), 2).array == pytest.approx(frames)
+def test_discriminators_of_an_unknown_width_are_refused():
+    """As an edited record of a run may name it for a network that has a single one."""
+    with pytest.raises(ValueError, match="--width huge: choose from paper, small"):
+        Discriminators(SIZES, 4, 1, 3, "huge")
 
 
-def test_clips_that_no_pyramid_and_no_discriminator_fits_are_refused():
-    for pyramid in (None, "15-30"):
-        with pytest.raises(ValueError, match="a pyramid needs square clips, these are 30x50"):
-            models.create("multiscale", 4, 1, 3, (30, 50), pyramid=pyramid)
+def test_clips_that_no_discriminator_fits_are_refused():
     gen = models.create("multiscale", 4, 1, 3, (32, 32), pyramid="2-8-32", width="small")
     for width in ("paper", "small"):
         with pytest.raises(ValueError, match="from 3x3 up, not of 2x2"):
             Discriminators.of(gen, (32, 32), width)
         sizes = [[side, side] for side in (3, 5, 8, 16, 32, 64)]
         Discriminators(sizes, 1, 1, 3, width)  # all others have layers
-
-
-@pytest.mark.parametrize("factor", [2, 3])
-def test_gradients_of_shrink_and_enlarge_are_the_numerical_ones(factor):
-    from chainer import gradient_check  # only after utils.stack has patched Chainer
-
-    random = np.random.default_rng(0)
-    x, gy = random.normal(size=(2, 2, 6, 12)), random.normal(size=(2, 2, 6 * factor, 12 * factor))
-    for function, inputs, grads in (enlarge, x, gy), (shrink, gy, x):
-
-        def run(x, function=function):
-            return function(x, factor)
-
-        gradient_check.check_backward(run, inputs, grads, dtype=np.float64)
-        gradient_check.check_double_backward(run, inputs, grads, inputs + 1, dtype=np.float64)
-        assert run(inputs.astype("f4")).dtype == np.float32

@@ -47,6 +47,14 @@ def test_videos_of_several_folders_have_names_of_their_own(folders):
     assert [video.name for video in find_videos(["one/v"])] == ["v"]
 
 
+def test_no_two_videos_have_the_same_name(tmp_path):
+    for place in ("v/1", "v/v/1", "v/v-2/1", "v/a/1", os.fsdecode(b"v/\xe9/1"), r"v/\xe9/1"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"{place}.png")
+    names = [video.name for video in find_videos(tmp_path / "v")]
+    assert sorted(names) == [r"\xe9", r"\xe9-2", "a", "v", "v-2", "v-2-2"]
+
+
 def test_a_video_is_not_taken_twice(folders):
     assert len(find_videos(["one", "one/", "./one"])) == 1
     with pytest.raises(UserError, match="one/v is in one"):

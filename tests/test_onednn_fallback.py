@@ -82,6 +82,19 @@ def test_missing_library_is_said_once_with_its_cure(caplog, monkeypatch):
     assert "libdnnl-that-is-not.so.3" in line and f"pip install {dnnl.WHEEL}" in line
 
 
+def test_a_system_without_openmp_is_told_what_to_install(caplog, monkeypatch):
+    def library():
+        raise OSError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.delenv("CHAINER_ONEDNN", raising=False)
+    monkeypatch.setattr(dnnl, "library", library)
+    monkeypatch.setattr(onednn, "_obstacle", None)
+    ones = np.ones((1, 1, 3, 3), np.float32)
+    assert F.convolution_2d(ones, ones).array == 9
+    (line,) = caplog.messages
+    assert "apt install libgomp1" in line and "pip" not in line
+
+
 def test_switched_off():
     done = in_new_process(
         "import logging; logging.basicConfig(level='INFO')\n"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from utils import plots
+from utils import plots, rundir
 
 
 class Training:
@@ -21,6 +21,10 @@ class Training:
 
     def ends(self, _):
         return self.over
+
+
+def test_a_run_knows_its_plots():
+    assert tuple(plots.CURVES) == rundir.PLOTS
 
 
 def test_what_was_reported_last_is_drawn_however_the_training_ends(tmp_path, monkeypatch):

@@ -324,6 +324,17 @@ def test_scene_cuts_are_no_motion(tmp_path):
     assert done.returncode == 0 and "scene cut" not in done.stdout
 
 
+def test_no_clip_contains_part_of_a_flash(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 30, (60, 40, 40), dtype=np.uint8)
+    frames[[0, 17, 40, 59]] = 255
+    np.save(tmp_path / "a.npy", frames)
+    size = "--history", 1, "--horizon", 1
+    command = ("-n", 200, "--workers", 1, "--images", tmp_path, "--exempt", 1, *size)
+    done = process_data(*command, "-o", tmp_path / "clips")
+    assert done.returncode == 0 and "left out: 6 windows with a scene cut" in done.stdout
+    assert ClipStore.open(tmp_path / "clips").read(np.arange(200)).max() < 30
+
+
 def test_copies_are_dropped(tmp_path):
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 250, (15, 40, 40), dtype=np.uint8).repeat(2, axis=0)

@@ -179,15 +179,37 @@ def test_refuses_to_replace_unless_told(tmp_path):
     assert all(after[path] == data for path, data in before.items() if path.parts[0] == "test")
 
 
-def test_a_killed_run_leaves_only_whole_episodes(tmp_path):
+@pytest.mark.parametrize("given", [[], ["--overwrite"]])
+def test_a_killed_run_leaves_only_whole_episodes_and_goes_on(tmp_path, given):
+    reference, out = tmp_path / "reference", tmp_path / "out"
+    options = ["--train", "8", "--test", "0", "--frames", "60"]
+    run("--out", reference, *options)
+    if given:
+        run("--out", out, "--train", 9, "--test", 0, "--frames", 5, "--seed", 9)
+    command = [*COMMAND, "--out", out, *options, *given]
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
+        while not list(out.glob("train/episode_*/frame_00060.png")) and process.poll() is None:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    kept = {path: path.stat() for path in out.glob("train/episode_*/*")}
+    assert len(kept) % 60 == 0 and 0 < len(kept) < 8 * 60
+    assert run("--out", out, *options, *given, "--workers", 1).returncode == 0
+    assert contents(out) == contents(reference)
+    assert {path: path.stat().st_ino for path in kept} == {p: s.st_ino for p, s in kept.items()}
+    assert not list(out.rglob(".*")), "left something aside"
+
+
+def test_a_run_does_not_take_what_another_has_recorded_for_its_own(tmp_path):
     command = [*COMMAND, "--out", tmp_path, "--train", "99", "--test", "0", "--frames", "60"]
     with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
         while not list(tmp_path.glob("train/episode_*")) and process.poll() is None:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
-    counts = [len(list(episode.iterdir())) for episode in tmp_path.glob("train/*")]
-    assert 0 < len(counts) < 99
-    assert set(counts) == {60}
+    run("--out", tmp_path, *SMALL, "--overwrite")
+    before = contents(tmp_path)
+    refused = run(*command[2:])
+    assert refused.returncode == 2 and "episode_0001 is there already" in refused.stderr
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -202,8 +224,10 @@ def test_a_stopped_run_says_what_stays_and_leaves_nothing_aside(tmp_path, end, s
             time.sleep(0.02)
         process.send_signal(end)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (status, "stopped; the episodes finished so far stay\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+    told = "stopped; the episodes finished so far stay, the same command goes on\n"
+    assert (process.returncode, said) == (status, told)
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"train"}
+    assert {path.name[:8] for path in tmp_path.glob("train/*")} == {"episode_"}
 
 
 @pytest.mark.parametrize(

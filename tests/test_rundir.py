@@ -117,6 +117,13 @@ def test_a_told_option_that_is_not_known_is_refused(tmp_path):
         rundir.saved_options(tmp_path, OPTIONS)
 
 
+def test_an_option_that_had_another_name_is_found_by_its_present_one(tmp_path):
+    given = {"single_frame_dis": True, "seed": 3}
+    rundir.write_options(tmp_path, {"options": given, "model": MODEL, "data": DATA})
+    found = rundir.saved_options(tmp_path, OPTIONS | {"unconditional_dis": False})
+    assert found == {"unconditional_dis": True, "seed": 3}
+
+
 def claim(out, resume=False):
     with rundir.claimed(out, resume):
         pass
@@ -131,10 +138,9 @@ def test_what_no_run_left_is_not_overwritten(tmp_path, name, resume):
     with pytest.raises(UserError, match=f"{name}: no run left it there; give a new --out"):
         claim(tmp_path, resume)
     rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
-    claim(tmp_path, resume)
     (tmp_path / rundir.OPTIONS).write_text("{}")  # of another program
     if not resume:
-        with pytest.raises(UserError, match="not the options of a run"):
+        with pytest.raises(UserError, match="not the options of a run|already holds a run"):
             claim(tmp_path)
 
 
@@ -144,6 +150,30 @@ def test_only_what_a_run_names_so_is_a_snapshot(tmp_path):
     assert [p.name for p in rundir.snapshots(tmp_path)] == [
         f"{rundir.SNAPSHOT}{number}" for number in (12, 4, 0)
     ]
+
+
+def test_reports_of_a_run_without_a_snapshot_are_not_those_of_the_next(tmp_path):
+    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
+    (tmp_path / "samples").mkdir()
+    reported = rundir.LOG, *rundir.PLOTS, "samples.gif", "samples/preview_00000002.png"
+    for name in (*reported, "mine.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "snapshot_iter_2").touch()
+    claim(tmp_path, resume=True)
+    assert all((tmp_path / name).exists() for name in reported)
+    (tmp_path / "snapshot_iter_2").unlink()
+    claim(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"options.json", "mine.png", "samples"}
+    assert not any((tmp_path / "samples").iterdir())
+
+
+def test_the_best_of_a_run_without_a_snapshot_is_not_overwritten(tmp_path):
+    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
+    (tmp_path / rundir.BEST).touch()
+    with pytest.raises(UserError, match="already holds a run"):
+        claim(tmp_path)
+    claim(tmp_path, resume=True)
+    assert (tmp_path / rundir.BEST).exists()
 
 
 def test_a_trained_run_is_not_overwritten(tmp_path):

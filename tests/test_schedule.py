@@ -1,14 +1,16 @@
 """Learning rates that change in the course of a run."""
 
 import time
+import types
 
 import numpy as np
 import pytest
 
 import train
 from tests.test_gpu import CPU, prediction
-from utils.schedule import SCHEDULES, cosine, onecycle
+from utils.schedule import SCHEDULES, Schedule, cosine, onecycle, rate, rate_name
 from utils.snapshots import resume
+from utils.stack import chainer
 from utils.trainer import Trainer
 from utils.weights import arrays_of
 
@@ -44,6 +46,14 @@ def test_onecycle_rises_then_falls():
     assert np.argmax(rates) == 30 and rates[30] == 1
     assert rates[:30] == sorted(rates[:30]) and rates[30:] == sorted(rates[30:], reverse=True)
     assert (rates[0], rates[-1]) == (pytest.approx(1 / 25), pytest.approx(1 / 25e4))
+
+
+@pytest.mark.parametrize("kind", ["Adam", "RMSprop", "SGD"])
+def test_it_sets_the_rate_of_any_optimizer(kind):
+    optimizer = getattr(chainer.optimizers, kind)(0.5)
+    half = types.SimpleNamespace(over=lambda: 0.5)
+    Schedule(cosine, {"gen": optimizer}).initialize(half)
+    assert rate(optimizer) == optimizer.hyperparam.get_dict()[rate_name(optimizer)] == 0.25
 
 
 def training(out, iterations, **how):

@@ -1,4 +1,4 @@
-"""Gradients of slices on the CPU against what numpy.add.at makes."""
+"""Gradients of slices against what numpy.add.at makes."""
 
 import numpy as np
 import pytest
@@ -8,29 +8,38 @@ from utils.stack import chainer
 X = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    "index",
-    [
-        np.s_[:, 1:],
-        np.s_[..., :-1],
-        np.s_[1],
-        np.s_[-1, ::2, None, ::-1],
-        np.s_[:0],
-        np.s_[1, 2, 3],
-        np.s_[:, [0, 0, 2]],  # takes some twice
-        X > 0,
-    ],
-    ids=str,
-)
-def test_gradient_goes_where_the_numbers_came_from(index):
-    x = chainer.Variable(X)
-    y = x[index]
+INDEXES = [
+    np.s_[:, 1:],
+    np.s_[..., :-1],
+    np.s_[1],
+    np.s_[-1, ::2, None, ::-1],
+    np.s_[:0],
+    np.s_[1, 2, 3],
+    np.s_[:, [0, 0, 2]],  # takes some twice
+    X > 0,
+]
+
+
+def assert_gradient_goes_where_the_numbers_came_from(index, device):
+    x = chainer.Variable(device.send(X))
+    y = x[device.send(index) if isinstance(index, np.ndarray) else index]
     gy = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
-    (gx,) = chainer.grad([y], [x], [chainer.Variable(gy)])
+    (gx,) = chainer.grad([y], [x], [chainer.Variable(device.send(gy))])
     expected = np.zeros_like(X)
     np.add.at(expected, index, gy)
     assert gx.dtype == X.dtype
-    np.testing.assert_array_equal(gx.array, expected)
+    np.testing.assert_array_equal(chainer.get_device("@numpy").send(gx.array), expected)
+
+
+@pytest.mark.parametrize("index", INDEXES, ids=str)
+def test_gradient_goes_where_the_numbers_came_from(index):
+    assert_gradient_goes_where_the_numbers_came_from(index, chainer.get_device("@numpy"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("index", INDEXES, ids=str)
+def test_as_it_does_on_a_gpu(gpu, index):
+    assert_gradient_goes_where_the_numbers_came_from(index, gpu)
 
 
 def test_gradients_of_slices_have_gradients():

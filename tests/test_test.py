@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +16,13 @@ from utils.weights import save_weights
 DATA = {"path": "clips", "fingerprint": "7"}
 
 
-def make_run(run, history):
-    """A run of a network that repeats the last frame."""
+def make_run(run, history, looks=()):
+    """A run of a network that repeats the last frame; `looks` tell how its clips were cut."""
     run.mkdir(parents=True)
     form = {"history": history, "horizon": 1, "channels": 3, "size": [16, 16]}
     model = {"arch": "last-frame", **form, "pyramid": None, "width": None}
     save_weights(run / rundir.MODEL, models.create(**model))
-    rundir.write_options(run, {"options": {}, "model": model, "data": DATA})
+    rundir.write_options(run, {"options": {}, "model": model, "data": {**DATA, "looks": looks}})
 
 
 def test_all_runs_predict_the_same_frames_whatever_past_they_need(tmp_path, capsys):
@@ -70,18 +71,80 @@ def test_videos_can_be_seen_as_the_clips_were(tmp_path):
     assert last.size == (20, 16) and last.getextrema() == ((16 * 13, 16 * 13),) * 3
 
 
-def test_clips_that_were_cut_otherwise_are_told(tmp_path, capsys):
-    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+def test_a_forecast_goes_on_from_the_last_frame_whatever_the_step(tmp_path):
+    frames = np.full((16, 16, 12), np.arange(12, dtype=np.uint8)).transpose(2, 0, 1)
+    np.save(tmp_path / "a.npy", frames)
     make_run(tmp_path / "run", 2)
-    record = rundir.read_options(tmp_path / "run")
-    record["data"]["looks"] = ["--step 2 --resize 16"]
-    rundir.write_options(tmp_path / "run", record)
     command = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", "-f", "2"]
+    testing.main([*command, "--forecast", "--step", "4"])
+    folder = tmp_path / "run" / "forecast" / "a.npy-forecast"
+    assert Image.open(folder / "predicted_0001.png").getextrema() == ((11, 11),) * 3
+
+
+def test_videos_that_are_damaged_are_not_called_short(tmp_path, capsys):
+    for number in range(12):
+        place = tmp_path / "film" / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16) if number % 4 else (18, 16)).save(place)
+    make_run(tmp_path / "run", 2)
+    with pytest.raises(SystemExit):
+        testing.main(["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/film", "-f", "4"])
+    told = "has the 6 good frames in a row that --frames 4 needs; ask for fewer, or give longer or"
+    assert f"{told} undamaged videos\n" in capsys.readouterr().err
+
+
+def test_videos_are_seen_as_the_clips_learned_from_unless_told_otherwise(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2, ["--step 2 --resize 8"])
+    command = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", "-f", "2"]
+    for more, step, resize in (
+        ([], 2, [8]),
+        (["--step", "2", "--resize", "8"], 2, [8]),
+        (["--step", "3"], 3, [8]),
+        (["--resize"], 2, None),
+        (["--step", "1", "--resize"], 1, None),
+    ):
+        testing.main([*command, *more])
+        told = json.loads((tmp_path / "run/test/metrics.json").read_text())["conditions"]
+        assert (told["step"], told["resize"]) == (step, resize)
+        cut, seen = "--step 2 --resize 8", f"--step {step}" + " --resize 8" * bool(resize)
+        told = f"warning: {tmp_path}/run learned from clips cut with {cut}, is tested with {seen}\n"
+        assert capsys.readouterr().err == told * (seen != cut)
+    testing.main([*command, "--forecast"])
+    with Image.open(tmp_path / "run/forecast/a.npy-forecast/predicted_0001.png") as frame:
+        assert frame.size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "looks, refused",
+    [
+        ([["--step 1"], ["--step 2"]], "step"),
+        ([["--step 1"], ["--step 1 --resize 8"]], "resize"),
+        ([["--step 1", "--step 2"], []], "step"),  # clips were appended
+        ([["--step 1"], []], None),
+        ([["every second frame"], []], None),  # of a later version
+    ],
+)
+def test_runs_that_learned_from_clips_cut_otherwise_ask_for_the_look(
+    tmp_path, capsys, looks, refused
+):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    for name, look in zip("ab", looks, strict=True):
+        make_run(tmp_path / "runs" / name, 2, look)
+    command = ["--load", tmp_path / "runs", "--images", tmp_path / "a.npy", "-f", 2]
+    command = [*map(str, command), "-o", f"{tmp_path}/out"]
+    if refused:
+        with pytest.raises(SystemExit) as caught:
+            testing.main(command)
+        assert caught.value.code == 2
+        cut = ", ".join(flags for look in looks for flags in look)
+        told = f"--load: learned from clips cut with {cut}; give the --{refused} to test with"
+        assert capsys.readouterr().err == f"error: {told}\n"
+        command.append(f"--{refused}")
+        command += ["1"] if refused == "step" else []
     testing.main(command)
-    told = "run learned from clips cut with --step 2 --resize 16, is tested with --step 1\n"
-    assert capsys.readouterr().err.endswith(told)
-    testing.main([*command, "--step", "2", "--resize", "16"])
-    assert capsys.readouterr().err == ""
+    found = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["conditions"]
+    assert (found["step"], found["resize"]) == (1, None)
 
 
 def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, capsys):
@@ -105,26 +168,78 @@ def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, 
     assert capsys.readouterr().err == told
 
 
+def test_a_leaderboard_takes_the_place_of_an_earlier_one_and_of_nothing_else(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.zeros((5, 16, 16), np.uint8))
+    for name in "ab":
+        make_run(Path("runs", name), 2)
+        Path("runs", name, rundir.BEST).write_bytes(Path("runs", name, rundir.MODEL).read_bytes())
+    compare = ["--load", "runs", "--images", "a.npy", "-f", "2"]
+    for more in ((), ("--best",), ()):
+        testing.main([*compare, *more])
+    names = {f"leaderboard.{ending}" for ending in ("csv", "json", "md", "png")}
+    for folder in Path("leaderboard"), Path("leaderboard-best"):
+        assert {path.name for path in folder.iterdir()} == {"a", "b", *names}
+    capsys.readouterr()
+    for theirs in "mine/leaderboard.md", "mine/b/metrics.csv":
+        Path(theirs).parent.mkdir(parents=True)
+        Path(theirs).write_text("years of work")
+        with pytest.raises(SystemExit):
+            testing.main([*compare, "-o", "mine"])
+        said = capsys.readouterr()
+        assert said.err == f"error: {theirs}: no test left it there; give a new --out\n"
+        assert said.out == ""  # nothing was tested in vain
+        Path(theirs).unlink()
+        Path(theirs).parent.rmdir()
+
+
+@pytest.mark.parametrize("more, iterations", [((), [40, 40]), (("--best",), [None, None])])
+def test_what_the_best_network_has_cost_is_not_what_the_last_one_has(tmp_path, more, iterations):
+    np.save(tmp_path / "a.npy", np.zeros((5, 16, 16), np.uint8))
+    for run in (tmp_path / "runs" / name for name in "ab"):
+        make_run(run, 2)
+        (run / rundir.BEST).write_bytes((run / rundir.MODEL).read_bytes())
+        (run / rundir.LOG).write_text('[{"iteration": 40, "elapsed_time": 8.5}]')
+    command = ["--load", tmp_path / "runs", "--images", tmp_path / "a.npy", "-f", 2]
+    testing.main([*map(str, command), *more, "-o", f"{tmp_path}/out"])
+    found = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["runs"]
+    assert [run["iterations"] for run in found if run["predictor"] == "model"] == iterations
+
+
 @pytest.mark.parametrize("more", [(), ("--forecast",), ("--export", "network.safetensors")])
 def test_a_run_without_a_network_yet_says_when_it_comes(tmp_path, capsys, more):
-    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
     make_run(tmp_path / "run", 2)
     (tmp_path / "run" / rundir.MODEL).unlink()
     with pytest.raises(SystemExit) as caught:
-        testing.main(["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", *more])
+        testing.main(["--load", f"{tmp_path}/run", *more])
     assert caught.value.code == 2
     told = f"error: {tmp_path}/run: no network to test yet ({rundir.MODEL} is missing): it comes"
     assert capsys.readouterr().err.startswith(told)
 
 
-@pytest.mark.parametrize("more", [(), ("--forecast",), ("--export",)])
+@pytest.mark.parametrize("more", [(), ("--forecast",)])
+def test_a_run_that_cannot_be_tested_is_found_before_others_are(tmp_path, capsys, more):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    for name in "abc":
+        make_run(tmp_path / "runs" / name, 2)
+    (tmp_path / "runs" / "c" / rundir.MODEL).write_text("cut off")
+    command = ["--load", tmp_path / "runs", "--images", tmp_path / "a.npy", "-o", tmp_path / "out"]
+    with pytest.raises(SystemExit):
+        testing.main([*map(str, command), *more])
+    assert f"{tmp_path}/runs/c/{rundir.MODEL}: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more", [("-o",), ("--forecast", "-o"), ("--export",)])
 def test_a_file_in_the_way_is_told_with_the_cure(tmp_path, capsys, more):
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
     make_run(tmp_path / "run", 2)
-    command = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", *more]
+    videos = () if "--export" in more else ("--images", f"{tmp_path}/a.npy")
     place = f"{tmp_path}/a.npy/out.safetensors"
     with pytest.raises(SystemExit) as caught:
-        testing.main([*command, *(() if "--export" in more else ("-o",)), place])
+        testing.main(["--load", f"{tmp_path}/run", *videos, *more, place])
     assert caught.value.code == 2
     told = f"error: cannot write to {place}: Not a directory; make room or give another place\n"
     assert capsys.readouterr().err.endswith(told)

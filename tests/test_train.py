@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+import models
 import train
 from utils import losses
 from utils.errors import UserError
+from utils.schedule import rate
 from utils.stack import chainer
 from utils.store import ClipStore
 
@@ -25,7 +27,7 @@ def parse(*options):
     return train.parse(list(map(str, [*SMALL, *options])))
 
 
-@pytest.mark.parametrize("flags, inputs", [((), 3 * 3), (("--single-frame-dis",), 3)])
+@pytest.mark.parametrize("flags, inputs", [((), 3 * 3), (("--unconditional-dis",), 3)])
 def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
     rates = "--lr-gen", 0.4, "--lr-dis", 0.1
     weights = "--loss", "l2=0.5,gdl=2,adversarial=0.25", "--alpha", 1.5
@@ -48,20 +50,57 @@ def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
 
 
 def test_a_rate_for_discriminators_that_are_not_there_is_refused(clips):
-    for rate in (0.25, 0):
-        options = parse("--no-adversarial", "--lr-dis", rate)
+    for given in (0.25, 0):
+        options = parse("--no-adversarial", "--lr-dis", given)
         _, gen = train.make_generator(options, clips)
-        with pytest.raises(UserError, match=f"--lr-dis {rate:.1f}.*: no discriminators"):
+        with pytest.raises(UserError, match=f"--lr-dis {given:.1f}.*: no discriminators"):
             train.make_updater(options, clips, gen, CPU)
 
 
 def test_the_discriminators_have_a_rate_of_their_own(clips):
-    for arguments, rate in (((), train.constants.LR_DIS), (("--lr-dis", 0.25), 0.25)):
+    for arguments, expected in (((), 2e-5), (("--lr-dis", 0.25), 0.25)):
         options = parse(*arguments)
         _, gen = train.make_generator(options, clips)
         updater = train.make_updater(options, clips, gen, CPU)
-        assert updater.get_optimizer("dis").alpha == rate
+        assert updater.get_optimizer("dis").alpha == expected
         updater.finalize()
+
+
+@pytest.mark.parametrize(
+    "name, kind, rates",
+    [("adam", "Adam", (2e-4, 2e-5)), ("rmsprop", "RMSprop", (2e-4, 2e-5)), ("sgd", "SGD", (4, 2))],
+)
+def test_each_optimizer_has_rates_of_its_own(clips, name, kind, rates):
+    options = parse("--optimizer", name)
+    _, gen = train.make_generator(options, clips)
+    updater = train.make_updater(options, clips, gen, CPU)
+    optimizers = [updater.get_optimizer(net) for net in ("gen", "dis")]
+    assert all(type(one) is getattr(chainer.optimizers, kind) for one in optimizers)
+    scale = 100 if name == "sgd" else 1  # the paper's 0.04, 0.02
+    assert tuple(scale * rate(one) for one in optimizers) == rates
+    before = gen.refiners[0][0].W.array.copy()
+    updater.update()
+    assert not np.array_equal(gen.refiners[0][0].W.array, before)
+    updater.finalize()
+
+
+@pytest.mark.parametrize("width, units", [("small", (256, 128, 1)), (None, (512, 256, 1))])
+def test_the_width_reaches_discriminators_of_a_network_that_has_one(clips, width, units):
+    options = parse("--arch", "multiscale-8to8")
+    options.width = width
+    model, gen = train.make_generator(options, clips)
+    assert models.create(**model).count_params() == gen.count_params()
+    updater = train.make_updater(options, clips, gen, CPU)
+    layers = updater.get_optimizer("dis").target[0].layers
+    assert tuple(layer.b.size for layer in layers) == units
+    updater.finalize()
+
+
+def test_a_width_that_nothing_heeds_is_refused(clips):
+    options = parse("--arch", "multiscale-8to8", "--no-adversarial")
+    _, gen = train.make_generator(options, clips)
+    with pytest.raises(UserError, match="--width small: multiscale-8to8 has one width, no disc"):
+        train.make_updater(options, clips, gen, CPU)
 
 
 def test_an_exponent_of_a_loss_that_is_not_there_is_refused(clips):

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from utils.usage import Parser, axes, local_place, number, place, whole
+from utils.errors import UserError
+from utils.usage import Parser, axes, file_of, folder_of, local_place, number, place, whole
 
 HOME = {"~": os.path.expanduser("~"), "~/a": os.path.join(os.path.expanduser("~"), "a")}
 
@@ -45,3 +46,14 @@ def test_what_will_not_do_is_told_with_the_cure(type, good, bad, cure, capsys):
         told = capsys.readouterr().err
         assert told.startswith(f"error: argument --n: {text!r} is not valid; give {cure}; ")
         assert told.count("\n") == 1
+
+
+def test_a_file_is_no_folder(tmp_path):
+    file = tmp_path / "a\nb"
+    file.touch()
+    assert file_of(str(file)) == file and folder_of(str(tmp_path)) == tmp_path
+    for read, other in ((file_of, tmp_path), (folder_of, file)):
+        with pytest.raises(UserError) as caught:
+            read(str(other))
+        kind = read.__name__.removesuffix("_of")
+        assert str(caught.value).startswith(f"no {kind} {str(other)!r}: give the place of ")

@@ -146,6 +146,20 @@ def test_look(tmp_path):
     assert len(video) == 3
     assert np.array_equal(list(video), pixels[::3])
     assert np.array_equal(video.read(1, 2)[0], pixels[3])
+    for step, seen in ((3, [0, 3, 6]), (4, [2, 6]), (9, [6])):
+        video = only(tmp_path, look=Look(step=step, to_end=True))
+        assert len(video) == len(seen) and np.array_equal(list(video), [pixels[n] for n in seen])
+    for look in Look(), Look(3), Look(2, resize=(6,)), Look(resize=(24, 20)):
+        assert Look.of_flags(look.flags) == look
+    for text in (
+        "",
+        "--step 0",
+        "--step 1 --resize",
+        "--step 1 --resize 2 3 4",
+        "--step 1 ",
+        "--gray",
+    ):
+        assert Look.of_flags(text) is None
     video = only(tmp_path, look=Look(gray=True, resize=(6,)))
     assert video.size == (6, 8) and list(video)[0].shape == (6, 8, 1)
     grey = only(tmp_path, look=Look(gray=True)).read(0, 1)[0]

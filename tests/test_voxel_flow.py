@@ -85,12 +85,39 @@ def test_the_gradient_of_sample_has_none():
         chainer.grad([y], [flow], enable_double_backprop=True)
 
 
-def test_nan_in_the_flow_is_seen_in_its_pixel_alone():
-    flow = np.zeros((2, 2, *SIZE), np.float32)
-    flow[0, 1, 3, 3], flow[1, 0, 5, 5] = np.nan, np.inf
-    y = sample(images(), chainer.Variable(flow)).array
-    assert np.isnan(y[0, :, 3, 3]).all() and np.isnan(y).sum() == 3
-    assert (y[1, :, 5, 5] == images()[1, :, 5, -1]).all()
+def read_by(flow, xp=np):
+    """The images read by the flow, their gradient by it, both on the CPU."""
+    moved = chainer.Variable(xp.asarray(flow))
+    frames = sample(xp.asarray(images()), moved)
+    F.sum(frames).backward()
+    return [chainer.get_device("@numpy").send(array) for array in (frames.array, moved.grad)]
+
+
+def broken():
+    """(A flow, the same with one pixel of each kind that a network which diverges makes.)"""
+    flow = np.random.default_rng(1).uniform(-3, 3, (2, 2, *SIZE)).astype(np.float32)
+    wild = flow.copy()
+    wild[0, :, 3, 3], wild[0, 0, 5, 5] = np.nan, np.nan
+    wild[1, :, 3, 3], wild[1, :, 5, 5] = (np.inf, -np.inf), (3e38, -3e38)
+    return flow, wild
+
+
+def test_flow_that_is_not_finite_is_seen_in_its_pixels_alone():
+    flow, wild = broken()
+    (true, slope), (frames, gradient) = map(read_by, (flow, wild))
+    assert np.isnan(frames[0, :, [3, 5], [3, 5]]).all()
+    assert (frames[1, :, 3, 3] == images()[1, :, 0, -1]).all()  # beyond the upper right corner
+    assert (frames[1, :, 5, 5] == images()[1, :, 0, -1]).all()
+    same = (flow == wild).all(axis=(0, 1))
+    assert np.array_equal(frames[..., same], true[..., same])
+    assert np.array_equal(gradient[..., same], slope[..., same])
+
+
+@pytest.mark.gpu
+def test_flow_that_is_not_finite_is_seen_on_a_gpu(gpu):
+    _, wild = broken()
+    (found, _), (expected, _) = read_by(wild, gpu.xp), read_by(wild)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_steady_motion_is_continued_from_both_frames():

@@ -1,5 +1,6 @@
 """The generator with the highest PSNR on the test clips so far."""
 
+import sys
 from pathlib import Path
 
 from utils import rundir
@@ -8,12 +9,15 @@ from utils.weights import save_weights
 
 
 class Best(chainer.training.Extension):
-    """Writes rundir.BEST whenever val/psnr, which Validation reports, is the highest so far."""
+    """Writes rundir.BEST whenever val/psnr, which Validation reports, is the highest so far.
+
+    fingerprint: of the test clips; after others a resumed run begins to look for the best anew.
+    """
 
     name = "best"
 
-    def __init__(self, gen):
-        self.gen = gen
+    def __init__(self, gen, fingerprint):
+        self.gen, self.fingerprint = gen, fingerprint
         self.psnr = float("-inf")
 
     def __call__(self, trainer):
@@ -23,4 +27,9 @@ class Best(chainer.training.Extension):
             self.psnr = psnr
 
     def serialize(self, serializer):
-        self.psnr = float(serializer("psnr", float(self.psnr)))
+        psnr = float(serializer("psnr", float(self.psnr)))
+        if str(serializer("clips", self.fingerprint)) == self.fingerprint:
+            self.psnr = psnr
+        else:
+            told = f"{rundir.BEST} was the best on other test clips, it is chosen anew"
+            print(f"warning: {told}", file=sys.stderr)

@@ -50,11 +50,13 @@ def difference(before, after):
 def find_cuts(means, threshold):
     """Which steps between successive frames are scene cuts, bool (steps,).
 
-    `means`: the mean change of each step. A cut changes the frame by more than `threshold`, and
-    by that much more than the step before it did: a quick pan changes as much in every step.
+    `means`: the mean change of each step. A cut changes the frame by more than `threshold` beyond
+    what the calmer of the steps beside it does: a quick pan changes as much in every step, but a
+    flash, or a shot of one frame, is two cuts in a row.
     """
     means = np.asarray(means, float)
     if len(means) < 2:
         return means > threshold
-    before = np.concatenate([means[1:2], means[:-1]])  # the first has only the step after it
-    return np.minimum(means, means - before) > threshold
+    # The first and the last have two steps on one side: a block of frames may begin with a flash.
+    around = np.concatenate([means[:3][-1:], means, means[-3:][:1]])
+    return means - np.minimum(around[:-2], around[2:]) > threshold

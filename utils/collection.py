@@ -10,17 +10,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from utils.errors import UserError, reason, writing_to
-from utils.files import read_file, write_whole
+from utils.errors import UserError, writing_to
+from utils.files import write_whole
 from utils.usage import local_place
 
 SPLITS = ("train", "test")
+UNFINISHED = ".unfinished-"  # begins the names of what a run leaves only where it is interrupted
 
 
 class Collection:
     """The folder --out of a script, while it is filled; a context.
 
-    A file beside the videos keeps the names of those that a run has put there, until it ends as it
+    A file beside the videos keeps the names of those that a run puts there, until it ends as it
     should: the same command, given again after an interruption, passes over them.
     """
 
@@ -29,7 +30,7 @@ class Collection:
         command = Path(sys.argv[0]).name, os.getcwd(), vars(options)
         told = json.dumps(command, default=str, sort_keys=True)
         run = hashlib.blake2b(told.encode(errors="surrogateescape"), digest_size=8).hexdigest()
-        self.notes = self.out / f".unfinished-{run}"
+        self.notes = self.out / f"{UNFINISHED}{run}"
         self.known = set()
 
     def __enter__(self):
@@ -45,40 +46,38 @@ class Collection:
         """Whether a run of the same command has put this there; UserError if another one has."""
         if not os.path.lexists(target):
             return False
-        if self._name(target) not in self.known:
+        if not self.knows(target):
             raise UserError(f"{target} is there already: remove it or give another --out")
         return True
 
-    def add_frames(self, folder, frames):
-        """Write frames, uint8 (H, W) or (H, W, 3), as PNG files into a new folder -> their number.
+    def knows(self, target):
+        """Whether an interrupted run of the same command was to put this there."""
+        return self._name(target) in self.known
 
-        All of them or none. UserError if the folder is there already, there is no frame, or nothing
-        can be written.
-        """
+    def note(self, *targets):
+        """Note that this run is to put these there, and no longer another one, interrupted."""
+        names = {self._name(target) for target in targets}
+        for notes in filter(Path.is_file, set(self.out.glob(f"{UNFINISHED}*")) - {self.notes}):
+            with contextlib.suppress(FileNotFoundError):  # the other run has just ended
+                theirs = notes.read_bytes().split(b"\0")
+                if not names.isdisjoint(theirs):
+                    notes.write_bytes(b"\0".join(name for name in theirs if name not in names))
+        with open(self.notes, "ab") as file:
+            file.write(b"\0".join([*sorted(names), b""]))
+
+    def add_frames(self, folder, frames):
+        """Have a folder of frames, as `write_frames` does; not where it has been before."""
         if self.has(folder):
             return len(os.listdir(folder))
-        count, unfinished = 0, self._make_room(folder) / f".unfinished-{folder.name}"
-        try:
-            with writing_to(folder):
-                shutil.rmtree(unfinished, ignore_errors=True)
-                unfinished.mkdir()
-                for count, frame in enumerate(frames, 1):
-                    Image.fromarray(frame).save(unfinished / f"frame_{count:05d}.png")
-                if not count:
-                    raise UserError(f"{folder}: no frame for it can be read; give others")
-                self._note(folder)
-                unfinished.rename(folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-        return count
+        self._prepare(folder)
+        return write_frames(folder, frames)
 
     def add_file(self, source, target):
         """Put a file into the collection: a hard link where the disk allows, else a copy."""
         if self.has(target):
             return
-        source, unfinished = Path(source).resolve(), self._make_room(target) / ".unfinished"
-        with writing_to(target):
-            self._note(target)
+        self._prepare(target)
+        source, unfinished = Path(source).resolve(), target.parent / ".unfinished"
         try:
             os.link(source, target)
         except OSError:
@@ -94,54 +93,45 @@ class Collection:
     def write_file(self, target, write):
         """Have `write` fill a new file, as `write_whole` does; not where it has been before."""
         if not self.has(target):
-            self._make_room(target)
+            self._prepare(target)
             with writing_to(target):
-                self._note(target)
                 write_whole(target, write)
 
-    def _make_room(self, target):
+    def _prepare(self, target):
         with writing_to(target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
-        return target.parent
-
-    def _note(self, target):
-        with open(self.notes, "ab") as file:
-            file.write(self._name(target) + b"\0")
+            self.note(target)
 
     def _name(self, target):
         return os.fsencode(target.relative_to(self.out))
+
+
+def write_frames(folder, frames, level=6):
+    """Write frames, uint8 (H, W) or (H, W, 3), as PNG files into a new folder -> their number.
+
+    All of them or none; `level`: of compression, 1 to 9. UserError if there is no frame, or nothing
+    can be written.
+    """
+    count, unfinished = 0, folder.with_name(f"{UNFINISHED}{folder.name}")
+    try:
+        with writing_to(folder):
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            for count, frame in enumerate(frames, 1):
+                path = unfinished / f"frame_{count:05d}.png"
+                Image.fromarray(frame).save(path, compress_level=level)
+            if not count:
+                raise UserError(f"{folder}: no frame for it can be read; give others")
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return count
 
 
 def add_out(parser):
     """Add the option --out, a Path, to a parser."""
     where = {"type": lambda text: Path(local_place(text)), "default": Path("data/images")}
     parser.add_argument("--out", **where, help="folder of train and test")
-
-
-def file_of(text):
-    """An argument type: a file that exists, as a Path."""
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise UserError(f"no file {text!r}: give the place of one that is there")
-    return path
-
-
-def folder_of(text):
-    """An argument type: a folder that exists, as a Path."""
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        raise UserError(f"no folder {text}: give the place of the unpacked data set")
-    return path
-
-
-def read_lines(path, wanted):
-    """The lines of a text file; UserError, with what is `wanted` as the cure, if it is none."""
-    try:
-        return read_file(path).decode().splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read {reason(error)}: give {wanted}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not text: give {wanted}") from None
 
 
 def tell_missing(names, what, root):

@@ -11,7 +11,6 @@ from utils.draws import count_moving, draw_exempt, draw_moving
 from utils.errors import UserError
 from utils.journal import Journal
 from utils.movement import UNIT, Motion
-from utils.names import printable
 from utils.reel import Reel
 from utils.store import ClipStore
 from utils.tasks import Count, describe_task
@@ -151,4 +150,4 @@ def add_motion(motion, more):
 
 def category(video):
     """The folder that a video lies in, as data sets of actions have one for each."""
-    return printable(video.name).rpartition("/")[0]
+    return video.name.rpartition("/")[0]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from utils.errors import Diverged
-from utils.stack import chainer, kernels, tables
+from utils.stack import chainer, gpu_norm, kernels, tables
 
 # On a GPU the host does not wait for the numbers.  The first that are not finite are noted there:
 # [iterations checked, the first bad one, its terms, the norm of its gradient].
@@ -32,8 +32,8 @@ class FiniteCheck(chainer.training.Extension):
     """Checks each step of an updater's optimizers: a bad gradient or loss moves no parameter.
 
     On the CPU, or without own kernels, it raises Diverged at once.  On a GPU it notes the bad
-    iteration and halts Adam; the extension raises Diverged, for that iteration, when it is called
-    next, which is before anything is reported or saved.
+    iteration and halts Adam, other optimizers go on; the extension raises Diverged, for that
+    iteration, when it is called next, which is before anything is reported or saved.
     """
 
     name = "finite"
@@ -60,7 +60,7 @@ class FiniteCheck(chainer.training.Extension):
         if name not in self.notes:
             self.prepare(optimizer, name, [*terms, norm])
         _, note = self.notes[name]
-        found = tables.square_sum(gradients), note, self.halted
+        found = gpu_norm.square_sum(gradients), note, self.halted
         terms = [term.astype(np.float32, copy=False) for term in terms.values()]
         for table, _ in tables.launches(terms):
             kernels.compiled(SOURCE, "check_finite")((1,), (1,), (table, *found))

@@ -3,8 +3,11 @@
 import contextlib
 import functools
 import os
+import select
 import sys
 import textwrap
+
+from utils.signals import silence
 
 MESSAGE = 400  # characters; some quote whole files
 
@@ -25,7 +28,8 @@ def one_line(main):
     """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status.
 
     So does an OSError, a MemoryError or a missing package, with status 2.  Ctrl-C exits with 130, a
-    closed pipe silently with 141.
+    closed pipe in place of stdout silently with 141.  Where stderr cannot be written to, nothing is
+    told and all goes on.
     """
 
     @functools.wraps(main)
@@ -34,6 +38,10 @@ def one_line(main):
             sys.stdout.reconfigure(errors="backslashreplace")  # for names beyond it
         if sys.stderr is None:  # closed, as by 2>&-
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115, open to the end
+        with contextlib.redirect_stderr(Unfailing(sys.stderr)):
+            return ended(main, *args, **kwargs)
+
+    def ended(main, *args, **kwargs):
         try:
             result = main(*args, **kwargs)
             print(end="", flush=True)  # what cannot be written is an error here, not at exit
@@ -44,10 +52,10 @@ def one_line(main):
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             sys.exit(130)
-        except BrokenPipeError:  # as of `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is unwritten
-            sys.exit(141)
         except OSError as error:
+            if isinstance(error, BrokenPipeError) and abandoned(sys.stdout):  # as of `| head`
+                silence([sys.stdout.fileno()])  # what is yet unwritten
+                sys.exit(141)
             print(f"error: {reason(error)}", file=sys.stderr)
             sys.exit(2)
         except MemoryError as error:
@@ -59,6 +67,41 @@ def one_line(main):
             sys.exit(2)
 
     return run
+
+
+class Unfailing:
+    """Stderr as it is given; once that cannot be written to, nothing is written.
+
+    A log on a full disk, or a pager that has gone, is not worth what a run has reached.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text):
+        """As of any stream."""
+        try:
+            self.stream.write(text)
+        except OSError:
+            silence([2])
+        return len(text)
+
+    def flush(self):
+        """As of any stream."""
+        try:
+            self.stream.flush()
+        except OSError:
+            silence([2])
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+def abandoned(stream):
+    """Whether nobody reads any longer what is written to a stream."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)  # an error, a hang-up are told in any case
+    return bool(poll.poll(0))
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+from utils.errors import UserError, reason
+
 PARTIAL = ".partial"  # ends the names of files that are being written
 
 
@@ -38,6 +40,16 @@ def read_file(path, at_most=-1):
     """The bytes of a file, the first `at_most` of them; OSError for anything but a file."""
     with open(open_file(path), "rb") as file:
         return file.read(at_most)
+
+
+def read_lines(path, wanted):
+    """The lines of a text file; UserError, with what is `wanted` as the cure, if it is none."""
+    try:
+        return read_file(path).decode().splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {reason(error)}: give {wanted}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text: give {wanted}") from None
 
 
 def open_file(path):

@@ -5,7 +5,6 @@ from tqdm import tqdm
 from utils import gallery, pictures
 from utils.errors import UserError
 from utils.evaluation import predict, read_clip
-from utils.names import printable
 from utils.pixels import denormalise
 
 
@@ -16,7 +15,7 @@ def forecast_ends(model, device, videos, frames, out):
     video and them.  A video that is too short, or ends with a frame that cannot be used, is named
     on stderr and left out; UserError if all are.
     """
-    count, names = 0, [f"{printable(video.name)}-forecast" for video in videos]
+    count, names = 0, [f"{video.name}-forecast" for video in videos]
     bar = tqdm(videos, desc="forecast", unit="video", disable=None, leave=False)
     for video, stem in zip(bar, gallery.stems(names), strict=True):
         past = read_clip(video, len(video) - model.history, model.history)
@@ -28,7 +27,9 @@ def forecast_ends(model, device, videos, frames, out):
         save_frames(out / stem, future)
         count += 1
     if not count:
-        raise UserError(f"no video ends with {model.history} good frames: give longer ones")
+        raise UserError(
+            f"no video ends with {model.history} good frames: give longer or undamaged ones"
+        )
     return count
 
 

@@ -14,6 +14,8 @@ from utils.names import printable
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # of a frame: larger ones are taken for decompression bombs
 DIGITS = re.compile(r"(\d+)")
+NUMBER = r"([1-9]\d{0,8})"  # nobody asks for more digits
+FLAGS = re.compile(rf"--step {NUMBER}(?: --resize {NUMBER}(?: {NUMBER})?)?")
 
 
 class BadFrame(UserError):
@@ -31,18 +33,28 @@ class BadFrame(UserError):
 class Look:
     """How frames are to be seen: every `step`-th, grey or as they are, scaled or as they are.
 
-    `resize`: (height, width), or (pixels,) for the shorter side.
+    `resize`: (height, width), or (pixels,) for the shorter side. `to_end`: so counted that the
+    last frame is seen, not the first.
     """
 
     step: int = 1
     gray: bool = False
     resize: tuple[int, ...] | None = None
+    to_end: bool = False
 
     @property
     def flags(self):
         """The options that ask for it, but for --gray, which the clips themselves tell."""
         step = f"--step {self.step}"
         return f"{step} --resize {' '.join(map(str, self.resize))}" if self.resize else step
+
+    @classmethod
+    def of_flags(cls, flags):
+        """The Look, of colours, that has these `flags`; None for any other text."""
+        if not (found := FLAGS.fullmatch(flags)):
+            return None
+        step, *resize = (int(number) for number in found.groups() if number)
+        return cls(step, resize=tuple(resize) or None)
 
     def size(self, height, width):
         """The (height, width) that frames of this size get."""
@@ -105,7 +117,9 @@ class Video:
     def frames(self, first, stop=None):
         """Yield frames from number `first` on, in order: uint8 (H, W, C), or the BadFrame there."""
         last = len(self) if stop is None else stop
-        numbers = range(self.count)[:: self.look.step][first:last]
+        step = self.look.step
+        begin = (self.count - 1) % step if self.look.to_end else 0
+        numbers = range(begin, self.count, step)[first:last]
         for number, frame in zip(numbers, self._decode(numbers), strict=False):
             if isinstance(frame, BadFrame):
                 yield frame

@@ -1,10 +1,9 @@
 """The predictions of a test to look at: an animation a video, one sheet of them all."""
 
-import itertools
-
 import numpy as np
 
 from utils import pictures
+from utils.names import number_apart
 from utils.pixels import denormalise
 from utils.spacing import evenly
 
@@ -15,13 +14,8 @@ NAME_BYTES = 200  # the end of a long name; disks take 255 with what write_whole
 
 def stems(names, taken=()):
     """What the files of the videos called so are to be called, without endings; none is `taken`."""
-    taken, found = set(taken), []
-    for name in names:
-        stem = name.replace("/", "_").encode()[-NAME_BYTES:].decode(errors="ignore")
-        endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-        found.append(next(s for s in (stem + ending for ending in endings) if s not in taken))
-        taken.add(found[-1])
-    return found
+    flat = (name.replace("/", "_").encode()[-NAME_BYTES:] for name in names)
+    return number_apart((stem.decode(errors="ignore") for stem in flat), taken)
 
 
 def animate(path, clip, predicted):

@@ -22,9 +22,10 @@ class Graph:
     addresses.  The arrays are copied to where the graph reads them; what the step reports are the
     same arrays each time, overwritten by the next; Adam counts on the GPU, its counts on the host
     follow, and its learning rate is sent there.  Where arrays have other shapes, or other
-    hyperparameters or counts were changed in between, all begins anew, with warm-ups.  A step that
-    cannot be captured, since it waits for the GPU or draws numbers on the host, runs as it is, as
-    do all with CHAINER_GRAPH=0.  A line says what has become of it.
+    hyperparameters, counts, the type that is multiplied or Chainer's configuration were changed in
+    between, all begins anew, with warm-ups.  A step that cannot be captured, since it waits for the
+    GPU or draws numbers on the host, or whose hyperparameters do not stay as they are for that
+    long, runs as it is, as do all with CHAINER_GRAPH=0.  A line says what has become of it.
     """
 
     def __init__(self, step, optimizers):
@@ -33,11 +34,11 @@ class Graph:
         self.refused = os.environ.get("CHAINER_GRAPH") == "0"
 
     def __call__(self, *arrays):
+        if not self.refused and (self.form != self.form_of(arrays) or self.counts != self.count()):
+            self.begin(arrays)
         if self.refused:
             self.step(*arrays)
             return
-        if self.form != self.form_of(arrays) or self.counts != self.count():
-            self.begin(arrays)
         for held, array in zip(self.inputs, arrays, strict=True):
             held[...] = array
         if self.warmed < WARM_UPS:
@@ -53,11 +54,17 @@ class Graph:
         shapes = [(array.shape, array.dtype) for array in arrays]
         numbers = [dict(optimizer.hyperparam.get_dict()) for optimizer in self.optimizers]
         for hyperparameters in numbers:
-            hyperparameters.pop("alpha", None)  # Adam's rate, which the graph reads on the GPU
-        return shapes, numbers
+            if "amsgrad" in hyperparameters:  # those of Adam, whose rate is read on the GPU
+                del hyperparameters["alpha"]
+        config = [getattr(chainer.config, name) for name in vars(chainer.global_config)]
+        return shapes, numbers, cudnn.dtype_in_use(), config
 
     def begin(self, arrays):
         """Forget the graph there is; warm up for one that reads arrays such as these."""
+        before, self.form = self.form, self.form_of(arrays)
+        if before and self.warmed < WARM_UPS and before[1] != self.form[1]:
+            self.refuse("hyperparameters change from step to step")
+            return
         xp = chainer.backend.get_array_module(*arrays)
         self.cuda = xp.cuda
         xp.cuda.runtime.deviceSynchronize()  # the graph before, if any, may still be at work
@@ -67,7 +74,7 @@ class Graph:
         self.pool.free_all_blocks()
         xp.get_default_memory_pool().free_all_blocks()
         self.inputs = [xp.empty_like(array) for array in arrays]
-        self.form, self.warmed = self.form_of(arrays), 0
+        self.warmed = 0
 
     def open_pool(self):
         """Take memory and a stream for the graph alone."""
@@ -106,6 +113,8 @@ class Graph:
         self.warmed += 1
         if self.numbers() != numbers:
             self.refuse("the network draws or counts on the host")
+        elif any(map(gpu_adam.counts_on_the_host, self.optimizers)):
+            self.refuse("an optimizer counts on the host")
         return True
 
     def capture(self):

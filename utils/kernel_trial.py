@@ -8,9 +8,10 @@ import numpy as np
 from utils import losses, pixels, supply
 from utils.divergence import FiniteCheck
 from utils.errors import first_line
-from utils.stack import F, L, casts, chainer, cudnn, kernels
+from utils.stack import F, L, casts, chainer, cudnn, gpu_relu, kernels
 
-NEAR = 1e-2  # how far results may be from the CPU's: bfloat16 rounds to two digits
+NEAR = 1e-2  # how far results may be from the CPU's
+MAPS = 2, 40, 64, 64  # places enough for gpu_relu.PARTS blocks to share those of a channel
 
 
 @functools.cache
@@ -28,14 +29,20 @@ def try_kernels(device):
 
 def compare(device):
     """Raise whatever goes wrong, ArithmeticError for numbers that differ from the CPU's."""
-    both = results(device), results(chainer.get_device("@numpy"))
-    worst = max(np.abs(ours - expected).max() for ours, expected in zip(*both, strict=True))
-    if not worst < NEAR:  # NaN is not, either
+    cpu = chainer.get_device("@numpy")
+    ours, expected = results(device), results(cpu)
+    numbers = [eighths(shape, seed) for seed, shape in enumerate((MAPS, MAPS, MAPS[1]))]
+    for dtype in types():
+        ours += cast(dtype, *map(device.send, numbers))
+        expected += layer(*numbers)
+    pairs = zip(map(cpu.send, ours), expected, strict=True)
+    worst = np.max([np.abs(one - other).max() for one, other in pairs])  # max() may pass over NaN
+    if not worst < NEAR:
         raise ArithmeticError(f"results are off by {worst:.2g}")
 
 
 def results(device):
-    """What all kernels make of some numbers, as arrays on the CPU.
+    """What the kernels for training make of some numbers, as arrays of the device.
 
     Frames are gathered, joined, judged by three losses; Adam takes two steps, with FiniteCheck.
     """
@@ -59,10 +66,41 @@ def results(device):
             chainer.grad([loss], [net.W], set_grad=True)
             optimizer.update()
     finite(None)
-    made = [frames, net.W.array, loss.array]
-    if device.xp is not np and not cudnn.missing():  # to bfloat16 and back
-        frames = casts.unpacked(casts.packed([frames], "bfloat16"), "bfloat16")[0]
-    return [chainer.get_device("@numpy").send(array) for array in (*made, frames)]
+    return [frames, net.W.array, loss.array]
+
+
+def types():
+    """Those that arrays are cast to on this GPU, for cuDNN."""
+    if cudnn.missing():
+        return []
+    here = cudnn.capability()
+    return ["tf32", *(dtype for dtype in casts.DTYPES if here >= cudnn.CAPABILITY[dtype])]
+
+
+def eighths(shape, seed):
+    """Random float32 numbers in [-2, 2], with so few digits that sums of two fit bfloat16."""
+    return np.random.default_rng(seed).integers(-16, 17, shape).astype(np.float32) / 8
+
+
+def cast(dtype, maps, gradient, bias):
+    """What the kernels of casts.py, gpu_relu.py make of what `layer` takes, on a GPU."""
+    xp = kernels.get_cupy()
+    zero = casts.Packed(xp.zeros((1, 1), np.float32), dtype, limit=0)
+    scaled = casts.Packed(maps, dtype, limit=0)
+    whole = casts.unpacked([scaled.array], dtype, [scaled, zero], 0, bias)
+    maps, gradient = casts.packed([maps, gradient], dtype)
+    made = gpu_relu.activated(maps, bias, dtype, relu=True)
+    counters = xp.zeros(gpu_relu.groups(len(bias)), np.int32)
+    passed, sums = gpu_relu.passed_on(gradient, made, dtype, counters)
+    return [*whole, *casts.unpacked([made, passed], dtype), sums]
+
+
+def layer(maps, gradient, bias):
+    """Maps (B, C, H, W) plus a bias (C,), that after a ReLU, what this passes on of a gradient
+    (B, C, H, W), its sums (C,): float32 on the CPU."""
+    whole = maps + bias[:, None, None]
+    passed = np.where(whole > 0, gradient, 0)
+    return [whole, np.maximum(whole, 0), passed, passed.sum((0, 2, 3))]
 
 
 class Steps:

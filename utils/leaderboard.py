@@ -12,6 +12,9 @@ from utils import metrics
 from utils.evaluation import AREAS
 from utils.report import as_json
 
+RECORD, NUMBERS = "leaderboard.json", "leaderboard.csv"
+TABLE, PLOT = "leaderboard.md", "leaderboard.png"
+FILES = RECORD, NUMBERS, TABLE, PLOT
 COPY = "copy last"  # the row that every table has
 HEAD = ("run", "frame 1", "mean", "last", "weights", "GFLOP", "ms/frame", "trained")
 

@@ -20,6 +20,16 @@ def name_apart(paths):
             return dict(zip(whole.values(), names, strict=True))
 
 
+def number_apart(names, taken=()):
+    """The names in their order, -2, -3 and so on behind those that come again or are `taken`."""
+    taken, found = set(taken), []
+    for name in names:
+        endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+        found.append(next(n for n in (name + ending for ending in endings) if n not in taken))
+        taken.add(found[-1])
+    return found
+
+
 def printable(name):
     """The name of a file for people and for files in UTF-8, on one line.
 

@@ -14,6 +14,7 @@ CURVES = {  # file: its y axis, how the names of its curves begin
     "psnr.png": ("PSNR, dB", ("val/psnr", "copy/psnr")),
     "ssim.png": ("SSIM", ("val/ssim", "copy/ssim")),
     "sharpness.png": ("sharpness, dB", ("val/sharpness", "copy/sharpness")),
+    "perceptual.png": ("perceptual distance", ("val/perceptual", "copy/perceptual")),
 }
 
 

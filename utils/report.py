@@ -7,10 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from utils import metrics
+from utils.errors import UserError
 from utils.evaluation import AREAS, PREDICTORS
+from utils.files import read_file
 from utils.metrics import DECIMALS
 
 WIDTH = 10  # of a column of the table
+FOREIGN = (  # raised where a test has left no record
+    *(FileNotFoundError, NotADirectoryError, ValueError, LookupError, TypeError),
+    *(AttributeError, RecursionError),
+)
 SHOWN = (*range(1, 11), 16, 32, 64, 128)  # frames in the table, with the last
 
 
@@ -98,6 +104,21 @@ def save_json(path, conditions, means):
     """
     content = {"mean": as_json(means), "overall": as_json(over_frames(means))}
     Path(path).write_text(json.dumps({"conditions": conditions, **content}, indent=2))
+
+
+def left_before(out, files):
+    """The names of what an earlier test left in a folder beside these `files`, its record first.
+
+    UserError where there are such files of other origin: a test would overwrite them.
+    """
+    try:
+        conditions = json.loads(read_file(out / files[0]))["conditions"]
+        return [name for name in conditions.get("files", []) if Path(name).name == name]
+    except FOREIGN:
+        for name in files:
+            if (out / name).exists():
+                raise UserError(f"{out / name}: no test left it there; give a new --out") from None
+        return []
 
 
 def as_json(means):

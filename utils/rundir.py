@@ -25,6 +25,9 @@ SNAPSHOT = "snapshot_iter_"
 ITERATION = re.compile(r"0|[1-9]\d{0,17}")  # as it stands in the name of a snapshot
 LOG = "log"
 PICTURES = ("loss.png", "samples.gif", "samples")  # the first ones of a run
+PLOTS = ("loss.png", "psnr.png", "ssim.png", "sharpness.png", "perceptual.png")
+REPORTED = (LOG, *PLOTS, "samples.gif", "samples/preview_*.png")
+RENAMED = {"single_frame_dis": "unconditional_dis"}  # options of older runs
 OPTIONS_BYTES = 2**20  # no record is larger
 LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 1000, "size": MOST_PIXELS}
 PACKAGES = (
@@ -43,11 +46,13 @@ def claimed(out, resume):
     """Make the directory, keep other runs from it inside this context.
 
     UserError where another run is at work, where a fresh run would overwrite a trained model or
-    files that are no run's, or where a link could lead what is written elsewhere.
+    files that are no run's, or where a link could lead what is written elsewhere.  What a
+    killed run left goes: a snapshot half written; without any, all that it reported.
     """
     out = Path(out)
     with lock.claim(out):
-        if not resume and (snapshots(out) or (out / MODEL).exists()):
+        trained = (out / MODEL).exists() or exists(out) and (out / BEST).exists()
+        if not resume and (snapshots(out) or trained):
             raise UserError(
                 f"{out}: already holds a run; -r continues it, --out takes another directory"
             )
@@ -59,7 +64,8 @@ def claimed(out, resume):
         for name in () if exists(out) or snapshots(out) else (LOG, BEST, *PICTURES):
             if (out / name).exists():
                 raise UserError(f"{out / name}: no run left it there; give a new --out")
-        for path in out.glob(f"{SNAPSHOT}*{PARTIAL}"):  # a killed run was writing it
+        left = () if snapshots(out) else REPORTED  # would pass for what the next run reports
+        for path in (p for name in (f"{SNAPSHOT}*{PARTIAL}", *left) for p in out.glob(name)):
             with writing_to(path):
                 path.unlink()
         yield
@@ -112,7 +118,8 @@ def saved_options(out, options):
 
     None may stand for a text.  UserError for an option that is unknown or of another type.
     """
-    found = read_options(out)["options"]
+    record = read_options(out)
+    found = {RENAMED.get(name, name): value for name, value in record["options"].items()}
     for name, value in found.items():
         if name not in options:
             raise UserError(f"{out}: from another version, its --{name} is unknown here")
@@ -168,9 +175,9 @@ def find_runs(paths):
 
 
 def training_cost(run):
-    """What the log says of the training in a run's weights: {"iterations": n, "training": seconds}.
+    """What the log says of the training in a run's MODEL: {"iterations": n, "training": seconds}.
 
-    The weights are as old as the newest snapshot; the log of a killed run goes on beyond them.
+    MODEL is as old as the newest snapshot; the log of a killed run goes on beyond them.
     Nothing, {}, where the log has no such entry or cannot be read.
     """
     try:

@@ -31,7 +31,7 @@ SCHEDULES = {"cosine": cosine, "onecycle": onecycle}
 
 
 class Schedule(chainer.training.Extension):
-    """Has each Adam learn at the rate it was made with times factor(share of the run that is over).
+    """Has optimizers learn at the rates they were made with times factor(share of the run over).
 
     factor: a function of SCHEDULES.  Reports the rates as lr/NAME, by the names in `optimizers`.
     The rates follow from the iteration, or from the time where that limits the run, so nothing of
@@ -44,14 +44,23 @@ class Schedule(chainer.training.Extension):
 
     def __init__(self, factor, optimizers):
         self.factor, self.optimizers = factor, optimizers
-        self.rates = {name: optimizer.alpha for name, optimizer in optimizers.items()}
+        self.rates = {name: rate(optimizer) for name, optimizer in optimizers.items()}
 
     def initialize(self, trainer):
         factor = self.factor(trainer.over())
         for name, optimizer in self.optimizers.items():
-            optimizer.alpha = self.rates[name] * factor
+            setattr(optimizer, rate_name(optimizer), self.rates[name] * factor)
 
     def __call__(self, trainer):
-        rates = {f"lr/{name}": optimizer.alpha for name, optimizer in self.optimizers.items()}
-        chainer.report(rates)
+        chainer.report({f"lr/{name}": rate(one) for name, one in self.optimizers.items()})
         self.initialize(trainer)  # for the next iteration
+
+
+def rate(optimizer):
+    """The learning rate that an optimizer was given."""
+    return getattr(optimizer, rate_name(optimizer))
+
+
+def rate_name(optimizer):
+    """What Chainer calls it: Adam's `lr` is the rate with the bias of its moments corrected."""
+    return "alpha" if isinstance(optimizer, chainer.optimizers.Adam) else "lr"

@@ -4,5 +4,5 @@ import numpy as np
 
 
 def evenly(length, count):
-    """At most `count` of the indices below `length`, rising, the first and the last among them."""
+    """Up to `count` of the indices below `length`, rising: the first; of several the last, too."""
     return np.linspace(0, length - 1, min(count, length)).round().astype(int)

@@ -73,7 +73,7 @@ class Trainer(chainer.training.Trainer):
         due = self.every(every)
         self.extend(Validation(clips, gen, converter, device), trigger=due)
         self.extend(Preview(clips, gen, converter, device), trigger=due)
-        self.extend(Best(gen), trigger=due)
+        self.extend(Best(gen, clips.fingerprint), trigger=due)
 
     def schedule(self, factor):
         """Change the learning rates as the run goes on, by a function of utils/schedule.py."""

@@ -2,18 +2,14 @@
 
 import dataclasses
 import functools
-import json
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from utils import cost, gallery, report
-from utils.errors import UserError
 from utils.evaluation import examine
-from utils.files import read_file, write_whole
+from utils.files import write_whole
 from utils.leaderboard import Entry
-from utils.names import printable
 from utils.pixels import denormalise
 
 FILES = RECORD, NUMBERS, SHEET = "metrics.json", "metrics.csv", "contact_sheet.png"
@@ -66,19 +62,14 @@ class Trial:
 
 
 def clear(out):
-    """Make a folder for a test; the files of an earlier one there, which its record names, go.
+    """Make a folder for a test; pictures and arrays of an earlier one there go.
 
-    UserError for files of other origin that a test would overwrite.
+    UserError as of `report.left_before`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        for name in json.loads(read_file(out / RECORD))["conditions"].get("files", []):
-            if Path(name).name == name and name.endswith(ENDINGS):
-                (out / name).unlink(missing_ok=True)
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        for name in FILES:
-            if (out / name).exists():
-                raise UserError(f"{out / name}: no test left it there; give a new --out") from None
+    for name in report.left_before(out, FILES):
+        if name.endswith(ENDINGS):
+            (out / name).unlink(missing_ok=True)
 
 
 def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs, arrays):
@@ -88,15 +79,15 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
     each video. arrays: whether these are written, too. `name` is for the progress bar.
     There are no scores where no video is long enough.
     """
-    names = [printable(video.name) for video in videos]
-    trial, stems = Trial(), gallery.stems(names, taken=(path.stem for path in out.iterdir()))
+    names, taken = (video.name for video in videos), (path.stem for path in out.iterdir())
+    trial, stems = Trial(), gallery.stems(names, taken)
     planned = [f"{stem}{ending}" for stem in stems for ending in ENDINGS]
     report.save_json(out / RECORD, {"files": planned}, {})
     bar = tqdm(videos, desc=name, unit="video", disable=None, leave=False)
-    for video, title, stem in zip(bar, names, stems, strict=True):
+    for video, stem in zip(bar, stems, strict=True):
         liveliest, kept = None, []
         for window in examine(model, device, video, history, frames, windows):
-            trial.scores[title, window.start] = window.scores
+            trial.scores[video.name, window.start] = window.scores
             trial.seconds.append(window.seconds)
             if liveliest is None or window.motion > liveliest.motion:
                 liveliest = window
@@ -107,7 +98,7 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
         trial.videos += 1
         shown = liveliest.clip, liveliest.predicted
         if len(trial.shown) < gallery.VIDEOS:
-            trial.shown.append((title, *shown))
+            trial.shown.append((video.name, *shown))
         if trial.videos <= gifs:
             trial.files.append(f"{stem}.gif")
             gallery.animate(out / trial.files[-1], *shown)

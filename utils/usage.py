@@ -3,7 +3,9 @@
 import argparse
 import math
 import os
+from pathlib import Path
 
+from utils.errors import UserError
 from utils.recipe import MOST_PIXELS
 
 AXES = ("THW", "NTHW", "THWC", "NTHWC")
@@ -97,6 +99,22 @@ def known_axes(text):
     return text.upper()
 
 
+def file_of(text):
+    """An argument type: a file that exists, as a Path."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise UserError(f"no file {text!r}: give the place of one that is there")
+    return path
+
+
+def folder_of(text):
+    """An argument type: a folder that exists, as a Path."""
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise UserError(f"no folder {text!r}: give the place of the unpacked data set")
+    return path
+
+
 place = checked("a path or a URL", given)  # an empty one would be the current directory
 local_place = checked("a path on this machine, no URL", local)
 axes = checked(f"an order of {', '.join(AXES)}", known_axes)
@@ -115,10 +133,21 @@ class Sides(argparse.Action):
 PIXELS = {"action": Sides, "type": whole(2, MOST_PIXELS), "nargs": "+", "metavar": "PIXELS"}
 
 
-def add_look(add):
-    """Add the options of how videos are seen, --axes, --step, --resize, by `add_argument`."""
+def add_look(add, learned=False):
+    """Add the options of how videos are seen, --axes, --step, --resize, by `add_argument`.
+
+    learned: --step and --resize that are not given, None, mean what a network has learned from;
+    --resize without numbers, (), then asks for frames as they are.
+    """
     order = "order of the axes of arrays, where it is ambiguous"
     add("--axes", type=axes, metavar="TNHW", help=order)
-    add("--step", type=whole(1), default=1, metavar="N", help="take every N-th frame")
+    step = "take every N-th frame"
     resize = "scale frames to this height and width, or their shorter side to one number"
-    add("--resize", **PIXELS, help=resize)
+    if learned:
+        usual = "(default: as in training)"
+        add("--step", type=whole(1), metavar="N", help=f"{step} {usual}")
+        as_is = "without numbers leave them as they are"
+        add("--resize", **PIXELS | {"nargs": "*"}, help=f"{resize}; {as_is} {usual}")
+    else:
+        add("--step", type=whole(1), default=1, metavar="N", help=step)
+        add("--resize", **PIXELS, help=resize)

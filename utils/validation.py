@@ -5,6 +5,7 @@ import sys
 import numpy as np
 
 from utils import metrics
+from utils.conventions import perceptual
 from utils.errors import UserError
 from utils.rollout import rollout
 from utils.spacing import evenly
@@ -13,7 +14,8 @@ from utils.store import ClipStore
 
 CLIPS = 64  # drawn once, spread over the store, so that every validation judges the same ones
 BATCH = 16
-SHOWN = ("psnr", "ssim", "sharpness")
+SHOWN = {name: metrics.METRICS[name] for name in ("psnr", "ssim", "sharpness")}
+SHOWN["perceptual"] = perceptual
 
 
 def find_test_clips(path, clips):
@@ -39,7 +41,10 @@ def find_test_clips(path, clips):
 
 
 class Validation(chainer.training.Extension):
-    """Reports the PSNR, SSIM and sharpness of the generator (val/...) and of copying (copy/...)."""
+    """Reports the metrics SHOWN of the generator (val/...) and of copying (copy/...).
+
+    store: a ClipStore, of which a few clips are judged.
+    """
 
     name = "validation"
     priority = chainer.training.PRIORITY_WRITER
@@ -57,7 +62,6 @@ class Validation(chainer.training.Extension):
             for frames, kept in ((guess, predicted), (last, copied), (future, true)):
                 kept.append(metrics.to_unit(chainer.get_device("@numpy").send(frames)))
         predicted, copied, true = (np.concatenate(kept) for kept in (predicted, copied, true))
-        for name in SHOWN:
-            metric = metrics.METRICS[name]
+        for name, metric in SHOWN.items():
             chainer.report({f"val/{name}": metrics.mean(name, metric(predicted, true))})
             chainer.report({f"copy/{name}": metrics.mean(name, metric(copied, true))})

@@ -1,6 +1,7 @@
 """The videos to be found below folders."""
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -15,7 +16,7 @@ from utils.folders import list_folder, list_stills, open_folder, part
 from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn
 from utils.images import FORMATS
 from utils.layout import KIND
-from utils.names import name_apart, printable
+from utils.names import name_apart, number_apart, printable
 
 READERS = 8  # threads that list folders: they wait for the disk more than they work
 PEEK = 2**16  # bytes at both ends of a file that go into its digest
@@ -36,7 +37,8 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
     A folder of still pictures is a video; so is each film, animated picture, sequence of an array
     (whose axes are `axes`, such as TNHW, where they are not plain). `skip(path, reason)` is called
     once for each file or link that is none; names that begin with a dot are ignored, as is LITTER.
-    UserError if a path is missing, or nothing below all of them is usable.
+    No two have the same name, and all names are printable. UserError if a path is missing, or
+    nothing below all of them is usable.
     """
     for cached in (list_stills, films.scan, arrays.open_member, arrays.open_zarr):
         cached.cache_clear()  # what is there now counts
@@ -61,7 +63,9 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
     if not videos:
         raise UserError(f"no frames below {', '.join(map(str, roots))}: {ADVICE}")
     check_size(max(videos, key=lambda video: math.prod(video.size)), look)
-    return videos
+    # Loose pictures in a folder x have its name, as have those in x/x.
+    names = number_apart(printable(video.name) for video in videos)
+    return [dataclasses.replace(v, name=name) for v, name in zip(videos, names, strict=True)]
 
 
 def check_size(video, look):

@@ -98,7 +98,7 @@ def check_fit(path, needed, found):
     more = f"; {len(told) - TOLD} more" if len(told) > TOLD else ""
     raise UserError(
         f"{path}: of other clips (history, horizon, channels), another --arch, --width, --pyramid, "
-        "--model-options, --adversarial or version "
+        "--model-options, --adversarial, --optimizer or version "
         f"({len(told)} of {len(needed | found)} parameters differ: {'; '.join(told[:TOLD])}{more})"
     )
 

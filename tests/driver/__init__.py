@@ -9,8 +9,10 @@ work on streams, in graphs is done as late as CUDA may do it (or, with --order=S
 chance), so that whoever does not wait for it finds NaN.  What a capture cannot hold breaks it, as
 CUDA has it.  With --cudnn NumPy stands in for cuDNN; else there is none.
 
-What it cannot tell: speed, what the hardware does otherwise than the documents say, whether NVRTC
-takes the sources (test_kernels.py asks it where it is).
+What it cannot tell: speed; what the hardware does otherwise than the documents say; what goes wrong
+only where threads work at the same time (blocks run one after the other, the threads of each take
+turns); whether an address is aligned as its type needs; whether NVRTC takes the sources
+(test_kernels.py asks it).
 """
 
 import ctypes

@@ -34,8 +34,9 @@ Status give(Stream* stream, std::function<void()> work);
 // Whether a stream captures, as all calls that a capture cannot hold ask; they break it thereby.
 bool breaks_capture(Stream* stream);
 
-// The same for calls that concern the whole device.
-bool breaks_captures();
+// The same for calls that concern the whole device; all of them: also captures that are relaxed, which
+// permit what may be unsafe.
+bool breaks_captures(bool all = false);
 
 // Wait until a stream has done its work, all have.  `name` is that of the call, for the tests.
 void await(Stream* stream, const char* name);

@@ -218,10 +218,10 @@ bool breaks_capture(Stream* stream) {
     return stream->capture->broken = true;
 }
 
-bool breaks_captures() {
+bool breaks_captures(bool all) {
     bool any = false;
     for (auto& capture : captures) {
-        if (capture->mode != RELAXED) any = capture->broken = true;
+        if (all || capture->mode != RELAXED) any = capture->broken = true;
     }
     return any;
 }
@@ -261,7 +261,7 @@ API int cudaGetLastError() { return std::exchange(last_error, SUCCESS); }
 
 API int cudaDeviceSynchronize() {
     Lock lock;
-    if (breaks_captures()) return failed(CAPTURE_UNSUPPORTED);
+    if (breaks_captures(true)) return failed(CAPTURE_UNSUPPORTED);
     await_all(__func__);
     return SUCCESS;
 }

@@ -31,7 +31,7 @@ def applied(links, xs):
     """What each link makes of its x: Variables, as [link(x) for link, x in zip(links, xs)].
 
     On a GPU the links compute at the same time, forward and backward.  Where that has failed once
-    they do not, from then on.
+    on the way forward they do not, from then on.
     """
     global _alone
     xs = list(map(chainer.as_variable, xs))

@@ -179,27 +179,11 @@ def patch_deconvolution(chainer):
 
 
 def patch_scatter_add(chainer):
-    """functions/array/get_item.py:93, others by way of cupyx: CuPy 14 warns of `scatter_add`, each
-    time that a slice has a gradient.
-    """
+    """functions/array/scatter_add.py:52, others: CuPy 14 warns of cupyx.scatter_add."""
     cuda = chainer.backends.cuda
-    if not cuda.available:
-        return
-    names = vars(cuda.cupyx) | {"scatter_add": cuda.cupy.add.at}
-    cuda.cupyx = types.SimpleNamespace(**names)
-    gradient = chainer.functions.array.get_item.GetItemGrad
-    forward = gradient.forward
-
-    @functools.wraps(forward)
-    def forward_without_scatter_add(self, inputs):
-        (gy,) = inputs
-        if not isinstance(gy, cuda.ndarray):
-            return forward(self, inputs)
-        gx = cuda.cupy.zeros(self._in_shape, gy.dtype)
-        cuda.cupy.add.at(gx, self.slices, gy)
-        return (gx,)
-
-    gradient.forward = forward_without_scatter_add
+    if cuda.available:
+        names = vars(cuda.cupyx) | {"scatter_add": cuda.cupy.add.at}
+        cuda.cupyx = types.SimpleNamespace(**names)
 
 
 def patch_prefetch_thread(chainer):

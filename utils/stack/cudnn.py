@@ -1,4 +1,4 @@
-"""Chainer's convolutions, linear layers on a GPU, computed by cuDNN 9 where it can."""
+"""Chainer's convolutions and linear layers on a GPU, by cuDNN 9 where it can."""
 
 import contextlib
 import functools
@@ -23,7 +23,7 @@ from utils.stack.providers import Unsuitable
 
 CAPABILITY = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 70}  # 80 for a GPU of 8.0
 
-_dtype = "tf32"  # of the numbers that convolutions, linear layers multiply
+_dtype = "tf32"  # type in which convolutions and linear layers multiply
 
 
 class Packing(threading.local):
@@ -68,14 +68,14 @@ def _chainer():
 
 @contextlib.contextmanager
 def using_dtype(name):
-    """In this context convolutions, linear layers on a GPU multiply numbers of this type, in every
-    thread.
+    """In this context convolutions and linear layers on a GPU multiply numbers of this type, in
+    every thread.
 
     Arrays, sums and parameters are float32.  "tf32", the default, rounds what is multiplied to 3
-    digits, "float32" does not.  "bfloat16" rounds it and the result to 2 digits; the arrays between
-    the layers of layers.py stay in bfloat16.  "float16" rounds both to 3 digits, each array scaled
-    into its range by a power of two.  Raises UserError where there is no cuDNN for it, or where the
-    device in use cannot do it.
+    digits, on a GPU that has it; "float32" does not.  "bfloat16" rounds it and the result to 2
+    digits; the arrays between the layers of layers.py stay in bfloat16.  "float16" rounds both to 3
+    digits, each array scaled into its range by a power of two.  Raises UserError where there is no
+    cuDNN for it, or where the device in use cannot do it.
     """
     global _dtype
     if name != "float32":
@@ -92,12 +92,16 @@ def _refuse_impossible(name):
         raise UserError(f"{name} needs cuDNN: {obstacle[1]}; or use float32")
     if name in casts.DTYPES and not kernels.usable():
         raise UserError(f"{name} needs own CUDA kernels, which are turned off; use tf32")
-    capability, needed = int(kernels.get_cupy().cuda.Device().compute_capability), CAPABILITY[name]
-    if capability < needed:
+    if capability() < CAPABILITY[name]:
         raise UserError(
-            f"{name} needs a GPU of compute capability {needed / 10}, this one has "
-            f"{capability / 10}; use float32"
+            f"{name} needs a GPU of compute capability {CAPABILITY[name] / 10}, this one has "
+            f"{capability() / 10}; use float32"
         )
+
+
+def capability():
+    """Of the GPU in use, as CAPABILITY has it."""
+    return int(kernels.get_cupy().cuda.Device().compute_capability)
 
 
 def _prepared(compute):
@@ -109,8 +113,9 @@ def _prepared(compute):
         if obstacle := missing():
             raise Unsuitable(*obstacle)
         inputs, packed = _check_arrays(node, inputs), {}
+        first = _dtype in casts.DTYPES and _node.packed is None
         try:
-            with _packing(packed) if _node.packed is None else contextlib.nullcontext():
+            with _packing(packed) if first else contextlib.nullcontext():
                 result = compute(node, *inputs)
         except cudnn_plans.Error as error:
             raise Unsuitable(logging.WARNING, str(error)) from None
@@ -125,7 +130,10 @@ def _with_what_was_packed(own):
 
     @functools.wraps(own)
     def backward(self, indexes, grad_outputs):
-        with _packing(dict(getattr(self, "packed", ()))):
+        packed = getattr(self, "packed", None)
+        if not packed:  # on a CPU, in 32 bits
+            return own(self, indexes, grad_outputs)
+        with _packing(packed.copy()):
             return own(self, indexes, grad_outputs)
 
     return backward
@@ -205,6 +213,8 @@ def in_words():
     dtype = dtype_in_use()
     if dtype is None:
         return "no cuDNN"
+    if capability() < CAPABILITY[dtype]:  # nobody has asked for tf32: an older GPU does without
+        dtype = "float32"
     major, rest = divmod(cudnn_plans.library().version, 10000)
     return f"cuDNN {major}.{rest // 100}.{rest % 100} in {dtype}"
 

@@ -5,6 +5,7 @@ A shape seen before needs no wait for the device, so that a CUDA graph can captu
 it.
 """
 
+import functools
 import itertools
 import logging
 import threading
@@ -15,8 +16,8 @@ from utils.stack.providers import Unsuitable
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
 TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
 # Python needs longer to launch a small kernel than the GPU to run it: what is to be timed queues up
-# behind this one, a third of a millisecond.
-CYCLES = 600_000
+# behind this one, a tenth of a millisecond for each run.
+CYCLES = 200_000
 IDLE = r"""
 extern "C" __global__ void idle(long long cycles) {
   for (long long start = clock64(); clock64() - start < cycles;);
@@ -59,13 +60,18 @@ def compute(direction, geometry, arrays, last=False):
         try:
             return execute(plan, handle, addresses)
         except FAILURES as error:
-            if cupy.cuda.get_current_stream().is_capturing():  # where none can be tried
+            if cupy.cuda.get_current_stream().is_capturing():
                 raise
-            providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
+            if not isinstance(error, MemoryError):
+                providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
             plan = None
     if plan is None:
-        plan = _thread.plans[(device, *key)] = _choose(handle, addresses, *key)
+        if cupy.cuda.get_current_stream().is_capturing():  # which nobody may wait in
+            raise RuntimeError("no engine of cuDNN can be tried while a graph is captured")
+        plan, short = _choose(handle, addresses, *key)
         _kept.append(plan)
+        if not short:  # else a better one may be had the next time
+            _thread.plans[(device, *key)] = plan
     if isinstance(plan, tuple):
         raise Unsuitable(*plan)
     execute(plan, handle, addresses)
@@ -108,18 +114,23 @@ def unwanted(dtype):
 
 
 def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
-    """The plan to use from now on, or Unsuitable's arguments."""
+    """The plan to use, or Unsuitable's arguments; whether another time may be better, since memory
+    was short."""
     told = handle, addresses, (failures := [])
     found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
     working = (plan for plan in found if _runs(plan, *told))
+    what = f"the {direction} of {geometry}"
+    plan, obstacle = None, (logging.INFO, f"cuDNN has no engine for {what}")
     try:
         plan = _fastest(working, *told) if autotune else next(working, None)
     except cudnn_plans.Error as error:
-        return logging.INFO, f"cuDNN has no engine for the {direction} of {geometry} ({error})"
-    if plan is None and failures:
-        why = f"({len(failures)} tried: {failures[-1]})"
-        return logging.WARNING, f"no engine of cuDNN runs for the {direction} of {geometry} {why}"
-    return plan or (logging.INFO, f"cuDNN has no engine for the {direction} of {geometry}")
+        obstacle = logging.INFO, f"cuDNN has no engine for {what} ({error})"
+    short = any(isinstance(failure, MemoryError) for failure in failures)
+    if failures:
+        why = "out of memory" if short else failures[-1]
+        tried = f"({len(failures)} tried: {why})"
+        obstacle = logging.WARNING, f"no engine of cuDNN runs for {what} {tried}"
+    return plan or obstacle, short
 
 
 def _runs(plan, handle, addresses, failures):
@@ -134,22 +145,27 @@ def _runs(plan, handle, addresses, failures):
 
 def _fastest(working, handle, addresses, failures):
     """Of the first few, by the clock of the device; None of none."""
-    cuda, times = kernels.get_cupy().cuda, {}
-    cuda.runtime.deviceSynchronize()  # other streams may still be at work
+    times = {}
+    kernels.get_cupy().cuda.runtime.deviceSynchronize()  # other streams may still be at work
     for plan in itertools.islice(working, TRIED):
-        start, end = cuda.Event(), cuda.Event()
         try:
-            idle(CYCLES)
-            start.record()
-            for _ in range(TIMED):
-                execute(plan, handle, addresses)
-            end.record()
-            end.synchronize()
+            times[plan] = milliseconds(functools.partial(execute, plan, handle, addresses), TIMED)
         except FAILURES as error:
             failures.append(error)
-        else:
-            times[plan] = cuda.get_elapsed_time(start, end)
     return min(times, key=times.get, default=None)
+
+
+def milliseconds(work, runs, cycles=CYCLES):
+    """Of the GPU, for one of so many runs, each of which Python launches within so many cycles."""
+    cuda = kernels.get_cupy().cuda
+    start, end = cuda.Event(), cuda.Event()
+    idle(cycles * runs)
+    start.record()
+    for _ in range(runs):
+        work()
+    end.record()
+    end.synchronize()
+    return cuda.get_elapsed_time(start, end) / runs
 
 
 def idle(cycles):

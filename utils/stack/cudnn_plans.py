@@ -21,18 +21,18 @@ from pathlib import Path
 LIBRARY = "libcudnn.so.9"
 WHEELS = "nvidia-cudnn-cu12 or nvidia-cudnn-cu13"
 
-# Enumerators of the C header; their values hold for all of cuDNN 9.  First the kinds of
-# descriptors,
+# Enumerators of the C header; their values hold for all of cuDNN 9.
+# Kinds of descriptors:
 POINTWISE, CONVOLUTION, ENGINE, CHOICE, HEURISTIC, PLAN = 0, 1, 2, 3, 4, 5
 FORWARD, WEIGHT_GRADIENT, DATA_GRADIENT, ADDITION = 10, 11, 12, 13
 GRAPH, PACK, TENSOR, PROPERTIES = 15, 16, 17, 38
-# the types of their attributes, each with C's,
+# Types of attributes, each with C's:
 HANDLE, DATA_TYPE, BOOLEAN, INTEGER = (0, c_void_p), (1, c_int), (2, c_bool), (3, c_int64)
 FLOAT, POINTER_TYPE, MODE, SEARCH = (4, c_float), (6, c_void_p), (7, c_int), (8, c_int)
 NOTE, OPERATOR, DESCRIPTOR, CHARACTER = (11, c_int), (14, c_int), (15, c_void_p), (24, c_char)
-# values of these.
+# Values:
 ADD, CROSS_CORRELATION = 0, 1
-BY_RULES, BY_MEASUREMENTS, SAFE = 3, 1, 2  # modes A, B and FALLBACK of cuDNN's heuristics
+MODE_A, MODE_B, FALLBACK = 3, 1, 2  # of the heuristics
 SINGLE = 0
 DATA_TYPES = {"float32": SINGLE, "tf32": SINGLE, "float16": 2, "bfloat16": 9}
 TENSOR_CORE, DOWN_CONVERT, REDUCED_SUMS, NONDETERMINISTIC = 0, 1, 2, 4  # an engine's notes
@@ -232,7 +232,7 @@ def plans(device, direction, geometry, bias=False, channels_last=False, without=
     graph = _graph(device, direction, geometry, bias, channels_last)
     tensors = (IMAGES, WEIGHTS, OUTPUTS, BIAS)[: 4 if bias else 3]
     seen = set()  # the heuristics agree on many
-    for mode in (BY_RULES, BY_MEASUREMENTS, SAFE):
+    for mode in (MODE_A, MODE_B, FALLBACK):
         for choice in _choices(device, graph, mode):
             (engine,) = choice.get_descriptors(300, ENGINE, 1)
             notes = frozenset(engine.get(1303, NOTE, 16))
@@ -249,7 +249,7 @@ def plans(device, direction, geometry, bias=False, channels_last=False, without=
                 yield plan
 
 
-_searching = threading.Lock()  # cuDNN's own frontend has one: measurements are not for two threads
+_searching = threading.Lock()  # cuDNN's own frontend has one, too
 
 
 def _choices(device, graph, mode):

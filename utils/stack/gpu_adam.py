@@ -1,4 +1,4 @@
-"""Adam on a GPU: one launch for all parameters of a network, to the same bits as on the CPU."""
+"""Adam on a GPU: one launch for all parameters of a network."""
 
 import functools
 
@@ -7,7 +7,8 @@ import numpy as np
 from utils.stack import kernels, tables
 from utils.stack.adam import is_plain
 
-# Operations are those of utils/stack/adam.py in their order.
+# Operations are those of utils/stack/adam.py in their order; the rate may differ in its last bit,
+# since CUDA's pow is not rounded correctly.
 SOURCE = (
     tables.STRUCT
     + r"""
@@ -46,17 +47,16 @@ def install(chainer):
     can be captured in a CUDA graph; outside of one it is set to the host's count.  The learning
     rate lies there too: see `tell_rate`.  No parameter moves where an optimizer's `halted`, an
     int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight decay and other types are left to
-    Chainer's own code.  Norms for GradientClipping are computed without cuBLAS, which CuPy keeps
-    out of graphs.
+    Chainer's own code.
     """
-    adam, clipping = chainer.optimizers.Adam, chainer.optimizer_hooks.gradient_clipping
-    own_update, own_sum = adam.update, clipping._sum_sqnorm_grads
+    adam = chainer.optimizers.Adam
+    own = adam.update
 
-    @functools.wraps(own_update)
+    @functools.wraps(own)
     def update(self, lossfun=None, *args, **kwargs):
         params = list(self.target.params())
         if lossfun is not None or not suit(self, params):
-            own_update(self, lossfun, *args, **kwargs)
+            own(self, lossfun, *args, **kwargs)
             return
         self.reallocate_cleared_grads()
         self.call_hooks("pre")
@@ -67,28 +67,13 @@ def install(chainer):
             move(self, params)
         self.call_hooks("post")
 
-    @functools.wraps(own_sum)
-    def sum_sqnorm_grads(params):
-        if not for_kernels(params):
-            return own_sum(params)
-        total = tables.square_sum([param.grad for param in params])
-        return total.astype(np.float32), params[0].device
-
     adam.update = update
-    clipping._sum_sqnorm_grads = sum_sqnorm_grads
-
-
-def for_kernels(params):
-    """Whether these are float32 parameters, all on one GPU that takes own kernels."""
-    devices = {param.device.name for param in params}
-    here = len(devices) == 1 and next(iter(devices)).startswith("@cupy")
-    return here and kernels.usable() and all(param.array.dtype == np.float32 for param in params)
 
 
 def suit(optimizer, params):
     """Whether `move` does all that Chainer's own update would."""
     hp = optimizer.hyperparam
-    if not for_kernels(params) or optimizer._loss_scale is not None:
+    if not tables.take(params) or optimizer._loss_scale is not None:
         return False
     rules = [param.update_rule for param in params]
     alike = all(
@@ -100,6 +85,12 @@ def suit(optimizer, params):
     written = [array for p in params for array in (p.array, *(p.update_rule.state or {}).values())]
     whole = all(array.flags.c_contiguous for array in written)
     return alike and is_plain(hp) and not hooks and whole
+
+
+def counts_on_the_host(optimizer):
+    """Whether this is an Adam whose updates are Chainer's own: no CUDA graph may hold these."""
+    params = list(optimizer.target.params())
+    return "amsgrad" in optimizer.hyperparam.get_dict() and params and not suit(optimizer, params)
 
 
 def move(optimizer, params):

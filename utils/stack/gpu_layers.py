@@ -6,7 +6,7 @@ kernels forward, one of which adds the bias, takes the ReLU; and three backward,
 the gradients of both.
 """
 
-from utils.stack import casts, chainer, cudnn, cudnn_engines, kernels
+from utils.stack import casts, chainer, cudnn, cudnn_engines, gpu_relu, kernels
 
 DTYPES = "tf32", "bfloat16"  # float16 would need a power of two beside each array
 
@@ -27,7 +27,11 @@ class GpuLayers:
         return on_gpu and cudnn.dtype_in_use() in DTYPES and kernels.usable()
 
     def forward(self, x, *params):
-        """What comes out; Unsuitable or cudnn_plans.Error for what cuDNN cannot do."""
+        """x, W, b, W, b, ... float32 -> y float32, contiguous: (B, C, H, W), or (B, C) of linear
+        layers.
+
+        Raises Unsuitable or cudnn_plans.Error for what cuDNN cannot do.
+        """
         self.shapes = [array.shape for array in (x, *params)]
         shapes = self.geometries[0].images, *(geometry.weights for geometry in self.geometries)
         made = self.packed([x, *params[::2]], shapes)
@@ -37,7 +41,7 @@ class GpuLayers:
             made = self.computed("forward", geometry, factors)
             bias = kernels.get_cupy().ascontiguousarray(params[2 * k + 1])
             if k < max(self.relus, len(self.geometries) - 1):
-                made = casts.activated(made, bias, self.dtype, relu=k < self.relus)
+                made = gpu_relu.activated(made, bias, self.dtype, relu=k < self.relus)
                 bias = None  # else it is added to float32 numbers
             self.maps.append(made)
             if not chainer.config.enable_backprop:
@@ -46,15 +50,17 @@ class GpuLayers:
         return y.reshape(geometry.outputs[: x.ndim])
 
     def gradients(self, wanted, gy):
-        """{number of an input: its gradient}, at least of those wanted."""
-        groups = [casts.groups(geometry.weights[0]) for geometry in self.geometries]
+        """{number of an input: its gradient, float32 of its shape}, at least of those wanted; gy is
+        y's, of its shape.
+        """
+        groups = [gpu_relu.groups(geometry.weights[0]) for geometry in self.geometries]
         counters = kernels.get_cupy().zeros(sum(groups), "int32")
         (gradient,) = self.packed([gy], [self.geometries[-1].outputs])
         sums, products = {}, {}
         for k in reversed(range(len(self.geometries))):
             geometry, made = self.geometries[k], self.maps[k + 1] if k < self.relus else None
             done = counters[sum(groups[:k]) :]
-            passed, sums[2 * k + 2] = casts.passed_on(gradient, made, self.dtype, done)
+            passed, sums[2 * k + 2] = gpu_relu.passed_on(gradient, made, self.dtype, done)
             outputs = {"outputs": passed}
             if 2 * k + 1 in wanted:
                 factors = outputs | {"images": self.maps[k]}

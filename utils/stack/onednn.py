@@ -204,6 +204,8 @@ def _load():
         dnnl.library()
     except (OSError, dnnl.Error) as error:
         cure = f"on x86-64 Linux, pip install {dnnl.WHEEL} makes convolutions many times faster"
+        if "libgomp" in str(error):  # the wheel comes without
+            cure = "install your system's libgomp (Debian: apt install libgomp1)"
         return logging.WARNING, f"no oneDNN ({error}); {cure}"
     os.register_at_fork(after_in_child=_after_fork)
 

@@ -12,21 +12,13 @@ Table = np.dtype([("at", "u8", (COLUMNS, MOST)), ("size", "i8", MOST), ("count",
 
 # The same for a kernel, each thread of which goes through all arrays.
 STRUCT = f"struct Table {{ float* at[{COLUMNS}][{MOST}]; long long size[{MOST}], count; }};"
-SOURCE = (
-    STRUCT
-    + r"""
-extern "C" __global__ void square_sum(const Table arrays, double* sums) {
-  double sum = 0;
-  for (int k = 0; k < arrays.count; ++k) {
-    for (long long i = FIRST; i < arrays.size[k]; i += STEP) {
-      double x = arrays.at[0][k][i];
-      sum += x * x;
-    }
-  }
-  sums[FIRST] += sum;
-}
-"""
-)
+
+
+def take(params):
+    """Whether these parameters are float32, all on one GPU that takes own kernels."""
+    devices = {param.device.name for param in params}
+    here = len(devices) == 1 and next(iter(devices)).startswith("@cupy")
+    return here and kernels.usable() and all(param.array.dtype == np.float32 for param in params)
 
 
 def launches(*columns):
@@ -44,11 +36,3 @@ def launches(*columns):
         for k, column in enumerate(part):
             table["at"][0, k, : len(sizes)] = [array.data.ptr for array in column]
         yield table, min(BLOCKS, -(-max(sizes) // (THREADS * EACH)))
-
-
-def square_sum(arrays):
-    """The sum of all squares in float32 arrays on a GPU: a float64 array () there."""
-    sums = kernels.get_cupy().zeros(BLOCKS * THREADS, np.float64)
-    for table, blocks in launches(arrays):
-        kernels.compiled(SOURCE, "square_sum")((blocks,), (THREADS,), (table, sums))
-    return sums.sum()

@@ -1,0 +1,104 @@
+"""Bias and ReLU of maps whose channels are neighbours in memory, with their gradients, on a GPU."""
+
+from utils.stack import casts, kernels
+
+TILE, ROWS = 32, 8  # channels of a block, rows of places that it goes through side by side
+PARTS, EACH = 128, 8  # blocks that share a channel; numbers for a thread to be worth starting
+
+KERNELS = r"""
+// Adds its bias to each channel of (places, channels), then takes the ReLU, if asked for.  A block
+// has TILE channels, each `parts`-th ROWS of the places.
+extern "C" __global__ void activate(const bits* __restrict__ maps, const float* __restrict__ bias,
+                                    bits* __restrict__ made, long long relu, long long parts,
+                                    long long places, long long channels) {
+    long long c = blockIdx.x / parts * TILE + threadIdx.x;
+    if (c >= channels) return;
+    float more = bias[c];
+#pragma unroll 4
+    for (long long r = blockIdx.x % parts * ROWS + threadIdx.y; r < places; r += parts * ROWS) {
+        float x = widen(maps[r * channels + c]) + more;
+        made[r * channels + c] = narrow(relu && x < 0 ? 0 : x);
+    }
+}
+
+// What a ReLU that made `made` passes on of a gradient (places, channels), and the sum of that over
+// the places for each channel.  Without `made` (null) all is passed on.  Of the blocks, which share
+// the work as above, the last one of each TILE channels adds up what all have found, in the same
+// order each time.  `done` is 0 before, one for each TILE channels.
+extern "C" __global__ void pass_on(const bits* __restrict__ made, const bits* __restrict__ gradient,
+                                   bits* __restrict__ passed, float* sums, volatile float* found,
+                                   int* done, long long parts, long long places,
+                                   long long channels) {
+    __shared__ float rows[ROWS][TILE];
+    __shared__ int before;
+    long long part = blockIdx.x % parts, group = blockIdx.x / parts;
+    long long c = group * TILE + threadIdx.x;
+    float sum = 0;
+    if (c < channels) {
+#pragma unroll 4
+        for (long long r = part * ROWS + threadIdx.y; r < places; r += parts * ROWS) {
+            long long i = r * channels + c;
+            float g = widen(gradient[i]);
+            if (made && !(widen(made[i]) > 0)) g = 0;
+            passed[i] = narrow(g);
+            sum += g;
+        }
+    }
+    rows[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && c < channels) {
+        for (int y = 1; y < ROWS; y++) sum += rows[y][threadIdx.x];
+        found[part * channels + c] = sum;
+    }
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) before = atomicAdd(&done[group], 1);
+    __syncthreads();
+    if (before + 1 < parts) return;
+    sum = 0;
+    if (c < channels)
+        for (part = threadIdx.y; part < parts; part += ROWS) sum += found[part * channels + c];
+    rows[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y || c >= channels) return;
+    for (int y = 1; y < ROWS; y++) sum += rows[y][threadIdx.x];
+    sums[c] = sum;
+}
+"""
+SIZES = f"#define TILE {TILE}\n#define ROWS {ROWS}\n"
+SOURCES = {dtype: SIZES + there + KERNELS for dtype, there in casts.TYPES.items()}
+
+
+def activated(maps, bias, dtype, relu):
+    """Maps (B, C, ...), as casts.Packed has them, with a bias (C,); with `relu` after a ReLU."""
+    made = kernels.get_cupy().empty(maps.shape, casts.KEPT_IN[dtype])
+    _launch_shared(dtype, "activate", (maps, bias, made, int(relu)), maps)
+    return made
+
+
+def passed_on(gradient, made, dtype, done):
+    """What a ReLU passes on of a gradient, the sums of that over all but the channels.
+
+    gradient, made: (B, C, ...) as casts.Packed has them, of what the ReLU made; None for no ReLU.
+    done: an int32 array of zeros, one for each of its `groups`, in use.
+    """
+    empty = kernels.get_cupy().empty
+    passed, channels = empty(gradient.shape, casts.KEPT_IN[dtype]), gradient.shape[1]
+    sums, found = (empty(shape, "float32") for shape in ((channels,), (PARTS, channels)))
+    arrays = 0 if made is None else made, gradient, passed, sums, found, done
+    _launch_shared(dtype, "pass_on", arrays, gradient)
+    return passed, sums
+
+
+def _launch_shared(dtype, name, arguments, maps):
+    """PARTS blocks at most share the places of a channel."""
+    channels = maps.shape[1]
+    places = maps.size // channels
+    parts = max(1, min(PARTS, places // (ROWS * EACH)))
+    shape = (parts * groups(channels),), (TILE, ROWS)
+    kernels.compiled(SOURCES[dtype], name)(*shape, (*arguments, parts, places, channels))
+
+
+def groups(channels):
+    """How many blocks side by side have all channels."""
+    return -(-channels // TILE)
