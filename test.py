@@ -200,7 +200,7 @@ def compare(entries, out, options):
 def examine_run(run, name, record, device, videos, history, options, out):
     """Test one run, leave its numbers and pictures in `out` -> its leaderboard.Entry."""
     from utils import report
-    from utils.trial import clear, examine_videos
+    from utils.trial import examine_videos
 
     model = load_model(run, record, options.best)
     model.to_device(device)
@@ -211,7 +211,6 @@ def examine_run(run, name, record, device, videos, history, options, out):
         "versions": rundir.versions(),
     }
     with writing_to(out):
-        clear(out)
         trial = examine_videos(
             model,
             device,

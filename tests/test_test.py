@@ -168,6 +168,45 @@ def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, 
     assert capsys.readouterr().err == told
 
 
+@pytest.mark.parametrize("mistake", ["too many frames", "a damaged video"])
+def test_a_test_without_a_score_leaves_an_earlier_one_as_it_is(tmp_path, mistake):
+    for number in range(9):
+        (tmp_path / "film").mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "film" / f"{number}.png")
+    make_run(tmp_path / "run", 2)
+    test = ["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/film", "--arrays", "-f"]
+    testing.main([*test, "2"])
+    before = {path: path.read_bytes() for path in (tmp_path / "run/test").iterdir()}
+    if mistake == "a damaged video":
+        for number in range(1, 9):
+            (tmp_path / "film" / f"{number}.png").write_text("damaged")
+    with pytest.raises(SystemExit) as caught:
+        testing.main([*test, "9999" if mistake == "too many frames" else "2"])
+    assert caught.value.code == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "run/test").iterdir()} == before
+
+
+def test_a_test_that_is_killed_as_it_makes_way_has_left_all_that_is_there(tmp_path, monkeypatch):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    test = ["--load", f"{tmp_path}/run", "-f", "2", "--images"]
+    testing.main([*test, f"{tmp_path}/a.npy"])
+
+    unlink = Path.unlink
+
+    def die(path, **options):
+        if path.suffix == ".gif":
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    with monkeypatch.context() as context, pytest.raises(SystemExit):
+        context.setattr(Path, "unlink", die)
+        testing.main([*test, f"{tmp_path}/b.npy"])
+    testing.main([*test, f"{tmp_path}/b.npy"])
+    assert [path.name for path in (tmp_path / "run/test").glob("*.gif")] == ["b.npy.gif"]
+
+
 def test_a_leaderboard_takes_the_place_of_an_earlier_one_and_of_nothing_else(
     tmp_path, capsys, monkeypatch
 ):

@@ -61,15 +61,22 @@ class Trial:
         )
 
 
-def clear(out):
+def make_way(out, names):
     """Make a folder for a test; pictures and arrays of an earlier one there go.
 
+    Returns {name: what the files of the video called so are to be called, without endings}.
     UserError as of `report.left_before`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in report.left_before(out, FILES):
-        if name.endswith(ENDINGS):
-            (out / name).unlink(missing_ok=True)
+    earlier = {name for name in report.left_before(out, FILES) if name.endswith(ENDINGS)}
+    taken = (path.stem for path in out.iterdir() if path.name not in earlier)
+    stems = dict(zip(names, gallery.stems(names, taken), strict=True))
+    planned = {f"{stem}{ending}" for stem in stems.values() for ending in ENDINGS}
+    # Before the first of them goes or comes: a test that is killed now has left all of these.
+    report.save_json(out / RECORD, {"files": sorted(earlier | planned)}, {})
+    for name in earlier:
+        (out / name).unlink(missing_ok=True)
+    return stems
 
 
 def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs, arrays):
@@ -77,14 +84,10 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
 
     history, frames: how many past frames are shown, how many are predicted, at `windows` places of
     each video. arrays: whether these are written, too. `name` is for the progress bar.
-    There are no scores where no video is long enough.
+    There are no scores where no video is long enough; then `out` stays as it is.
     """
-    names, taken = (video.name for video in videos), (path.stem for path in out.iterdir())
-    trial, stems = Trial(), gallery.stems(names, taken)
-    planned = [f"{stem}{ending}" for stem in stems for ending in ENDINGS]
-    report.save_json(out / RECORD, {"files": planned}, {})
-    bar = tqdm(videos, desc=name, unit="video", disable=None, leave=False)
-    for video, stem in zip(bar, stems, strict=True):
+    trial, stems = Trial(), {}
+    for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
         liveliest, kept = None, []
         for window in examine(model, device, video, history, frames, windows):
             trial.scores[video.name, window.start] = window.scores
@@ -95,6 +98,9 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
                 kept.append(window)
         if not liveliest:
             continue
+        if not trial.videos:
+            stems = make_way(out, [video.name for video in videos])
+        stem = stems[video.name]
         trial.videos += 1
         shown = liveliest.clip, liveliest.predicted
         if len(trial.shown) < gallery.VIDEOS:
