@@ -184,6 +184,7 @@ def computing(device, options):
 def compare(entries, out, options):
     """Leave the leaderboard of the runs in `out`, print its table."""
     from utils import leaderboard
+    from utils.files import write_text
 
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
     text = leaderboard.table(entries, options.by, options.area)
@@ -192,7 +193,7 @@ def compare(entries, out, options):
         leaderboard.save_json(out / leaderboard.RECORD, vars(options), entries)
         leaderboard.save_csv(out / leaderboard.NUMBERS, entries)
         leaderboard.save_plot(out / leaderboard.PLOT, entries, options.by)
-        (out / leaderboard.TABLE).write_text(text + "\n", encoding="utf-8")
+        write_text(out / leaderboard.TABLE, text + "\n")
     print(f"{options.by}, {options.area}, of {options.frames} predicted frames:\n\n{text}\n")
     print(f"more in {out}")
 

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import test as testing
 from utils import memory, rundir
 from utils.weights import save_weights
 
+ROOT = Path(__file__).resolve().parents[1]
 DATA = {"path": "clips", "fingerprint": "7"}
 
 
@@ -205,6 +209,49 @@ def test_a_test_that_is_killed_as_it_makes_way_has_left_all_that_is_there(tmp_pa
         testing.main([*test, f"{tmp_path}/b.npy"])
     testing.main([*test, f"{tmp_path}/b.npy"])
     assert [path.name for path in (tmp_path / "run/test").glob("*.gif")] == ["b.npy.gif"]
+
+
+def test_a_full_disk_leaves_no_file_in_part_and_the_same_command_works_once_there_is_room(
+    tmp_path, capsys
+):
+    np.save(tmp_path / "a.npy", np.zeros((5, 16, 16), np.uint8))
+    for name in "ab":
+        make_run(tmp_path / "runs" / name, 2)
+    command = ["--load", tmp_path / "runs", "--images", tmp_path / "a.npy", "-f", 2, "--gifs", 0]
+    command = [*map(str, command), "-o", f"{tmp_path}/out"]
+
+    def full(allowed):
+        """What the command says where no file may have more bytes."""
+        limit = resource.RLIMIT_FSIZE, (allowed, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        done = subprocess.run(
+            [sys.executable, ROOT / "test.py", *command],
+            preexec_fn=lambda: resource.setrlimit(*limit),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        return done.stderr
+
+    told = "error: cannot write to {}: File too large; make room or give another place\n"
+    assert full(0) == told.format(tmp_path / "out/a/metrics.json")
+    assert list((tmp_path / "out/a").iterdir()) == []
+    testing.main(command)
+    files = {path: path.read_bytes() for path in tmp_path.glob("out/leaderboard.*")}
+    largest = max(files, key=lambda path: len(files[path]))
+    assert full(len(files[largest]) - 1) == told.format(largest)
+    assert set(tmp_path.glob("out/leaderboard.*")) == set(files)
+    assert largest.read_bytes() == files[largest]
+    testing.main(command)
+
+
+def test_an_empty_record_is_an_older_versions_on_a_full_disk(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((5, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    (tmp_path / "run/test").mkdir()
+    for name in "metrics.json", "metrics.csv", "contact_sheet.png":
+        (tmp_path / "run/test" / name).touch()
+    testing.main(["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", "-f", "2"])
+    assert json.loads((tmp_path / "run/test/metrics.json").read_text())["conditions"]["windows"]
 
 
 def test_a_leaderboard_takes_the_place_of_an_earlier_one_and_of_nothing_else(

@@ -1,6 +1,8 @@
 """A file that is written whole or not at all, whatever stops the writing."""
 
+import codecs
 import contextlib
+import csv
 import errno
 import os
 import stat
@@ -34,6 +36,16 @@ def write_whole(path, write):
             error.filename = str(aside if os.path.lexists(aside) else path)
         raise
     sync_directory(path.parent)
+
+
+def write_text(path, text):
+    """`write_whole` of a text, in UTF-8."""
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def write_rows(path, rows):
+    """`write_whole` of rows as CSV, in UTF-8."""
+    write_whole(path, lambda file: csv.writer(codecs.getwriter("utf-8")(file)).writerows(rows))
 
 
 def read_file(path, at_most=-1):

@@ -1,15 +1,14 @@
 """Several runs side by side: one table, one plot, sorted by the metric asked for."""
 
-import csv
 import json
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from utils import metrics
 from utils.evaluation import AREAS
+from utils.files import write_rows, write_text, write_whole
 from utils.report import as_json
 
 RECORD, NUMBERS = "leaderboard.json", "leaderboard.csv"
@@ -80,23 +79,25 @@ def table(entries, metric, area):
 
 def save_csv(path, entries):
     """Write a row for each entry, area and predicted frame, with every metric."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
+
+    def rows():
         names = list(entries[0].means["copy", "whole"])
         costs = ("parameters", "flops", "seconds", "iterations", "training")
-        out.writerow(["run", "area", "frame", *names, *costs])
+        yield ["run", "area", "frame", *names, *costs]
         for entry in entries:
             for area in AREAS:
                 curves = (entry.curve(name, area) for name in names)
                 for k, numbers in enumerate(zip(*curves, strict=True)):
                     cost = (getattr(entry, name) for name in costs)
-                    out.writerow([entry.name, area, k + 1, *numbers, *cost])
+                    yield [entry.name, area, k + 1, *numbers, *cost]
+
+    write_rows(path, rows())
 
 
 def save_json(path, conditions, entries):
     """Write how the numbers were obtained, then each entry with its means and its costs."""
     found = [{**entry._asdict(), "means": as_json(entry.means)} for entry in entries]
-    Path(path).write_text(json.dumps({"conditions": conditions, "runs": found}, indent=2) + "\n")
+    write_text(path, json.dumps({"conditions": conditions, "runs": found}, indent=2) + "\n")
 
 
 def save_plot(path, entries, metric):
@@ -125,4 +126,4 @@ def save_plot(path, entries, metric):
     figure.supylabel(metric)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # that the font lacks: a box stands for it
-        figure.savefig(path, dpi=120)
+        write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))

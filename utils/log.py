@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 from utils import rundir
-from utils.files import write_whole
+from utils.files import write_text
 from utils.stack import chainer
 
 
@@ -38,8 +38,7 @@ class Log(chainer.training.Extension):
         entry["elapsed_time"] = trainer.elapsed_time
         self.entries.append(entry)
         self.sums = {}
-        text = json.dumps(self.entries, indent=1)
-        write_whole(Path(trainer.out) / rundir.LOG, lambda file: file.write(text.encode()))
+        write_text(Path(trainer.out) / rundir.LOG, json.dumps(self.entries, indent=1))
 
     def serialize(self, serializer):
         sums = {name: [known(float(total)), count] for name, (total, count) in self.sums.items()}

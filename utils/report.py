@@ -1,6 +1,5 @@
 """The numbers of a test, as a table, a CSV or JSON."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 from utils import metrics
 from utils.errors import UserError
 from utils.evaluation import AREAS, PREDICTORS
-from utils.files import read_file
+from utils.files import read_file, write_rows, write_text
 from utils.metrics import DECIMALS
 
 WIDTH = 10  # of a column of the table
@@ -86,14 +85,16 @@ def save_csv(path, scores):
 
     scores: {(video name, number of the window's first frame): what `evaluation.score` found}.
     """
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
+
+    def rows():
         names = next(iter(next(iter(scores.values())).values()))
-        out.writerow(["video", "start", "predictor", "area", "frame", *names])
+        yield ["video", "start", "predictor", "area", "frame", *names]
         for (video, start), found in scores.items():
             for (predictor, area), values in found.items():
                 for k, numbers in enumerate(zip(*values.values(), strict=True)):
-                    out.writerow([video, start, predictor, area, k + 1, *numbers])
+                    yield [video, start, predictor, area, k + 1, *numbers]
+
+    write_rows(path, rows())
 
 
 def save_json(path, conditions, means):
@@ -103,7 +104,7 @@ def save_json(path, conditions, means):
     nothing, such as a moving area never seen.
     """
     content = {"mean": as_json(means), "overall": as_json(over_frames(means))}
-    Path(path).write_text(json.dumps({"conditions": conditions, **content}, indent=2))
+    write_text(path, json.dumps({"conditions": conditions, **content}, indent=2))
 
 
 def left_before(out, files):
@@ -112,7 +113,9 @@ def left_before(out, files):
     UserError where there are such files of other origin: a test would overwrite them.
     """
     try:
-        conditions = json.loads(read_file(out / files[0]))["conditions"]
+        if not (record := read_file(out / files[0])):
+            return []  # an older version left it, on a full disk
+        conditions = json.loads(record)["conditions"]
         return [name for name in conditions.get("files", []) if Path(name).name == name]
     except FOREIGN:
         for name in files:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from utils import lock
 from utils.errors import UserError, reason, writing_to
-from utils.files import PARTIAL, read_file, write_whole
+from utils.files import PARTIAL, read_file, write_text
 from utils.names import name_apart, printable
 from utils.recipe import MOST_FRAMES, MOST_PIXELS
 
@@ -78,9 +78,8 @@ def write_options(out, record):
     """
     record = {**record, "versions": versions(), "commit": commit()}
     record["sha256"] = digest(record)
-    text = json.dumps(record, indent=2) + "\n"
     try:
-        write_whole(Path(out) / OPTIONS, lambda file: file.write(text.encode()))
+        write_text(Path(out) / OPTIONS, json.dumps(record, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{reason(error)}: cannot be written; make room or give --out") from None
 
