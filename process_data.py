@@ -24,7 +24,7 @@ def parse(argv=None):
     images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
 
     add = parser.add_argument_group("videos").add_argument
-    several = {"type": local_place, "nargs": "+", "metavar": "PATH"}
+    several = {"type": local_place, "nargs": "+", "action": "extend", "metavar": "PATH"}
     add("--images", **several, help=f"videos, or folders of them (default: {images})")
     add_look(add)
     add("--gray", action="store_true", help="make clips of one channel")

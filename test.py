@@ -21,14 +21,14 @@ WITHOUT_EFFECT = {  # by the option with which others have none
 
 def parse(argv):
     parser = Parser(__doc__)
-    several = {"type": local_place, "nargs": "+"}
+    several = {"type": local_place, "nargs": "+", "action": "extend"}
     count = {"type": whole(1), "metavar": "N"}
     ahead = {"type": whole(1, 9999), "metavar": "N"}  # names of predicted frames have four digits
     add = parser.add_argument
     runs = "directories of training runs, or folders of them; several make a leaderboard"
-    add("--load", **several, default=[constants.RESULT_DIR], metavar="DIR", help=runs)
-    videos = "videos to predict, or folders of them"
-    add("--images", **several, default=[constants.TEST_DIR], metavar="PATH", help=videos)
+    add("--load", **several, metavar="DIR", help=f"{runs} (default: {constants.RESULT_DIR})")
+    videos = f"videos to predict, or folders of them (default: {constants.TEST_DIR})"
+    add("--images", **several, metavar="PATH", help=videos)
     add_look(add, learned=True)
     add("-f", "--frames", default=constants.FRAMES, **ahead, help="frames to predict")
     starts = "starting points in each video"
@@ -55,6 +55,9 @@ def parse(argv):
         for name in others if getattr(options, alone) else ():
             if getattr(options, name) != parser.get_default(name):
                 parser.error(f"--{name} has no effect with --{alone}; leave one of them out")
+    # Not as defaults of argparse, whose "extend" adds to them.
+    options.load = options.load or [constants.RESULT_DIR]
+    options.images = options.images or [constants.TEST_DIR]
     return options
 
 

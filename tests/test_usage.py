@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+import process_data
+import test as testing
 from utils.errors import UserError
 from utils.usage import Parser, axes, file_of, folder_of, local_place, number, place, whole
 
@@ -57,3 +59,21 @@ def test_a_file_is_no_folder(tmp_path):
             read(str(other))
         kind = read.__name__.removesuffix("_of")
         assert str(caught.value).startswith(f"no {kind} {str(other)!r}: give the place of ")
+
+
+@pytest.mark.parametrize(
+    "script, name, default",
+    [
+        (process_data, "images", "data/images/train"),
+        (testing, "images", "data/images/test"),
+        (testing, "load", "result"),
+    ],
+)
+def test_what_takes_several_may_be_given_several_times(script, name, default, capsys):
+    given = script.parse([f"--{name}", "a", "b", f"--{name}", "c"])
+    assert getattr(given, name) == ["a", "b", "c"]
+    for _ in range(2):
+        assert getattr(script.parse([]), name) == [default]
+    with pytest.raises(SystemExit):
+        script.parse(["--help"])
+    assert f"(default: {default}" in " ".join(capsys.readouterr().out.split())
