@@ -465,6 +465,12 @@ def test_values_of_arrays(tmp_path):
         videos[1].read(0, 1)
 
 
+def test_a_link_that_leads_to_itself_is_no_video(tmp_path):
+    (tmp_path / "self.mp4").symlink_to("self.mp4")
+    with pytest.raises(UserError, match="no such file or folder .*self.mp4: put films"):
+        find_videos(tmp_path / "self.mp4")
+
+
 def test_clips_are_no_videos(tmp_path):
     store = ClipStore.create(tmp_path / "in" / "trainclips", 2, 1, (8, 8))
     store.write(0, np.zeros((4, *store.shape), np.uint8), 4)

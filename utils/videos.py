@@ -45,7 +45,8 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
     roots = name_apart([paths] if isinstance(paths, str | os.PathLike) else paths)
     folders = {}
     for root in roots:
-        if (other := folders.setdefault(root.resolve(), root)) is not root:
+        target = Path(os.path.realpath(root))  # resolve() raises for a link to itself
+        if (other := folders.setdefault(target, root)) is not root:
             raise UserError(f"{root} leads to {other}: give one of them")
     for folder, root in folders.items():
         for outer in folders.keys() & set(folder.parents):
