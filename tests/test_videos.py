@@ -558,6 +558,22 @@ def test_files_that_the_system_does_not_open_are_left_out(tmp_path, monkeypatch)
     assert left_out == [(tmp_path / f"locked.{end}", reason) for end in ("mp4", "npy")]
 
 
+def test_a_folder_that_may_be_listed_but_not_entered_is_left_out(tmp_path, monkeypatch):
+    for place in ("locked/1.png", "locked/in/1.png", "open/1.png"):
+        paint(tmp_path / place)
+    is_file, left_out = Path.is_file, []
+
+    def refuse(path):
+        if "locked" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)  # modes of folders do not stop root
+    found = find_videos(tmp_path, lambda *told: left_out.append(told))
+    assert [video.name for video in found] == ["open"]
+    assert left_out == [(tmp_path / "locked", "Permission denied")]
+
+
 @pytest.mark.parametrize("ending, lost", [(".gif", [2, 3, 4, 5]), (".tif", [2])])
 def test_images_on_top_of_a_lost_one_are_lost(tmp_path, monkeypatch, ending, lost):
     images = [Image.new("L", (40, 40), n) for n in range(6)]

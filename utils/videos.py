@@ -110,7 +110,12 @@ def walk(root, skip):
     """Every folder at or below one as (path, whether it is an array), in natural order."""
     for parent, below, _ in os.walk(root, onerror=lambda e: skip(e.filename, e.strerror)):
         parent = Path(parent)
-        is_array = arrays.is_array(parent)
+        try:
+            is_array = arrays.is_array(parent)
+        except OSError as error:  # the folder may be listed, but not entered
+            skip(parent, error.strerror)
+            below.clear()
+            continue
         yield parent, is_array
         kept = [name for name in below if not name.startswith(".") and name not in LITTER]
         below[:] = [] if is_array else sorted(kept, key=natural)
