@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,27 @@ def test_a_file_is_not_a_run(tmp_path):
     (tmp_path / rundir.MODEL).touch()
     with pytest.raises(UserError, match="a file; give the directory of the run"):
         rundir.read_options(tmp_path / rundir.MODEL)
+
+
+def test_the_runs_of_a_folder_stand_for_it_if_all_can_be_looked_into(tmp_path, monkeypatch):
+    for name in ("runs/b", "runs/a", "runs/none/deeper", "alone"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / rundir.OPTIONS).touch()
+    (tmp_path / "runs/file").touch()
+    asked = [tmp_path / name for name in ("alone", "runs", "nowhere")]
+    found = [tmp_path / name for name in ("alone", "runs/a", "runs/b", "nowhere")]
+    assert list(rundir.find_runs(asked)) == found
+
+    exists = Path.exists
+
+    def refuse(path):
+        if path.parent.name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refuse)  # modes of folders do not stop root
+    with pytest.raises(UserError, match="cannot read .*runs/a/.*: Permission denied: make it read"):
+        rundir.find_runs(asked)
 
 
 def test_snapshots_are_listed_newest_first(tmp_path):

@@ -165,11 +165,19 @@ def model_at(path):
 
 
 def find_runs(paths):
-    """{directory: its name} of runs; a path that is none itself stands for the runs below it."""
+    """{directory: its name} of runs; a path that is none itself stands for the runs below it.
+
+    UserError where one of them, or what else is there, cannot be looked into.
+    """
     runs = []
-    for path in map(Path, paths):
-        below = sorted(p.parent for p in path.glob(f"*/{OPTIONS}"))
-        runs += [path] if exists(path) or not below else below
+    try:
+        for path in map(Path, paths):
+            above = path.is_dir() and not exists(path)
+            below = sorted(filter(exists, path.iterdir())) if above else []
+            runs += below or [path]
+    except OSError as error:
+        cure = "make it readable or give --load the runs to test"
+        raise UserError(f"cannot read {reason(error)}: {cure}") from None
     return {run: printable(name) for run, name in name_apart(runs).items()}
 
 
