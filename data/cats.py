@@ -25,8 +25,12 @@ PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
 def find_cats(root):
     """The files of each cat in a folder: six pictures or a GIF; incomplete ones with a warning."""
-    files = [path for path in root.glob("[!.]*") if path.suffix.lower() == ".gif"]
-    cats = [[path] for path in files if path.is_file()]
+    cats = []
+    for path in root.glob("[!.]*"):
+        if not path.exists():
+            warn(path, "a link that leads nowhere")
+        elif path.suffix.lower() == ".gif" and path.is_file():
+            cats.append([path])
     for folder in root.glob("[!.]*/"):
         found = [p for p in folder.iterdir() if p.stem in PLACES and p.suffix.lower() in FORMATS]
         pictures = {path.stem: path for path in found if path.is_file()}

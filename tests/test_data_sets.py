@@ -375,6 +375,18 @@ def test_cats(run):
     assert list(found("own/train")) == ["a"] and list(found("own/test")) == ["b"]
 
 
+def test_a_link_to_a_cat_that_leads_nowhere_is_told(run):
+    catz()
+    for name in ("train/3", "4.gif"):
+        Path("catz", name).symlink_to("nowhere")
+    Path("catz/self").symlink_to("self")
+    status, said, warned = run(cats, "--images", "catz")
+    assert status == 0 and said == "data/images: 3 videos\n"
+    told = "warning: catz/{}: a link that leads nowhere; left out"
+    links = "4.gif", "self", "train/3"
+    assert sorted(warned.splitlines()) == [told.format(link) for link in links]
+
+
 def test_a_cat_with_two_pictures_of_one_name_is_left_out(run):
     catz()
     Image.new("RGB", (9, 9), "red").save("catz/train/1/cat_0.png")
