@@ -241,7 +241,7 @@ def examine_run(run, name, record, device, videos, history, options, out):
     print(report.table(trial.means))
     # BEST.model may be of a validation that the log of a resumed run no longer has.
     training = {} if options.best else rundir.training_cost(run)
-    return trial.entry(name, model, videos[0].size, training)
+    return trial.entry(name, model, training)
 
 
 def load_model(run, record, best):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import models
-from utils import metrics, pictures, report
+from utils import cost, metrics, pictures, report
 from utils.conventions import CONVENTIONS
 from utils.evaluation import score, windows
 from utils.gallery import animate, contact_sheet, stems
@@ -107,6 +107,14 @@ def test_the_example_is_the_place_where_most_moves(clip, lively, tmp_path):
     assert np.array_equal(arrays["past"][place], clip[:4])
     assert np.array_equal(arrays["true"][place], clip[4:])
     assert np.array_equal(arrays["predicted"][place], clip[3:4].repeat(8, axis=0))
+
+
+def test_operations_are_those_for_the_largest_frames(clip, tmp_path):
+    model, cpu = models.create("conv2d", 4, 1, 3, (40, 40)), chainer.get_device("@numpy")
+    how = {"history": 4, "frames": 8, "windows": 1, "gifs": 0, "arrays": False}
+    films = [Film(clip[..., :1, :1]), Film(clip[..., :20]), Film(clip[..., :9, :9])]
+    trial = examine_videos(model, cpu, films, tmp_path, "", **how)
+    assert trial.entry("", model, {}).flops == cost.flops(model, (40, 20)) > 0
 
 
 def test_of_a_video_in_which_nothing_moves_one_place_is_shown(clip, tmp_path):

@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     means: dict  # {(predictor, area): {metric: (F,)}}
     predictor: str = "model"
     parameters: int = 0
-    flops: int = 0  # of one predicted frame
+    flops: int = 0  # of one predicted frame, of the largest size
     seconds: float = 0.0  # that it took
     iterations: int | None = None  # None where nobody knows
     training: float | None = None  # seconds

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +24,7 @@ class Trial:
     scores: {(video, first frame): what `evaluation.score` found}. seconds: what a predicted frame
     took, of each window. shown: examples as `gallery.contact_sheet` takes them, the window of a
     video with the most motion. files: the names of GIFs and arrays. videos: how many were long
-    enough.
+    enough. size: (height, width) of the largest frames.
     """
 
     scores: dict = dataclasses.field(default_factory=dict)
@@ -31,6 +32,7 @@ class Trial:
     shown: list = dataclasses.field(default_factory=list)
     files: list = dataclasses.field(default_factory=list)
     videos: int = 0
+    size: tuple[int, int] = 0, 0
 
     @functools.cached_property
     def means(self):
@@ -45,17 +47,16 @@ class Trial:
         conditions = {**conditions, **counts, "files": self.files}
         report.save_json(out / RECORD, conditions, self.means)
 
-    def entry(self, name, model, size, training):
+    def entry(self, name, model, training):
         """The line of the network called `name` in a leaderboard.
 
-        size: (height, width) of the frames that operations are counted for. training: what
-        `rundir.training_cost` knows.
+        Operations are those for the largest frames. training: what `rundir.training_cost` knows.
         """
         return Entry(
             name,
             self.means,
             parameters=model.count_params(),
-            flops=cost.flops(model, size) // model.horizon,
+            flops=cost.flops(model, self.size) // model.horizon,
             seconds=float(np.median(self.seconds)),
             **training,
         )
@@ -102,6 +103,7 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
             stems = make_way(out, [video.name for video in videos])
         stem = stems[video.name]
         trial.videos += 1
+        trial.size = max(trial.size, liveliest.clip.shape[2:], key=math.prod)
         shown = liveliest.clip, liveliest.predicted
         if len(trial.shown) < gallery.VIDEOS:
             trial.shown.append((video.name, *shown))
