@@ -111,11 +111,11 @@ def check_good(path, expected):
     return bad
 
 
-@pytest.mark.parametrize("ending", ["ts", "avi"])
+@pytest.mark.parametrize("ending", ["ts", "avi", "asf", "mxf"])
 def test_a_recording_begins_with_its_first_key_frame(tmp_path, ending):
     """The decoder shows what comes before it all the same, on top of grey."""
     whole, cut = tmp_path / f"whole.{ending}", tmp_path / f"cut.{ending}"
-    film(whole, "mpeg4", bf="2")
+    film(whole, "mpeg2video" if ending == "mxf" else "mpeg4", bf="2")
     packets = iter(range(99))
     remux(whole, cut, lambda packet: next(packets) >= 4)
     bad = check_good(cut, plainly(whole)[4:])
@@ -130,7 +130,7 @@ def test_an_intra_refresh_that_a_recording_begins_in_is_awaited_by_the_decoder(t
     assert 0 < len(bad) < 16 and bad == list(range(len(bad)))
 
 
-@pytest.mark.parametrize("name", ["a.mkv", "a.mpg"])
+@pytest.mark.parametrize("name", ["a.mkv", "a.mpg", "a.vob", "a.mxf", "a.m2v"])
 def test_a_damaged_key_frame_does_not_mend_itself(tmp_path, name):
     film(tmp_path / name, "mpeg2video", bf="2")
     expected, content = plainly(tmp_path / name), bytearray((tmp_path / name).read_bytes())

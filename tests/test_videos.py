@@ -289,7 +289,8 @@ def test_real_animations():
 
 def encode(path, codec, frames, pixels="yuv420p", **options):
     """Write (T, H, W, 3) as a film with a key frame every 10."""
-    with av.open(str(path), "w") as container:
+    kind = "avi" if path.suffix == ".divx" else None  # FFmpeg knows the other endings
+    with av.open(str(path), "w", kind) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.gop_size, stream.pix_fmt = 10, pixels
@@ -305,6 +306,16 @@ def encode(path, codec, frames, pixels="yuv420p", **options):
         ("mkv", "mpeg4", {"bf": "2"}),
         ("avi", "mpeg4", {"bf": "2"}),
         ("avi", "mjpeg", {}),
+        ("divx", "mpeg4", {"bf": "2"}),
+        ("asf", "wmv2", {}),
+        ("mxf", "mpeg2video", {"bf": "2"}),
+        ("vob", "mpeg2video", {"bf": "2"}),
+        ("y4m", "rawvideo", {}),
+        ("m2v", "mpeg2video", {"bf": "2"}),
+        ("264", "libx264", {"bf": "3"}),
+        ("h264", "libx264", {"x264-params": "intra-refresh=1"}),
+        ("265", "libx265", {"x265-params": "log-level=none"}),
+        ("hevc", "libx265", {"x265-params": "open-gop=1:bframes=5:log-level=none"}),
         ("mpg", "mpeg2video", {"bf": "2"}),
         ("flv", "flv", {}),
         ("mts", "libx264", {"bf": "2"}),

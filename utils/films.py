@@ -15,17 +15,20 @@ from utils.errors import describe_error
 from utils.frames import MAX_PIXELS, BadFrame, Video
 from utils.ogg import find_damage
 
-ENDINGS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".wmv")
-ENDINGS += (".flv", ".ts", ".mts", ".m2ts")
+ENDINGS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".divx", ".mkv", ".webm", ".mpg", ".mpeg")
+ENDINGS += (".vob", ".ogv", ".wmv", ".asf", ".flv", ".ts", ".mts", ".m2ts", ".mxf", ".y4m")
+ENDINGS += (".m2v", ".h264", ".264", ".hevc", ".265")
 # A file may not send the reader elsewhere, as a playlist named film.mp4 would.
 CONTAINER = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegvideo,mpegts,ogg,asf,flv,h264,hevc,m4v",
+    "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegvideo,mpegts,ogg,asf,flv,h264,hevc,m4v,"
+    "mxf,yuv4mpegpipe",
 }
 # A decoder that meets damage says so, instead of painting over it.
 DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
 # PyAV's IndexError at the end of a film is of streams that began late: sound, often.
 AT_THE_END = av.FFmpegError, IndexError
+BARE = {"m4v", "mpegvideo", "h264", "hevc"}  # streams without a container
 TRIES = 8  # at beginning with a key frame, before the film is read from its beginning
 # Their key frames may be refreshed piece by piece; decoders hold back what is not whole.
 REFRESHING = {"h264", "hevc", "vvc"}
@@ -104,8 +107,9 @@ def scan(path):
     if kind == "ogg" and (place := find_damage(path)) is not None:
         raise BadFrame(path, f"the checksum of the page at {place} does not match")
     # An AVI file has none: its reader makes them up, wrongly where two frames are packed into one.
-    # In an MPEG program stream, what lies between those given is guessed anew after seeking.
-    made_up = kind == "mpeg" or kind == "avi" and len(keys) < len(times)
+    # In an MPEG program stream, what lies between those given is guessed anew after seeking; what a
+    # bare stream has is guessed as well.
+    made_up = kind in {"mpeg", *BARE} or kind == "avi" and len(keys) < len(times)
     if made_up or None in times or len(set(times)) < len(times):
         return Index(len(times))
     if reorders and times == sorted(times):  # they say when to decode, not when to show
