@@ -330,6 +330,19 @@ def test_a_film_in_which_nothing_can_be_sought_is_read_from_its_beginning(tmp_pa
     assert np.array_equal(video.read(25, 28), expected[25:28])
 
 
+def test_a_film_that_cannot_be_read_to_its_end_says_so(tmp_path):
+    path = tmp_path / "a.y4m"
+    film(path, "rawvideo")
+    expected, content = plainly(path), bytearray(path.read_bytes())
+    content[content.index(b"FRAME", len(content) // 2)] ^= 1
+    path.write_bytes(content)
+    *good, bad = only(path).frames(0)
+    assert np.array_equal(good, expected[: len(good)]) and len(good) > 15
+    assert "cannot be decoded in full (Invalid data" in bad.reason
+    with pytest.raises(BadFrame):
+        only(path).read(len(good) - 1, len(good) + 1)
+
+
 def test_a_damaged_page_of_an_ogg_file_is_told(tmp_path):
     """FFmpeg leaves it out; what follows is decoded on top of other frames than it should be."""
     path, told = tmp_path / "a.ogv", []

@@ -26,8 +26,6 @@ CONTAINER = {
 }
 # A decoder that meets damage says so, instead of painting over it.
 DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
-# PyAV's IndexError at the end of a film is of streams that began late: sound, often.
-AT_THE_END = av.FFmpegError, IndexError
 BARE = {"m4v", "mpegvideo", "h264", "hevc"}  # streams without a container
 TRIES = 8  # at beginning with a key frame, before the film is read from its beginning
 # Their key frames may be refreshed piece by piece; decoders hold back what is not whole.
@@ -93,15 +91,20 @@ class Index:
 @functools.lru_cache(maxsize=4)
 def scan(path):
     """The Index of a film, read without decoding anything; BadFrame for what is no film."""
-    times, keys, places = [], [], {}
-    with open_stream(path) as (container, stream), contextlib.suppress(*AT_THE_END):
+    times, keys, places, lost = [], [], {}, 0
+    with open_stream(path) as (container, stream):
         kind, reorders = container.format.name, stream.codec_context.has_b_frames
-        for packet in container.demux(stream):
-            if packet.size and not packet.is_discard:  # an edit list leaves out what it discards
-                times.append(packet.pts)
-                if packet.is_keyframe:
-                    keys.append(packet.pts)
-                    places[packet.pts] = packet.pos
+        try:
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:  # by an edit list, which leaves it out
+                    times.append(packet.pts)
+                    if packet.is_keyframe:
+                        keys.append(packet.pts)
+                        places[packet.pts] = packet.pos
+        except av.FFmpegError:
+            lost = 1  # a bad frame stands for all that cannot be reached
+        except IndexError:  # PyAV's at the end, of streams that began late: sound, often
+            pass
     if not times:
         raise BadFrame(path, "has no frames")
     if kind == "ogg" and (place := find_damage(path)) is not None:
@@ -111,10 +114,10 @@ def scan(path):
     # bare stream has is guessed as well.
     made_up = kind in {"mpeg", *BARE} or kind == "avi" and len(keys) < len(times)
     if made_up or None in times or len(set(times)) < len(times):
-        return Index(len(times))
+        return Index(len(times) + lost)
     if reorders and times == sorted(times):  # they say when to decode, not when to show
-        return Index(len(times))
-    index = Index(len(times), tuple(sorted(times)), places=places)
+        return Index(len(times) + lost)
+    index = Index(len(times) + lost, tuple(sorted(times)), places=places)
     return dataclasses.replace(index, keys=tuple(sorted(index.numbers[time] for time in keys)))
 
 
