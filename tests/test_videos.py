@@ -1,5 +1,6 @@
 """What is found below folders, frame by frame."""
 
+import itertools
 import json
 import os
 import pickle
@@ -14,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils import animations, videos
+from utils import animations, images, videos
 from utils.errors import UserError
-from utils.folders import list_stills
+from utils.folders import HEADERS, list_stills
 from utils.frames import BadFrame, Look, natural
 from utils.images import read_image
 from utils.store import ClipStore
@@ -89,6 +90,15 @@ def test_one_decode_each(tmp_path, monkeypatch):
     for count, _ in enumerate(video, 1):
         assert len(decoded) == count  # lazily
     assert len(set(decoded)) == len(decoded) == 5
+
+
+def test_a_search_opens_each_picture_once(tmp_path, monkeypatch):
+    for video, number in itertools.product("ab", range(12)):
+        paint(tmp_path / video / f"{number}.png")
+    opened, open_image = [], images.open_image
+    monkeypatch.setattr(images, "open_image", lambda p: opened.append(p) or open_image(p))
+    assert len(find_videos(tmp_path)) == 2
+    assert len(opened) == len(set(opened)) == 2 * HEADERS
 
 
 def test_files_that_are_no_frames(tmp_path, capsys):

@@ -16,6 +16,8 @@ from utils.spacing import evenly
 HEADERS = 9  # looked at, evenly spaced, to learn what the pictures of a folder are
 ASTRAY = "a link that leads nowhere or out of the folder: give --images its target"
 AHEAD = 128  # pictures that the system is told to read before their turn
+# Of the same few pictures it is asked whether they are animated, then their size.
+probe_once = functools.lru_cache(maxsize=HEADERS)(probe)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +136,7 @@ def list_stills(path, root):
 def is_animated(path):
     """Whether a picture file holds more than one image; one that cannot be read does not."""
     with contextlib.suppress(BadFrame):  # reported when it is read
-        return probe(path)[0] > 1
+        return probe_once(path)[0] > 1
     return False
 
 
@@ -171,7 +173,7 @@ def open_folder(path, listing, root, name, look):
     sizes, last = collections.Counter(), None
     for picture in a_few(listing.pictures):
         try:
-            sizes[probe(path / picture)[1]] += 1
+            sizes[probe_once(path / picture)[1]] += 1
         except BadFrame as bad:
             last = bad
     if not sizes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from utils import arrays, films
 from utils.animations import open_animation
 from utils.errors import UserError
-from utils.folders import list_folder, list_stills, open_folder, part
+from utils.folders import list_folder, list_stills, open_folder, part, probe_once
 from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn
 from utils.images import FORMATS
 from utils.layout import KIND
@@ -40,7 +40,7 @@ def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is 
     No two have the same name, and all names are printable. UserError if a path is missing, or
     nothing below all of them is usable.
     """
-    for cached in (list_stills, films.scan, arrays.open_member, arrays.open_zarr):
+    for cached in (list_stills, probe_once, films.scan, arrays.open_member, arrays.open_zarr):
         cached.cache_clear()  # what is there now counts
     roots = name_apart([paths] if isinstance(paths, str | os.PathLike) else paths)
     folders = {}
