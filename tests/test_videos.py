@@ -1,11 +1,13 @@
 """What is found below folders, frame by frame."""
 
+import io
 import itertools
 import json
 import os
 import pickle
 import shutil
 import struct
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -99,6 +101,22 @@ def test_a_search_opens_each_picture_once(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "open_image", lambda p: opened.append(p) or open_image(p))
     assert len(find_videos(tmp_path)) == 2
     assert len(opened) == len(set(opened)) == 2 * HEADERS
+
+
+def test_a_search_shows_how_far_it_is(tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for video in "ab":
+        paint(tmp_path / video / "1.png")
+    (tmp_path / "a" / "notes.txt").touch()
+    monkeypatch.setattr("sys.stderr", Terminal())
+    find_videos(tmp_path)
+    said = sys.stderr.getvalue()
+    assert "search:   0%|" in said and "0/3" in said
+    assert f"\rwarning: {tmp_path}/a/notes.txt: " in said  # at the beginning of a line
+    assert said.endswith(" \r")  # nothing is left of the bar
 
 
 def test_files_that_are_no_frames(tmp_path, capsys):

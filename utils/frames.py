@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.names import printable
@@ -163,8 +164,8 @@ def natural(name):
 
 
 def warn(path, reason):
-    """Say in one line on stderr that a file is left out."""
-    print(f"warning: {printable(path)}: {reason}; left out", file=sys.stderr)
+    """Say in one line on stderr, above a bar, that a file is left out."""
+    tqdm.write(f"warning: {printable(path)}: {reason}; left out", file=sys.stderr)
 
 
 warn_once = functools.cache(warn)

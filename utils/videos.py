@@ -9,6 +9,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tqdm import tqdm
+
 from utils import arrays, films
 from utils.animations import open_animation
 from utils.errors import UserError
@@ -84,9 +86,10 @@ def search(root, name, prefix, skip, look, axes):
     names, videos = {root: name}, []
     found = list(walk(root, skip))
     folders = [parent for parent, is_array in found if not is_array]
-    with ThreadPoolExecutor(READERS) as readers:
+    bar = tqdm(found, "search", unit=" folders", disable=None, leave=False)
+    with ThreadPoolExecutor(READERS) as readers, bar:
         listings = readers.map(list_folder, folders, itertools.repeat(root))
-        for parent, is_array in found:
+        for parent, is_array in bar:
             name = names.get(parent, prefix + parent.relative_to(root).as_posix())
             if is_array and arrays.kind(parent) == KIND:
                 skip(parent, "clips of this program, no videos")
