@@ -73,6 +73,8 @@ def fill(folder):
         **{"h264.mp4": "libx264", "hevc.mp4": "libx265", "mpeg4.avi": "mpeg4"},
         **{"vp8.webm": "libvpx", "vp9.webm": "libvpx-vp9", "av1.mkv": "libaom-av1"},
         **{"mpeg2.mpg": "mpeg2video", "mjpeg.mov": "mjpeg"},
+        **{"bare.h264": "libx264", "bare.hevc": "libx265"},
+        **{"mpeg2.mxf": "mpeg2video", "wmv2.asf": "wmv2"},
     }.items():
         if codec not in av.codecs_available:
             continue
