@@ -65,13 +65,12 @@ def parse(argv):
     terms = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
     add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=terms)
     add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
-    add(
-        "--optimizer", choices=constants.LR_GEN, default=constants.OPTIMIZER, help="of each network"
-    )
+    kinds = {"choices": constants.LR_GEN, "default": constants.OPTIMIZER}
+    add("--optimizer", **kinds, help="of each network")
     usual = "learning rate of the {} (default: {adam}, with sgd {sgd})".format
     add("--lr-gen", **rate, help=usual("generator", **constants.LR_GEN))
     add("--lr-dis", **rate, help=usual("discriminators", **constants.LR_DIS))
-    shape = "learning rates fall to 0 by half a cosine, or rise, then fall (default: constant)"
+    shape = "how learning rates change until the run ends (default: not at all)"
     add("--schedule", choices=constants.SCHEDULES, help=shape)
     norm = "norm to which a network's longer gradients are scaled; 0 for no limit"
     clip = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
@@ -94,13 +93,14 @@ def parse(argv):
 
 def go_on(options, saved):
     """Keep to the network that the snapshots of a run are of; `saved`: its options so far."""
-    if options.arch != saved["arch"]:
-        told = f"--arch {options.arch}: the run in {options.out} trains {saved['arch']}"
+    arch, load = (saved.get(name) for name in ("arch", "load"))
+    if arch and options.arch != arch:
+        told = f"--arch {options.arch}: the run in {options.out} trains {arch}"
         raise UserError(f"{told}; give another --out")
-    if options.load != saved["load"]:
+    if options.load != load:
         told = f"--load {options.load} is for a fresh run"
         print(f"{told}: this one goes on with its own weights", file=sys.stderr)
-        options.load = saved["load"]
+        options.load = load
 
 
 @one_line
