@@ -156,7 +156,7 @@ def test_where_none_is_the_run_starts_afresh_and_says_so(tmp_path, capsys):
 def test_the_snapshot_of_another_network_is_told_by_its_parameters(tmp_path):
     training(tmp_path, iterations=2).run()
     message = refused(training(tmp_path, units=4))
-    assert "--adversarial or version (9 of" in message
+    assert "--optimizer or version (9 of" in message
     assert "float32 3x2, float32 4x2 here" in message
 
 
