@@ -35,7 +35,7 @@ def nvrtc():
     try:
         nvrtc.getVersion()
     except Exception as error:
-        pytest.skip(f"no NVRTC: {error}")
+        pytest.skip(f"no NVRTC, as of nvidia-cuda-nvrtc-cu12: {error}")
     return nvrtc
 
 
