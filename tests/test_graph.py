@@ -64,12 +64,12 @@ def test_a_hundred_steps_are_those_taken_one_by_one(gpu, capsys):
 @pytest.mark.parametrize("stop", [1, WARM_UPS, WARM_UPS + 1, 12])
 def test_a_snapshot_goes_on_alike(gpu, tmp_path, stop):
     other = eager(adversarial(gpu))
-    told(other, 20)
+    told(other, 16)
     first, second = adversarial(gpu), adversarial(gpu, seed=1)
     told(first, stop)
     chainer.serializers.save_npz(tmp_path / "state.npz", first)
     chainer.serializers.load_npz(tmp_path / "state.npz", second)
-    told(second, 20 - stop)
+    told(second, 16 - stop)
     assert_same(second, other)
 
 
