@@ -99,6 +99,15 @@ def test_a_pipe_that_breaks_elsewhere_is_told():
     assert (done.returncode, done.stdout, done.stderr) == (2, "3\n", "error: Broken pipe\n")
 
 
+def test_a_pipe_that_breaks_is_told_where_stdout_is_closed():
+    code = (
+        "from utils.errors import one_line; one_line(exec)('raise BrokenPipeError(32, \"broken\")')"
+    )
+    command = f"{shlex.join([sys.executable, '-c', code])} >&-"
+    done = subprocess.run(command, cwd=ROOT, shell=True, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: broken\n")
+
+
 def test_what_is_not_installed_is_told():
     done = run("import tqdm_of_another_planet", stdout=subprocess.DEVNULL)
     assert done.returncode == 2 and done.stderr.count("\n") == 1

@@ -98,7 +98,9 @@ class Unfailing:
 
 
 def abandoned(stream):
-    """Whether nobody reads any longer what is written to a stream."""
+    """Whether nobody reads any longer what is written to a stream; None is a closed one."""
+    if stream is None:
+        return False
     poll = select.poll()
     poll.register(stream.fileno(), 0)  # an error, a hang-up are told in any case
     return bool(poll.poll(0))
