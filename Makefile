@@ -37,7 +37,7 @@ leaderboard: $(INSTALLED)  ## train all architectures for equal times, compare t
 	  --images ms-pacman=$(BOARD)/images/ms-pacman moving-mnist=$(BOARD)/images/moving-mnist
 
 test: $(INSTALLED)  ## run the tests, print their coverage
-	$(PY) -m pytest --cov
+	$(PY) -m pytest --cov -n 2 --dist worksteal
 
 check: $(INSTALLED)  ## lint, look for unformatted code
 	$(PY) -m ruff check .

@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests import driver
-from utils.workers import cores
 
 ROOT = Path(__file__).parents[1]
 EACH = [path.name for path in sorted(Path(__file__).parent.glob("test_*.py"))]
@@ -30,26 +28,11 @@ def run(*command):
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def outputs(request):
-    """{file of tests that is asked for: Future of what it says}, one at work on each core."""
-    asked = [item for item in request.session.items if item.function is test_gpu_code_runs]
-    command = "--cudnn", "--order=1", "-m", "pytest", "-q", "-m", "gpu"
-    pool = ThreadPoolExecutor(cores())
-    try:
-        paths = [ROOT / "tests" / item.callspec.params["name"] for item in asked]
-        # The longest first: else one core would wait for the other at the end.
-        paths.sort(key=lambda path: path.stat().st_size, reverse=True)
-        yield {path.name: pool.submit(run, *command, f"tests/{path.name}") for path in paths}
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 @pytest.mark.parametrize("name", EACH)
-def test_gpu_code_runs(outputs, name):
+def test_gpu_code_runs(name):
     if "benchmarks" in name:
         pytest.importorskip("torch", reason="the benchmarks compare with PyTorch")
-    out = outputs[name].result()
+    out = run("--cudnn", "--order=1", "-m", "pytest", "-q", "-m", "gpu", f"tests/{name}")
     assert "passed" in out and "skipped" not in out
 
 
