@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -16,13 +17,10 @@ import pytest
 import safetensors
 from PIL import Image
 
-from models import create
 from utils import rundir
-from utils.pixels import denormalise, normalise
-from utils.rollout import rollout
-from utils.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
 OFTEN = ("--report-every", 2, "--validate-every", 2)
 SMALL = ("--width", "small")
 
@@ -240,7 +238,7 @@ def test_testing_writes_numbers_and_pictures(work):
     assert "copy last" in out and "difference" in out
 
 
-def test_what_follows_the_end_of_a_video(work):
+def test_what_follows_the_end_of_a_video_is_what_the_readme_predicts(work, monkeypatch):
     command = ("test.py", "--load", work / "result", "--forecast", "-o", work / "ahead")
     for frames in 5, 3:  # the frames of an earlier forecast do not stay among them
         succeed(*command, "--images", work / "images/test", "-f", frames)
@@ -250,12 +248,14 @@ def test_what_follows_the_end_of_a_video(work):
     assert pictures_in(ahead.with_suffix(".gif")) == 4 + 3
 
     past = sorted((work / "images/test/episode_0001").iterdir())[-4:]
-    seen = np.stack([iio.imread(path) for path in past])[None].transpose(0, 1, 4, 2, 3)
-    model = create(**rundir.read_options(work / "result")["model"])
-    load_weights(work / "result" / rundir.MODEL, model)
-    expected = denormalise(rollout(model, normalise(seen), 3))[0].transpose(0, 2, 3, 1)
-    for name, frame in zip(found, expected, strict=True):
-        assert np.array_equal(iio.imread(ahead / name), frame)
+    seen = np.stack([iio.imread(path) for path in past]).transpose(0, 3, 1, 2)
+    monkeypatch.chdir(work)  # where its "result" is
+    told = re.search(r"^### From Python$(.+?)^###", README, re.MULTILINE | re.DOTALL)[1]
+    names = {"frames": seen}
+    exec(textwrap.dedent("".join(re.findall(r"^    .+\n", told, re.MULTILINE))), names)
+    assert names["future"].shape == (8, 3, 210, 160)
+    for name, frame in zip(found, names["future"], strict=False):
+        assert np.array_equal(iio.imread(ahead / name), frame.transpose(1, 2, 0))
 
     for path in past[:3]:
         (work / "brief").mkdir(exist_ok=True)
