@@ -5,10 +5,10 @@ import os
 import sys
 
 import constants
-from utils.errors import memory_for, one_line
+from utils.errors import report_errors, when_out_of_memory
 from utils.recipe import MOST_FRAMES, Recipe, clips_per_shard
-from utils.signals import all_as_ctrl_c, signals_later, status_of
-from utils.usage import PIXELS, Parser, add_look, local_place, number, place, whole
+from utils.signals import exit_status, signals_as_ctrl_c, signals_deferred
+from utils.usage import PIXELS, Parser, add_look, integer, local_path, number, path_or_url
 from utils.workers import cores, environment, workers
 
 NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # none are needed, each process would start some
@@ -20,27 +20,33 @@ DIRS = {  # by --split: videos, clips
 
 def parse(argv=None):
     parser = Parser(__doc__)
-    count, share = {"type": whole(1), "metavar": "N"}, {"type": number(0, 1), "metavar": "SHARE"}
+    count, share = {"type": integer(1), "metavar": "N"}, {"type": number(0, 1), "metavar": "SHARE"}
     images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
 
     add = parser.add_argument_group("videos").add_argument
-    several = {"type": local_place, "nargs": "+", "action": "extend", "metavar": "PATH"}
+    several = {"type": local_path, "nargs": "+", "action": "extend", "metavar": "PATH"}
     add("--images", **several, help=f"videos, or folders of them (default: {images})")
     add_look(add)
     add("--gray", action="store_true", help="make clips of one channel")
 
     group = parser.add_argument_group("clips")
     add = group.add_argument
-    add("-n", "--clips", type=whole(1, 10**9), default=constants.CLIPS, help="how many to cut")
+    add("-n", "--clips", type=integer(1, 10**9), default=constants.CLIPS, help="how many to cut")
     add("--split", choices=list(DIRS), default="train", help="which default folders to use")
-    add("-o", "--out", type=place, metavar="PATH", help=f"where to write them (default: {clips})")
-    frames = {"type": whole(1, MOST_FRAMES), "metavar": "N"}
+    add(
+        "-o",
+        "--out",
+        type=path_or_url,
+        metavar="PATH",
+        help=f"where to write them (default: {clips})",
+    )
+    frames = {"type": integer(1, MOST_FRAMES), "metavar": "N"}
     add("--history", default=constants.HISTORY, **frames, help="past frames per clip")
     add("--horizon", default=constants.HORIZON, **frames, help="future frames per clip")
     size = "height and width of a clip, or one number for both"
     add("--size", **PIXELS, default=[constants.PATCH], help=size)
     seed = "same seed, same clips"
-    add("--seed", type=whole(0, 2**32 - 1), default=constants.SEED, help=seed)
+    add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=seed)
     existing = group.add_mutually_exclusive_group()
     for choice, does in (("append", "add to"), ("overwrite", "replace")):
         flag = {"action": "store_const", "const": choice, "dest": "existing"}
@@ -103,7 +109,7 @@ def run(args, recipe, spread):
     """Cut the clips on the workers of `spread`; raises UserError for what the user can correct."""
     # Imported late, so that --help and mistakes on the command line are answered at once, and
     # workers start meanwhile.
-    with signals_later():
+    with signals_deferred():
         from tqdm import tqdm
 
         from utils.clips import check_count, describe, make_clips
@@ -156,21 +162,21 @@ def tell(args, recipe, videos, tally):
     print(f"{args.out}: {len(store)} clips{room}")
 
 
-@one_line
+@report_errors
 def main(argv=None):
     args = parse(argv)
     recipe = describe_clips(args)
     try:
         with (
-            all_as_ctrl_c(),
-            memory_for("lower --size, --resize or --workers"),
+            signals_as_ctrl_c(),
+            when_out_of_memory("lower --size, --resize or --workers"),
             environment(NO_BLAS_THREADS),
             spread_over(args, recipe) as spread,
         ):
             run(args, recipe, spread)
     except KeyboardInterrupt as interrupt:
         print(f"stopped: the same command with --resume goes on, at {args.out}", file=sys.stderr)
-        sys.exit(status_of(interrupt))
+        sys.exit(exit_status(interrupt))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import constants
 from utils import rundir
-from utils.errors import UserError, memory_for, one_line, writing_to
-from utils.signals import leaving_at_once
-from utils.usage import Parser, add_look, local_place, whole
+from utils.errors import UserError, report_errors, when_out_of_memory, writing_to
+from utils.signals import ctrl_c_exits
+from utils.usage import Parser, add_look, integer, local_path
 
 OF_TESTS = "windows", "gifs", "arrays", "by", "area"
 OF_PREDICTIONS = "frames", "out", "images", "axes", "step", "resize", "gpu", "dtype"
@@ -21,9 +21,9 @@ WITHOUT_EFFECT = {  # by the option with which others have none
 
 def parse(argv):
     parser = Parser(__doc__)
-    several = {"type": local_place, "nargs": "+", "action": "extend"}
-    count = {"type": whole(1), "metavar": "N"}
-    ahead = {"type": whole(1, 9999), "metavar": "N"}  # names of predicted frames have four digits
+    several = {"type": local_path, "nargs": "+", "action": "extend"}
+    count = {"type": integer(1), "metavar": "N"}
+    ahead = {"type": integer(1, 9999), "metavar": "N"}  # names of predicted frames have four digits
     add = parser.add_argument
     runs = "directories of training runs, or folders of them; several make a leaderboard"
     add("--load", **several, metavar="DIR", help=f"{runs} (default: {constants.RESULT_DIR})")
@@ -34,10 +34,12 @@ def parse(argv):
     starts = "starting points in each video"
     add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
     animations = "write GIFs of the first N videos"
-    add("--gifs", type=whole(0), default=constants.GIFS, metavar="N", help=animations)
+    add("--gifs", type=integer(0), default=constants.GIFS, metavar="N", help=animations)
     npz = "write past, truth and prediction of each video as .npz files, too"
     add("--arrays", action="store_true", help=npz)
-    add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
+    add(
+        "-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU"
+    )
     usual = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
     add("--dtype", choices=constants.DTYPES, help=usual)
     add("--by", default="psnr", metavar="METRIC", help="metric that ranks a leaderboard")
@@ -46,10 +48,10 @@ def parse(argv):
     only = parser.add_mutually_exclusive_group().add_argument
     only("--forecast", action="store_true", help=beyond)
     where = "where results go (default: test/ or forecast/ in the run, leaderboard/ for several)"
-    add("-o", "--out", type=local_place, metavar="DIR", help=where)
+    add("-o", "--out", type=local_path, metavar="DIR", help=where)
     add("--best", action="store_true", help="use BEST.model, not the last weights")
     file = "only write the network to this .safetensors file"
-    only("--export", type=local_place, metavar="FILE", help=file)
+    only("--export", type=local_path, metavar="FILE", help=file)
     options = parser.parse_args(argv)
     for alone, others in WITHOUT_EFFECT.items():
         for name in others if getattr(options, alone) else ():
@@ -61,8 +63,8 @@ def parse(argv):
     return options
 
 
-@one_line
-@leaving_at_once()
+@report_errors
+@ctrl_c_exits()
 def main(argv=None):
     options = parse(argv)
     runs = rundir.find_runs(options.load)
@@ -177,7 +179,7 @@ def computing(device, options):
     from utils.stack import chainer
     from utils.stack.precision import using_dtype
 
-    enough = memory_for("give smaller frames, fewer --frames or leave -g out")
+    enough = when_out_of_memory("give smaller frames, fewer --frames or leave -g out")
     bounded = memory_bounded() if options.gpu < 0 else contextlib.nullcontext()
     fastest = chainer.using_config("autotune", True)
     with using_dtype(options.dtype, device), fastest, enough, bounded:

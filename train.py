@@ -9,9 +9,9 @@ import time
 
 import constants
 from utils import rundir
-from utils.errors import Diverged, UserError, memory_for, one_line
-from utils.signals import leaving_at_once
-from utils.usage import Parser, local_place, number, place, whole
+from utils.errors import Diverged, UserError, report_errors, when_out_of_memory
+from utils.signals import ctrl_c_exits
+from utils.usage import Parser, integer, local_path, number, path_or_url
 
 OF_THE_COMMAND = ("gpu", "resume", "out", "minutes")  # -r takes all others from the run
 PLACES = {"data": constants.TRAIN_CLIPS_DIR, "test_data": constants.TEST_CLIPS_DIR, "load": None}
@@ -21,23 +21,25 @@ infinity; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (-r then resumes where it stopped)
 
 def parse(argv):
     parser = Parser(__doc__, STATUS)
-    path, clips = ({"type": kind, "metavar": "PATH"} for kind in (local_place, place))
-    count = {"type": whole(1), "metavar": "N"}
+    path, clips = ({"type": kind, "metavar": "PATH"} for kind in (local_path, path_or_url))
+    count = {"type": integer(1), "metavar": "N"}
     rate = {"type": number(0), "metavar": "RATE"}
 
     add = parser.add_argument_group("run").add_argument
-    add("-g", "--gpu", type=whole(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU")
+    add(
+        "-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU"
+    )
     newest = "resume from the newest intact snapshot"
     add("-r", "--resume", "--resume_training", action="store_true", help=newest)
     add("-o", "--out", default=constants.RESULT_DIR, **path, help="directory of the run")
     add("-n", "--iterations", default=constants.ITERATIONS, **count, help="iteration to stop at")
     add("--minutes", type=number(0), help="minutes after which to stop, if sooner")
     seed = "seed of the initial weights and of the order of clips"
-    add("--seed", type=whole(0, 2**32 - 1), default=constants.SEED, help=seed)
+    add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=seed)
     usual = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
     add("--dtype", choices=constants.DTYPES, help=usual)
     back = "after NaN return to the last snapshot at half the learning rates, up to N times"
-    add("--rollbacks", type=whole(0), default=constants.ROLLBACKS, metavar="N", help=back)
+    add("--rollbacks", type=integer(0), default=constants.ROLLBACKS, metavar="N", help=back)
     add("--keep-going", action="store_true", help="continue when a file cannot be written")
     every = "iterations between {}".format
     add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **count, help=every("snapshots"))
@@ -103,15 +105,15 @@ def go_on(options, saved):
         options.load = load
 
 
-@one_line
-@leaving_at_once()
+@report_errors
+@ctrl_c_exits()
 def main(argv=None):
     options = parse(argv)
     began = time.monotonic()
     cure = f"give a --batch-size below {options.batch_size}, smaller clips or --width small"
     while True:
         try:
-            with memory_for(cure):
+            with when_out_of_memory(cure):
                 return train(options, began)
         except Diverged as error:
             if options.rolled_back == options.rollbacks:

@@ -18,7 +18,7 @@ from benchmarks import rivals
 from models.discriminators import LAYOUTS
 from models.multiscale import KERNELS, MAPS
 from utils.device import open_device
-from utils.errors import UserError, first_line, one_line
+from utils.errors import UserError, first_line, report_errors
 from utils.stack import F, casts, chainer, cudnn, cudnn_engines, cudnn_plans
 from utils.stack.geometry import Geometry, product
 from utils.stack.precision import using_dtype
@@ -228,7 +228,7 @@ def host_microseconds(device):
     return found
 
 
-@one_line
+@report_errors
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import gpu_rivals, rollout
 from utils.device import open_device
-from utils.errors import one_line
+from utils.errors import report_errors
 
 OURS = "ours-tf32", "ours-bf16", "ours-im2col"
 REAL_TIME = 60  # frames a second
@@ -69,7 +69,7 @@ def run(side, options):
     return found | {"frames_per_s": 1e3 * options.frames / found["median_ms"]}
 
 
-@one_line
+@report_errors
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import gpu_rivals, train_step
 from utils.device import open_device
-from utils.errors import first_line, one_line
+from utils.errors import first_line, report_errors
 
 OURS = "ours-tf32-graph", "ours-bf16-graph", "ours-tf32", "ours-im2col"
 FLOORS = "peak-tf32", "peak-bf16", "bandwidth"
@@ -143,7 +143,7 @@ def parameters(width):
     return sum(param.numel() for net in (gen, dis) for param in net.parameters())
 
 
-@one_line
+@report_errors
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument

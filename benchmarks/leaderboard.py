@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where models is
-from utils.errors import UserError, one_line, writing_to
-from utils.usage import Parser, checked, number, whole
+from utils.errors import UserError, report_errors, writing_to
+from utils.usage import Parser, checked, integer, number
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS, TEST_CLIPS = 20_000, 200
@@ -32,14 +32,14 @@ def named_folder(text):
     return name, Path(folder)
 
 
-@one_line
+@report_errors
 def main(argv=None):
     parser = Parser(__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, help="where clips, runs and tables go")
     pair = {"type": checked("NAME=FOLDER, a folder that is there", named_folder), "nargs": "+"}
     parser.add_argument("--images", **pair, required=True, metavar="NAME=FOLDER")
     parser.add_argument("--minutes", type=number(0), default=1.0, help="of training for each")
-    parser.add_argument("--frames", type=whole(1, 9999), default=8, help="predicted recursively")
+    parser.add_argument("--frames", type=integer(1, 9999), default=8, help="predicted recursively")
     parser.add_argument("--report", type=Path, help="Markdown file for the tables")
     options = parser.parse_args(argv)
 

@@ -23,7 +23,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # where utils is
 from utils.batches import ClipIterator  # noqa: E402
-from utils.errors import one_line  # noqa: E402
+from utils.errors import report_errors  # noqa: E402
 from utils.store import ClipStore  # noqa: E402
 from utils.videos import find_videos  # noqa: E402
 
@@ -83,7 +83,7 @@ def savez_bytes(clips):
     return float(np.mean(sizes))
 
 
-@one_line
+@report_errors
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     images = ROOT / "data" / "images" / "train"

@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, Collection, add_out
-from utils.errors import UserError, one_line
+from utils.errors import UserError, report_errors
 from utils.folders import find_twins
 from utils.frames import natural, warn
 from utils.images import FORMATS
-from utils.usage import Parser, folder_of, whole
+from utils.usage import Parser, folder_path, integer
 
 PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
@@ -44,12 +44,14 @@ def find_cats(root):
     return sorted(cats, key=lambda files: natural(files[0].relative_to(root).as_posix()))
 
 
-@one_line
+@report_errors
 def main():
     parser = Parser(__doc__)
-    parser.add_argument("--images", type=folder_of, required=True, help="folder of train and test")
     parser.add_argument(
-        "--test", type=whole(1), default=10, help="one cat in so many is for testing"
+        "--images", type=folder_path, required=True, help="folder of train and test"
+    )
+    parser.add_argument(
+        "--test", type=integer(1), default=10, help="one cat in so many is for testing"
     )
     add_out(parser)
     options = parser.parse_args()

@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import Collection, add_out
-from utils.errors import UserError, one_line
+from utils.errors import UserError, report_errors
 from utils.folders import Folder
 from utils.frames import warn
 from utils.images import FORMATS
-from utils.usage import Parser, folder_of
+from utils.usage import Parser, folder_path
 from utils.videos import find_videos
 
 TEST_DRIVES = {"2011_09_26_drive_0104", "2011_09_26_drive_0079", "2011_09_26_drive_0070"}
@@ -69,10 +69,10 @@ def find_folders(root):
     return sorted(folders, key=lambda folder: RAW in folder.path.as_posix())
 
 
-@one_line
+@report_errors
 def main():
     parser = Parser(__doc__)
-    parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
+    parser.add_argument("--images", type=folder_path, required=True, help="folder of recordings")
     add_out(parser)
     options = parser.parse_args()
     places = {}

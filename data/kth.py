@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import Collection, add_out, tell_missing
-from utils.errors import UserError, one_line
+from utils.errors import UserError, report_errors
 from utils.files import read_lines
 from utils.frames import BadFrame, Look, warn
-from utils.usage import Parser, file_of, folder_of
+from utils.usage import Parser, file_path, folder_path
 from utils.videos import find_videos
 
 FIRST_TEST_PERSON = 17
@@ -42,11 +42,11 @@ def read_ranges(path):
         raise UserError(f"{path} has a number beyond all measure: give KTH's") from None
 
 
-@one_line
+@report_errors
 def main():
     parser = Parser(__doc__)
-    parser.add_argument("--videos", type=folder_of, required=True, help="folder of the films")
-    parser.add_argument("--sequences", type=file_of, required=True, help="00sequences.txt")
+    parser.add_argument("--videos", type=folder_path, required=True, help="folder of the films")
+    parser.add_argument("--sequences", type=file_path, required=True, help="00sequences.txt")
     add_out(parser)
     options = parser.parse_args()
     ranges = read_ranges(options.sequences)

@@ -17,12 +17,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.animations import Animation
 from utils.collection import SPLITS, Collection, add_out
-from utils.errors import UserError, one_line
+from utils.errors import UserError, report_errors
 from utils.folders import Folder
 from utils.frames import BadFrame, warn
 from utils.images import grey_levels, open_image
 from utils.libtiff import load
-from utils.usage import Parser, folder_of
+from utils.usage import Parser, folder_path
 from utils.videos import find_videos
 
 ENDS = 0.1, 99.9  # percentiles that become black, white
@@ -93,10 +93,10 @@ def convert(video, options, collection):
     return True
 
 
-@one_line
+@report_errors
 def main():
     parser = Parser(__doc__)
-    parser.add_argument("--images", type=folder_of, required=True, help="folder of recordings")
+    parser.add_argument("--images", type=folder_path, required=True, help="folder of recordings")
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     add_out(parser)
     options = parser.parse_args()

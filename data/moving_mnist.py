@@ -22,15 +22,15 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.arrays import guess_axes
 from utils.collection import SPLITS, Collection, add_out
-from utils.errors import UserError, one_line, reason
+from utils.errors import UserError, reason, report_errors
 from utils.files import read_file
-from utils.usage import Parser, file_of, whole
+from utils.usage import Parser, file_path, integer
 
 SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
 DIGITS = 2
 MAGIC = bytes([0, 0, 8, 3])  # an idx file of bytes with three axes
 SIZES = range(20, 31, 2)  # of the font
-MANY = whole(0, 10**7)
+MANY = integer(0, 10**7)
 
 
 def read_digits(path):
@@ -103,19 +103,19 @@ def write_films(films, shape, file):
         file.write(film.tobytes())
 
 
-@one_line
+@report_errors
 def main():
     parser = Parser(__doc__)
     ours = "MNIST's training images, idx or idx.gz; without them digits of a font move"
-    parser.add_argument("--digits", type=file_of, help=ours)
+    parser.add_argument("--digits", type=file_path, help=ours)
     unseen = "its test images, to test on; without them the digits of the training"
-    parser.add_argument("--test-digits", type=file_of, help=unseen)
+    parser.add_argument("--test-digits", type=file_path, help=unseen)
     parser.add_argument("--train", type=MANY, default=10_000, help="sequences to train on")
     test = "sequences to test on (default: 1000, none with --published)"
     parser.add_argument("--test", type=MANY, help=test)
-    parser.add_argument("--frames", type=whole(1, 9999), default=20, help="of a sequence")
-    parser.add_argument("--published", type=file_of, help="mnist_test_seq.npy, to test on")
-    parser.add_argument("--seed", type=whole(0), default=0, help="same seed, same bytes")
+    parser.add_argument("--frames", type=integer(1, 9999), default=20, help="of a sequence")
+    parser.add_argument("--published", type=file_path, help="mnist_test_seq.npy, to test on")
+    parser.add_argument("--seed", type=integer(0), default=0, help="same seed, same bytes")
     add_out(parser)
     options = parser.parse_args()
     if options.test is None:

@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, Collection, add_out
-from utils.errors import UserError, one_line
+from utils.errors import UserError, report_errors
 from utils.folders import find_twins
 from utils.frames import BadFrame, natural, warn
 from utils.images import FORMATS, count_pages, open_image
-from utils.usage import Parser, folder_of, whole
+from utils.usage import Parser, folder_path, integer
 
 OUTSIDE = 255
 
@@ -63,13 +63,13 @@ def usable(paths, pool):
             gaps += 1
 
 
-@one_line
+@report_errors
 def main():
     parser = Parser(__doc__)
-    parser.add_argument("--images", type=folder_of, required=True, help="folder of one sequence")
+    parser.add_argument("--images", type=folder_path, required=True, help="folder of one sequence")
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     pool = "height and width of the blocks of pixels whose maximum becomes one pixel"
-    parser.add_argument("--pool", type=whole(1), default=1, help=pool)
+    parser.add_argument("--pool", type=integer(1), default=1, help=pool)
     add_out(parser)
     options = parser.parse_args()
     paths = [p for p in options.images.glob("[!.]*") if p.suffix.lower() in FORMATS]

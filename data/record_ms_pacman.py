@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, UNFINISHED, Collection, add_out, write_frames
-from utils.errors import UserError, one_line, writing_to
-from utils.signals import all_as_ctrl_c, status_of
-from utils.usage import Parser, number, whole
+from utils.errors import UserError, report_errors, writing_to
+from utils.signals import exit_status, signals_as_ctrl_c
+from utils.usage import Parser, integer, number
 from utils.workers import cores, workers
 
 NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
@@ -140,13 +140,13 @@ def record_all(options, episodes, count):
 def parse():
     parser = Parser("Record games of Ms. Pac-Man as frames to learn from (needs ale-py).")
     for flag, default, kind, meaning in (
-        ("train", 20, whole(0, 9999), "episodes to train on"),
-        ("test", 5, whole(0, 9999), "episodes to test on; they never share a seed with train"),
-        ("frames", 500, whole(2, 99999), "frames of an episode; fewer if its game ends before"),
-        ("frame-skip", 4, whole(2, 60), "emulator frames (60 a second) per picture"),
+        ("train", 20, integer(0, 9999), "episodes to train on"),
+        ("test", 5, integer(0, 9999), "episodes to test on; they never share a seed with train"),
+        ("frames", 500, integer(2, 99999), "frames of an episode; fewer if its game ends before"),
+        ("frame-skip", 4, integer(2, 60), "emulator frames (60 a second) per picture"),
         ("sticky", 0.25, number(0, 1), "probability that an emulator frame repeats an action"),
-        ("seed", 0, whole(0, 2**63), "same seed, same bytes, for any number of workers"),
-        ("workers", cores(), whole(1, 999), "processes"),
+        ("seed", 0, integer(0, 2**63), "same seed, same bytes, for any number of workers"),
+        ("workers", cores(), integer(1, 999), "processes"),
     ):
         parser.add_argument(f"--{flag}", type=kind, default=default, metavar="N", help=meaning)
     player = "who plays: keep-moving turns where it is stopped, seldom elsewhere"
@@ -156,7 +156,7 @@ def parse():
     return parser.parse_args()
 
 
-@one_line
+@report_errors
 def main():
     options = parse()
     episodes = [(split, n + 1) for split in SPLITS for n in range(getattr(options, split))]
@@ -167,13 +167,13 @@ def main():
     count = min(vars(options).pop("workers"), len(episodes))
     started = time.perf_counter()
     try:
-        with writing_to(options.out), all_as_ctrl_c(), Collection(options) as collection:
+        with writing_to(options.out), signals_as_ctrl_c(), Collection(options) as collection:
             make_room(options, episodes, collection)
             frames = record_all(options, episodes, count)
     except KeyboardInterrupt as interrupt:
         told = "the episodes finished so far stay, the same command goes on"
         print(f"stopped; {told}", file=sys.stderr)
-        sys.exit(status_of(interrupt))
+        sys.exit(exit_status(interrupt))
     seconds = time.perf_counter() - started
     ended = sum(count < options.frames for count in frames)
     print(

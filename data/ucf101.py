@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, Collection, add_out, tell_missing
-from utils.errors import UserError, one_line
+from utils.errors import UserError, report_errors
 from utils.files import read_lines
-from utils.usage import Parser, folder_of
+from utils.usage import Parser, folder_path
 
 
 def read_list(path):
@@ -28,11 +28,13 @@ def read_list(path):
     return names
 
 
-@one_line
+@report_errors
 def main():
     parser = Parser(__doc__)
-    parser.add_argument("--videos", type=folder_of, required=True, help="folder of the classes")
-    parser.add_argument("--lists", type=folder_of, required=True, help="folder of the split lists")
+    parser.add_argument("--videos", type=folder_path, required=True, help="folder of the classes")
+    parser.add_argument(
+        "--lists", type=folder_path, required=True, help="folder of the split lists"
+    )
     parser.add_argument(
         "--split", type=int, choices=(1, 2, 3), default=1, help="which of the official ones"
     )

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from utils.errors import UserError, describe_error, first_line, memory_for, one_line, writing_to
+from utils.errors import (
+    UserError,
+    describe_error,
+    first_line,
+    report_errors,
+    when_out_of_memory,
+    writing_to,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
     ],
 )
 def test_one_line_and_a_status(error, status, told, capsys):
-    @one_line
+    @report_errors
     def main():
         raise error
 
@@ -34,7 +41,7 @@ def test_one_line_and_a_status(error, status, told, capsys):
 
 
 def test_defects_keep_their_traceback():
-    @one_line
+    @report_errors
     def main():
         raise ZeroDivisionError
 
@@ -50,7 +57,10 @@ def test_a_message_that_quotes_a_whole_file_is_cut():
 
 
 def test_memory_that_runs_out_is_told_with_the_cure():
-    with pytest.raises(UserError, match="out of memory .*; give less"), memory_for("give less"):
+    with (
+        pytest.raises(UserError, match="out of memory .*; give less"),
+        when_out_of_memory("give less"),
+    ):
         raise MemoryError
 
 
@@ -65,8 +75,8 @@ def test_what_cannot_be_written_is_told_with_the_cure(name, told):
 
 
 def run(code, **options):
-    """Run the code in `one_line`, in a process of its own."""
-    code = f"from utils.errors import *\n@one_line\ndef main():\n    {code}\nmain()"
+    """Run the code in `report_errors`, in a process of its own."""
+    code = f"from utils.errors import *\n@report_errors\ndef main():\n    {code}\nmain()"
     options = {"stderr": subprocess.PIPE, **options}
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, **options)
 
@@ -101,7 +111,8 @@ def test_a_pipe_that_breaks_elsewhere_is_told():
 
 def test_a_pipe_that_breaks_is_told_where_stdout_is_closed():
     code = (
-        "from utils.errors import one_line; one_line(exec)('raise BrokenPipeError(32, \"broken\")')"
+        "from utils.errors import report_errors\n"
+        "report_errors(exec)('raise BrokenPipeError(32, \"broken\")')"
     )
     command = f"{shlex.join([sys.executable, '-c', code])} >&-"
     done = subprocess.run(command, cwd=ROOT, shell=True, stderr=subprocess.PIPE, text=True)
@@ -116,7 +127,10 @@ def test_what_is_not_installed_is_told():
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_nobody_need_listen(closed):
-    code = "import sys; from utils.errors import one_line; one_line(lambda: sys.stderr.write(''))()"
+    code = (
+        "import sys; from utils.errors import report_errors\n"
+        "report_errors(lambda: sys.stderr.write(''))()"
+    )
     command = f"{shlex.join([sys.executable, '-c', code])} {closed}"
     assert subprocess.run(command, cwd=ROOT, shell=True).returncode == 0
 

@@ -17,7 +17,7 @@ from models.discriminators import Discriminators
 from utils import losses, supply
 from utils.batches import to_past_and_future
 from utils.device import open_device
-from utils.errors import Diverged, UserError, memory_for
+from utils.errors import Diverged, UserError, when_out_of_memory
 from utils.evaluation import predict
 from utils.stack import L, chainer, tables
 from utils.stack.precision import using_dtype
@@ -218,7 +218,7 @@ def test_a_device_that_is_not_there_is_one_line(gpu):
 @pytest.mark.gpu
 def test_memory_that_is_not_there_is_one_line(gpu):
     refused = pytest.raises(UserError, match="^out of memory .*; smaller, please$")
-    with refused as caught, memory_for("smaller, please"):
+    with refused as caught, when_out_of_memory("smaller, please"):
         gpu.xp.empty((2**50,), np.uint8)
     assert "\n" not in str(caught.value)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from utils.signals import Signals, all_as_ctrl_c, leaving_at_once, signals_later
+from utils.signals import Signals, ctrl_c_exits, signals_as_ctrl_c, signals_deferred
 
 ROOT = Path(__file__).resolve().parents[1]
 # A module that takes an exception for a fault of its own, as those in C do.
 CODE = """
 import os, signal
-from utils.signals import leaving_at_once
-with leaving_at_once():
+from utils.signals import ctrl_c_exits
+with ctrl_c_exits():
     try:
         os.kill(os.getpid(), signal.SIGINT)
     except BaseException:
@@ -31,13 +31,13 @@ def test_ctrl_c_leaves_at_once_without_an_exception():
 
 def test_ctrl_c_is_as_before_afterwards():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(ValueError), leaving_at_once():
+    with pytest.raises(ValueError), ctrl_c_exits():
         assert signal.getsignal(signal.SIGINT) is not before
         raise ValueError
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.parametrize("context", ["deaf_to_ctrl_c", "signals_later"])
+@pytest.mark.parametrize("context", ["ctrl_c_blocked", "signals_deferred"])
 def test_ctrl_c_waits(context):
     code = f"""
 import os, signal
@@ -58,15 +58,15 @@ except KeyboardInterrupt:
 def test_each_waits_and_is_as_ctrl_c(number, status):
     code = f"""
 import os, signal
-from utils.signals import all_as_ctrl_c, signals_later, status_of
+from utils.signals import signals_as_ctrl_c, signals_deferred, exit_status
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 try:
-    with all_as_ctrl_c(), signals_later():
+    with signals_as_ctrl_c(), signals_deferred():
         os.kill(os.getpid(), signal.SIG{number})
         print("went on")
     print("not here")
 except KeyboardInterrupt as interrupt:
-    print(status_of(interrupt))
+    print(exit_status(interrupt))
 assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -76,7 +76,7 @@ assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 def test_what_is_ignored_is_not_as_ctrl_c():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with all_as_ctrl_c(), signals_later():
+        with signals_as_ctrl_c(), signals_deferred():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

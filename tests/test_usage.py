@@ -7,7 +7,16 @@ import pytest
 import process_data
 import test as testing
 from utils.errors import UserError
-from utils.usage import Parser, axes, file_of, folder_of, local_place, number, place, whole
+from utils.usage import (
+    Parser,
+    axes,
+    file_path,
+    folder_path,
+    integer,
+    local_path,
+    number,
+    path_or_url,
+)
 
 HOME = {"~": os.path.expanduser("~"), "~/a": os.path.join(os.path.expanduser("~"), "a")}
 
@@ -27,12 +36,12 @@ def test_a_default_is_told_where_there_is_one():
 @pytest.mark.parametrize(
     "type, good, bad, cure",
     [
-        (whole(1), {"1": 1, "20": 20}, ["0", "-1", "1.5", "x", ""], "a whole number from 1 up"),
-        (whole(0, 9), {"0": 0, "9": 9}, ["10"], "a whole number from 0 to 9"),
+        (integer(1), {"1": 1, "20": 20}, ["0", "-1", "1.5", "x", ""], "a whole number from 1 up"),
+        (integer(0, 9), {"0": 0, "9": 9}, ["10"], "a whole number from 0 to 9"),
         (number(0), {"0": 0, "1e3": 1000}, ["-1e-9", "nan", "inf", "x"], "a number from 0 up"),
         (number(0, 1), {"1": 1}, ["1.1"], "a number from 0 to 1"),
-        (place, {"a b": "a b", "s3://a": "s3://a", **HOME}, [""], "a path or a URL"),
-        (local_place, {"a b": "a b", **HOME}, ["", "s3://a"], "a path on this machine, no URL"),
+        (path_or_url, {"a b": "a b", "s3://a": "s3://a", **HOME}, [""], "a path or a URL"),
+        (local_path, {"a b": "a b", **HOME}, ["", "s3://a"], "a path on this machine, no URL"),
         (axes, {"tnhw": "TNHW"}, ["", "THWT"], "an order of THW, NTHW, THWC, NTHWC"),
     ],
 )
@@ -53,11 +62,11 @@ def test_what_will_not_do_is_told_with_the_cure(type, good, bad, cure, capsys):
 def test_a_file_is_no_folder(tmp_path):
     file = tmp_path / "a\nb"
     file.touch()
-    assert file_of(str(file)) == file and folder_of(str(tmp_path)) == tmp_path
-    for read, other in ((file_of, tmp_path), (folder_of, file)):
+    assert file_path(str(file)) == file and folder_path(str(tmp_path)) == tmp_path
+    for read, other in ((file_path, tmp_path), (folder_path, file)):
         with pytest.raises(UserError) as caught:
             read(str(other))
-        kind = read.__name__.removesuffix("_of")
+        kind = read.__name__.removesuffix("_path")
         assert str(caught.value).startswith(f"no {kind} {str(other)!r}: give the place of ")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from utils.errors import UserError, writing_to
 from utils.files import write_whole
-from utils.usage import local_place
+from utils.usage import local_path
 
 SPLITS = ("train", "test")
 UNFINISHED = ".unfinished-"  # begins the names of what a run leaves only where it is interrupted
@@ -130,7 +130,7 @@ def write_frames(folder, frames, level=6):
 
 def add_out(parser):
     """Add the option --out, a Path, to a parser."""
-    where = {"type": lambda text: Path(local_place(text)), "default": Path("data/images")}
+    where = {"type": lambda text: Path(local_path(text)), "default": Path("data/images")}
     parser.add_argument("--out", **where, help="folder of train and test")
 
 

@@ -7,7 +7,7 @@ import select
 import sys
 import textwrap
 
-from utils.signals import silence
+from utils.signals import redirect_to_devnull
 
 MESSAGE = 400  # characters; some quote whole files
 
@@ -24,7 +24,7 @@ class Diverged(UserError):
     status = 3
 
 
-def one_line(main):
+def report_errors(main):
     """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status.
 
     So does an OSError, a MemoryError or a missing package, with status 2.  Ctrl-C exits with 130, a
@@ -38,7 +38,7 @@ def one_line(main):
             sys.stdout.reconfigure(errors="backslashreplace")  # for names beyond it
         if sys.stderr is None:  # closed, as by 2>&-
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115, open to the end
-        with contextlib.redirect_stderr(Unfailing(sys.stderr)):
+        with contextlib.redirect_stderr(BestEffortStream(sys.stderr)):
             return ended(main, *args, **kwargs)
 
     def ended(main, *args, **kwargs):
@@ -53,8 +53,8 @@ def one_line(main):
             print("stopped", file=sys.stderr)
             sys.exit(130)
         except OSError as error:
-            if isinstance(error, BrokenPipeError) and abandoned(sys.stdout):  # as of `| head`
-                silence([sys.stdout.fileno()])  # what is yet unwritten
+            if isinstance(error, BrokenPipeError) and reader_has_gone(sys.stdout):  # as of `| head`
+                redirect_to_devnull([sys.stdout.fileno()])  # what is yet unwritten
                 sys.exit(141)
             print(f"error: {reason(error)}", file=sys.stderr)
             sys.exit(2)
@@ -69,7 +69,7 @@ def one_line(main):
     return run
 
 
-class Unfailing:
+class BestEffortStream:
     """Stderr as it is given; once that cannot be written to, nothing is written.
 
     A log on a full disk, or a pager that has gone, is not worth what a run has reached.
@@ -83,7 +83,7 @@ class Unfailing:
         try:
             self.stream.write(text)
         except OSError:
-            silence([2])
+            redirect_to_devnull([2])
         return len(text)
 
     def flush(self):
@@ -91,13 +91,13 @@ class Unfailing:
         try:
             self.stream.flush()
         except OSError:
-            silence([2])
+            redirect_to_devnull([2])
 
     def __getattr__(self, name):
         return getattr(self.stream, name)
 
 
-def abandoned(stream):
+def reader_has_gone(stream):
     """Whether nobody reads any longer what is written to a stream; None is a closed one."""
     if stream is None:
         return False
@@ -107,7 +107,7 @@ def abandoned(stream):
 
 
 @contextlib.contextmanager
-def memory_for(cure):
+def when_out_of_memory(cure):
     """In this context running out of memory, a GPU's or the host's, is a UserError."""
     try:
         yield

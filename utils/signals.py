@@ -9,26 +9,26 @@ NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: CLOS
 
 
 @contextlib.contextmanager
-def leaving_at_once():
+def ctrl_c_exits():
     """In this context, where there is nothing to save, Ctrl-C ends the process at once.
 
     A KeyboardInterrupt could break the import of a C extension, or be taken for its failure.
     """
-    before = signal.signal(signal.SIGINT, leave)
+    before = signal.signal(signal.SIGINT, exit_at_once)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def leave(number, _):
+def exit_at_once(number, _):
     """A signal handler that ends the process without running any other Python code."""
     os.write(2, b"stopped\n")
     os._exit(128 + number)
 
 
 @contextlib.contextmanager
-def deaf_to_ctrl_c():
+def ctrl_c_blocked():
     """Threads and processes that are started in this context never hear of Ctrl-C.
 
     This thread does, at its end, by KeyboardInterrupt.
@@ -41,8 +41,8 @@ def deaf_to_ctrl_c():
 
 
 @contextlib.contextmanager
-def all_as_ctrl_c():
-    """In this context SIGTERM and SIGHUP, too, raise KeyboardInterrupt; `status_of` tells which.
+def signals_as_ctrl_c():
+    """In this context SIGTERM and SIGHUP, too, raise KeyboardInterrupt; `exit_status` tells which.
 
     What is ignored, as SIGHUP is under nohup, stays so.
     """
@@ -50,24 +50,24 @@ def all_as_ctrl_c():
 
     def interrupt(number, _):
         if NAMES[number] == CLOSED:
-            silence(terminals)
+            redirect_to_devnull(terminals)
         raise KeyboardInterrupt(number)
 
-    with handling(interrupt, heard() - {signal.SIGINT}):
+    with handling(interrupt, active_signals() - {signal.SIGINT}):
         yield
 
 
-def status_of(interrupt):
+def exit_status(interrupt):
     """The exit status that stands for a KeyboardInterrupt: 130, 143 or 129."""
     return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
 @contextlib.contextmanager
-def signals_later():
+def signals_deferred():
     """In this context Ctrl-C, SIGTERM, SIGHUP wait for its end."""
     caught = []
     try:
-        with handling(lambda number, _: caught.append(number), heard()):
+        with handling(lambda number, _: caught.append(number), active_signals()):
             yield
     finally:
         if caught:
@@ -85,12 +85,12 @@ def handling(handler, numbers):
             signal.signal(number, handler)
 
 
-def heard():
+def active_signals():
     """The signals of NAMES that are not ignored, SIGINT in any case."""
     return {n for n in NAMES if n == signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN}
 
 
-def leave_to_parent():
+def ignore_terminal_signals():
     """Have a worker go on at Ctrl-C and when the terminal closes: its parent ends it."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -101,7 +101,7 @@ def find_terminals():
     return [file for file in (1, 2) if os.isatty(file)]
 
 
-def silence(files):
+def redirect_to_devnull(files):
     """Have what is printed go nowhere: to a terminal that has closed it would be an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for file in files:
@@ -120,7 +120,7 @@ class Signals:
 
     def __enter__(self):
         self.terminals = find_terminals()
-        self.handling = handling(self.note, heard())
+        self.handling = handling(self.note, active_signals())
         self.handling.__enter__()
         return self
 
@@ -135,7 +135,7 @@ class Signals:
         with contextlib.suppress(OSError):  # of a terminal that is gone
             os.write(2, said.encode())  # a handler that prints could interrupt a print
         if NAMES[number] == CLOSED:
-            silence(self.terminals)
+            redirect_to_devnull(self.terminals)
 
     @property
     def status(self):

@@ -56,15 +56,15 @@ def checked(wanted, read):
     return convert
 
 
-def whole(least, most=math.inf):
+def integer(least, most=math.inf):
     """An argument type: an integer from `least` to `most`."""
 
-    def integer(text):
+    def read_integer(text):
         if not least <= int(text) <= most:
             raise ValueError
         return int(text)
 
-    return checked(f"a whole number {between(least, most)}", integer)
+    return checked(f"a whole number {between(least, most)}", read_integer)
 
 
 def number(least, most=math.inf):
@@ -99,7 +99,7 @@ def known_axes(text):
     return text.upper()
 
 
-def file_of(text):
+def file_path(text):
     """An argument type: a file that exists, as a Path."""
     path = Path(text).expanduser()
     if not path.is_file():
@@ -107,7 +107,7 @@ def file_of(text):
     return path
 
 
-def folder_of(text):
+def folder_path(text):
     """An argument type: a folder that exists, as a Path."""
     path = Path(text).expanduser()
     if not path.is_dir():
@@ -115,8 +115,8 @@ def folder_of(text):
     return path
 
 
-place = checked("a path or a URL", given)  # an empty one would be the current directory
-local_place = checked("a path on this machine, no URL", local)
+path_or_url = checked("a path or a URL", given)  # an empty one would be the current directory
+local_path = checked("a path on this machine, no URL", local)
 axes = checked(f"an order of {', '.join(AXES)}", known_axes)
 
 
@@ -130,7 +130,7 @@ class Sides(argparse.Action):
         setattr(namespace, self.dest, tuple(values))
 
 
-PIXELS = {"action": Sides, "type": whole(2, MOST_PIXELS), "nargs": "+", "metavar": "PIXELS"}
+PIXELS = {"action": Sides, "type": integer(2, MOST_PIXELS), "nargs": "+", "metavar": "PIXELS"}
 
 
 def add_look(add, learned=False):
@@ -145,9 +145,9 @@ def add_look(add, learned=False):
     resize = "scale frames to this height and width, or their shorter side to one number"
     if learned:
         usual = "(default: as in training)"
-        add("--step", type=whole(1), metavar="N", help=f"{step} {usual}")
+        add("--step", type=integer(1), metavar="N", help=f"{step} {usual}")
         as_is = "without numbers leave them as they are"
         add("--resize", **PIXELS | {"nargs": "*"}, help=f"{resize}; {as_is} {usual}")
     else:
-        add("--step", type=whole(1), default=1, metavar="N", help=step)
+        add("--step", type=integer(1), default=1, metavar="N", help=step)
         add("--resize", **PIXELS, help=resize)

@@ -14,7 +14,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 from utils.errors import UserError
-from utils.signals import deaf_to_ctrl_c, handling, leave_to_parent
+from utils.signals import ctrl_c_blocked, handling, ignore_terminal_signals
 
 # glibc hands arrays of frame size back to the system as soon as they are freed: the page faults of
 # getting them again took more time than the sums in them (a step's movement 260 us, now 100).
@@ -33,7 +33,7 @@ def workers(count, *modules):
         resource_tracker.ensure_running()  # first: it unblocks SIGINT when it has started
     with contextlib.ExitStack() as stack:
         # Both are inherited: workers, and threads that serve them, never hear of Ctrl-C.
-        with deaf_to_ctrl_c(), environment(KEEP_MEMORY):
+        with ctrl_c_blocked(), environment(KEEP_MEMORY):
             # spawn: forking a process with running threads (tensorstore's) may deadlock
             context = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(count, context, initializer=begin, initargs=modules)
@@ -65,7 +65,7 @@ def end(pool, count, _, error, __):
 
 def begin(*modules):
     """What a worker does first; from then on it ends when its parent does, however that came."""
-    leave_to_parent()
+    ignore_terminal_signals()
     parent = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: wait([parent]) and os._exit(1), daemon=True).start()
     with contextlib.suppress(ImportError):  # their parent, who imports the same, says it once
