@@ -2,12 +2,11 @@
 
 import contextlib
 import json
-import sys
 from pathlib import Path
 
 import constants
 from utils import rundir
-from utils.errors import UserError, report_errors, when_out_of_memory, writing_to
+from utils.errors import UserError, report_errors, warn, when_out_of_memory, writing_to
 from utils.signals import ctrl_c_exits
 from utils.usage import Parser, add_look, integer, local_path
 
@@ -148,8 +147,8 @@ def open_videos(runs, records, options):
     look = Look(options.step, channels == {1}, options.resize, to_end=options.forecast)
     for run, record in zip(runs, records, strict=True):
         if (looks := record["data"].get("looks")) and look.flags not in looks:
-            told = f"{run} learned from clips cut with {', '.join(looks)}, is tested"
-            print(f"warning: {told} with {look.flags}", file=sys.stderr)
+            cut = ", ".join(looks)
+            warn(f"{run} learned from clips cut with {cut}, is tested with {look.flags}")
     return find_videos(options.images, look=look, axes=options.axes)
 
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, report_errors
 from utils.folders import find_twins
-from utils.frames import natural, warn
+from utils.frames import natural, warn_left_out
 from utils.images import FORMATS
 from utils.usage import Parser, folder_path, integer
 
@@ -28,7 +28,7 @@ def find_cats(root):
     cats = []
     for path in root.glob("[!.]*"):
         if not path.exists():
-            warn(path, "a link that leads nowhere")
+            warn_left_out(path, "a link that leads nowhere")
         elif path.suffix.lower() == ".gif" and path.is_file():
             cats.append([path])
     for folder in root.glob("[!.]*/"):
@@ -36,11 +36,11 @@ def find_cats(root):
         pictures = {path.stem: path for path in found if path.is_file()}
         missing = [place for place in PLACES if place not in pictures]
         if twins := list(find_twins(sorted(path.name for path in found))):
-            warn(folder, "{} and {} would be two frames of one name".format(*twins[0]))
+            warn_left_out(folder, "{} and {} would be two frames of one name".format(*twins[0]))
         elif not missing:
             cats.append([pictures[place] for place in PLACES])
         elif folder.name not in SPLITS:
-            warn(folder, f"no picture {', '.join(missing)}")
+            warn_left_out(folder, f"no picture {', '.join(missing)}")
     return sorted(cats, key=lambda files: natural(files[0].relative_to(root).as_posix()))
 
 

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import Collection, add_out
-from utils.errors import UserError, report_errors
+from utils.errors import UserError, report_errors, warn
 from utils.folders import Folder
-from utils.frames import warn
+from utils.frames import warn_left_out
 from utils.images import FORMATS
 from utils.usage import Parser, folder_path
 from utils.videos import find_videos
@@ -54,7 +54,7 @@ def find_folders(root):
         if ending == ".seq":
             films.append(path)
         elif ending in {"", *FORMATS}:
-            warn(path, reason)
+            warn_left_out(path, reason)
 
     cure = "write the pictures of each to a folder such as set00/V000 with the data set's own tools"
     try:
@@ -64,7 +64,7 @@ def find_folders(root):
             raise UserError(f"only .seq films below {root}: {cure}") from None
         raise
     if films:
-        print(f"warning: {len(films)} .seq films are left out: {cure}", file=sys.stderr)
+        warn(f"{len(films)} .seq films are left out: {cure}")
     folders = [video for video in videos if isinstance(video, Folder)]
     return sorted(folders, key=lambda folder: RAW in folder.path.as_posix())
 
@@ -80,7 +80,7 @@ def main():
         if not (found := place(video.path)):
             continue
         if found in places:
-            warn(video.path, f"the same recording as {places[found].path}")
+            warn_left_out(video.path, f"the same recording as {places[found].path}")
         else:
             places[found] = video
     if not places:

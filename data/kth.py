@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import Collection, add_out, tell_missing
 from utils.errors import UserError, report_errors
 from utils.files import read_lines
-from utils.frames import BadFrame, Look, warn
+from utils.frames import BadFrame, Look, warn_left_out
 from utils.usage import Parser, file_path, folder_path
 from utils.videos import find_videos
 
@@ -71,21 +71,23 @@ def cut_film(film, ranges, options, collection):
     """Put the sequences of a film into the collection -> their number."""
     name, count = name_of(film), 0
     if name not in ranges:
-        warn(film.path, f"not in {options.sequences}")
+        warn_left_out(film.path, f"not in {options.sequences}")
         return 0
     person, action = FILM.match(name).groups()
     split = "test" if int(person) >= FIRST_TEST_PERSON else "train"
     for number, (first, last) in enumerate(ranges[name], 1):
         folder = options.out / split / action / f"{name}_{number}"
         if not 1 <= first <= last <= len(film):
-            warn(film.path, f"{len(film)} frames, sequence {first}-{last} is not among them")
+            warn_left_out(
+                film.path, f"{len(film)} frames, sequence {first}-{last} is not among them"
+            )
             continue
         try:
             if not collection.has(folder):
                 frames = [frame[..., 0] for frame in film.read(first - 1, last)]
                 collection.add_frames(folder, frames)
         except BadFrame as bad:
-            warn(bad.path, f"sequence {first}-{last}: {bad.reason}")
+            warn_left_out(bad.path, f"sequence {first}-{last}: {bad.reason}")
             continue
         count += 1
     return count

@@ -19,7 +19,7 @@ from utils.animations import Animation
 from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, report_errors
 from utils.folders import Folder
-from utils.frames import BadFrame, warn
+from utils.frames import BadFrame, warn_left_out
 from utils.images import grey_levels, open_image
 from utils.libtiff import load
 from utils.usage import Parser, folder_path
@@ -81,14 +81,14 @@ def convert(video, options, collection):
     if collection.has(folder):
         return True
     if not isinstance(video, Folder | Animation):
-        warn(video.path, "neither pictures nor a stack: process_data.py takes it as it is")
+        warn_left_out(video.path, "neither pictures nor a stack: process_data.py takes it as it is")
         return False
     try:
         low, high = find_range(video)
         # Read again rather than kept: recordings may be larger than the memory.
         collection.add_frames(folder, (stretch(picture, low, high) for picture in read(video)))
     except BadFrame as bad:
-        warn(bad.path, bad.reason)
+        warn_left_out(bad.path, bad.reason)
         return False
     return True
 

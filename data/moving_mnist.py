@@ -22,7 +22,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.arrays import guess_axes
 from utils.collection import SPLITS, Collection, add_out
-from utils.errors import UserError, reason, report_errors
+from utils.errors import UserError, reason, report_errors, warn
 from utils.files import read_file
 from utils.usage import Parser, file_path, integer
 
@@ -125,8 +125,7 @@ def main():
     if options.published:
         check_published(options.published)
     if not options.digits and options.train + options.test:
-        told = "digits of a font, not MNIST's: give those by --digits train-images-idx3-ubyte.gz"
-        print(f"warning: {told}", file=sys.stderr)
+        warn("digits of a font, not MNIST's: give those by --digits train-images-idx3-ubyte.gz")
     digits = read_digits(options.digits) if options.digits else draw_digits()
     unseen = read_digits(options.test_digits) if options.test_digits else digits
     with Collection(options) as collection:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, report_errors
 from utils.folders import find_twins
-from utils.frames import BadFrame, natural, warn
+from utils.frames import BadFrame, natural, warn_left_out
 from utils.images import FORMATS, count_pages, open_image
 from utils.usage import Parser, folder_path, integer
 
@@ -59,7 +59,7 @@ def usable(paths, pool):
             levels = read_levels(path, pool)
             yield (gaps, levels.shape), levels
         except BadFrame as bad:
-            warn(path, bad.reason)
+            warn_left_out(path, bad.reason)
             gaps += 1
 
 

@@ -1,9 +1,9 @@
 """The generator with the highest PSNR on the test clips so far."""
 
-import sys
 from pathlib import Path
 
 from utils import rundir
+from utils.errors import warn
 from utils.stack import chainer
 from utils.weights import save_weights
 
@@ -31,5 +31,4 @@ class Best(chainer.training.Extension):
         if str(serializer("clips", self.fingerprint)) == self.fingerprint:
             self.psnr = psnr
         else:
-            told = f"{rundir.BEST} was the best on other test clips, it is chosen anew"
-            print(f"warning: {told}", file=sys.stderr)
+            warn(f"{rundir.BEST} was the best on other test clips, it is chosen anew")

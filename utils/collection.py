@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from utils.errors import UserError, writing_to
+from utils.errors import UserError, warn, writing_to
 from utils.files import write_whole
 from utils.usage import local_path
 
@@ -137,5 +137,4 @@ def add_out(parser):
 def tell_missing(names, what, root):
     """Warn, in one line, of what a list of the data set has and its folder lacks."""
     if names:
-        told = f"{len(names)} {what} are not below {root}, the first is {names[0]}"
-        print(f"warning: {told}", file=sys.stderr)
+        warn(f"{len(names)} {what} are not below {root}, the first is {names[0]}")

@@ -134,6 +134,11 @@ def writing_to(place):
         raise UserError(f"cannot write to {where}: {why}; {cure}") from None
 
 
+def warn(message):
+    """Print a warning as one line on stderr."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def first_line(error):
     """The first line of an exception's message, at most MESSAGE characters of it, or its type."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -163,12 +163,12 @@ def natural(name):
     return parts, name
 
 
-def warn(path, reason):
+def warn_left_out(path, reason):
     """Say in one line on stderr, above a bar, that a file is left out."""
     tqdm.write(f"warning: {printable(path)}: {reason}; left out", file=sys.stderr)
 
 
-warn_once = functools.cache(warn)
+warn_once = functools.cache(warn_left_out)
 
 
 def describe_size(size):

@@ -3,9 +3,8 @@
 import contextlib
 import fcntl
 import os
-import sys
 
-from utils.errors import UserError, writing_to
+from utils.errors import UserError, warn, writing_to
 
 
 @contextlib.contextmanager
@@ -45,7 +44,7 @@ def open_locked(path):
             ) from None
         except OSError as error:  # NFS, for one, locks no folders
             reason = f"{error.strerror}: see that no other process writes there"
-            print(f"warning: {path} cannot be claimed, {reason}", file=sys.stderr)
+            warn(f"{path} cannot be claimed, {reason}")
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(folder), os.stat(path)):
                 return folder

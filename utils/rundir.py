@@ -8,12 +8,11 @@ import platform
 import re
 import reprlib
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
 from utils import lock
-from utils.errors import UserError, reason, writing_to
+from utils.errors import UserError, reason, warn, writing_to
 from utils.files import PARTIAL, read_file, write_text
 from utils.names import name_apart, printable
 from utils.recipe import MOST_FRAMES, MOST_PIXELS
@@ -133,8 +132,7 @@ def warn_of_other_clips(out, data):
     """Warn if a run in this directory was last trained on clips of another fingerprint."""
     before = read_options(out)["data"] if exists(out) else data
     if before["fingerprint"] != data["fingerprint"]:
-        told = f"the run in {out} was last trained on other clips than those at {data['path']}"
-        print(f"warning: {told}", file=sys.stderr)
+        warn(f"the run in {out} was last trained on other clips than those at {data['path']}")
 
 
 def digest(record):

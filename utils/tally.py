@@ -1,12 +1,10 @@
 """Counts of what happens while clips are made."""
 
-import sys
 from collections import Counter
-
-from tqdm import tqdm
 
 from utils.cutting import add_motion
 from utils.errors import UserError
+from utils.frames import warn_left_out
 from utils.names import printable
 from utils.survey import shares
 
@@ -29,7 +27,7 @@ class Tally:
             raise Refused(f"{name}: {reason}; repair or remove it, or leave out --strict")
         if name not in self.skipped:
             self.skipped[name] = reason
-            tqdm.write(f"warning: {name}: {reason}; left out", file=sys.stderr)
+            warn_left_out(path, reason)
 
     def add(self, outcome):
         """Count the Outcome of a task."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.best import Best
 from utils.divergence import FiniteCheck
-from utils.errors import Diverged, UserError, reason
+from utils.errors import Diverged, UserError, reason, warn
 from utils.log import Log
 from utils.plots import Plots
 from utils.preview import Preview
@@ -150,7 +150,7 @@ class Tolerant:
         try:
             self.extension(trainer)
         except OSError as error:
-            print(f"warning: {reason(error)}: cannot be written, going on", file=sys.stderr)
+            warn(f"{reason(error)}: cannot be written, going on")
 
     def __getattr__(self, name):
         return getattr(self.extension, name)

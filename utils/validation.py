@@ -1,12 +1,10 @@
 """How well a generator predicts clips that it never trained on, beside copying the last frame."""
 
-import sys
-
 import numpy as np
 
 from utils import metrics
 from utils.conventions import perceptual
-from utils.errors import UserError
+from utils.errors import UserError, warn
 from utils.rollout import rollout
 from utils.spacing import evenly
 from utils.stack import chainer
@@ -35,8 +33,7 @@ def find_test_clips(path, clips):
         )
     if test_clips.looks != clips.looks and test_clips.looks and clips.looks:
         ours, theirs = (", ".join(store.looks) for store in (clips, test_clips))
-        told = f"the training clips were cut with {ours}, those at {path} with {theirs}"
-        print(f"warning: {told}", file=sys.stderr)
+        warn(f"the training clips were cut with {ours}, those at {path} with {theirs}")
     return test_clips
 
 

@@ -15,7 +15,7 @@ from utils import arrays, films
 from utils.animations import open_animation
 from utils.errors import UserError
 from utils.folders import list_folder, list_stills, open_folder, part, probe_once
-from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn
+from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn_left_out
 from utils.images import FORMATS
 from utils.layout import KIND
 from utils.names import name_apart, number_apart, printable
@@ -33,7 +33,7 @@ ADVICE = (
 )
 
 
-def find_videos(paths, skip=warn, look=Look(), axes=None):  # noqa: B008 (it is frozen)
+def find_videos(paths, skip=warn_left_out, look=Look(), axes=None):  # noqa: B008 (it is frozen)
     """Every video at or below the given paths, as a list of Video in natural order.
 
     A folder of still pictures is a video; so is each film, animated picture, sequence of an array
