@@ -9,99 +9,123 @@ import time
 
 import constants
 from utils import rundir
-from utils.errors import Diverged, UserError, report_errors, when_out_of_memory
+from utils.errors import Diverged, UserError, report_errors, warn, when_out_of_memory
 from utils.signals import ctrl_c_exits
 from utils.usage import Parser, integer, local_path, number, path_or_url
 
-OF_THE_COMMAND = ("gpu", "resume", "out", "minutes")  # -r takes all others from the run
-PLACES = {"data": constants.TRAIN_CLIPS_DIR, "test_data": constants.TEST_CLIPS_DIR, "load": None}
+NOT_RESUMED = ("gpu", "resume", "out", "minutes")  # -r takes all others from the run
+PATHS = {  # options that are paths: their defaults
+    "data": constants.TRAIN_CLIPS_DIR,
+    "test_data": constants.TEST_CLIPS_DIR,
+    "load": None,
+}
 STATUS = """exit status: 0 trained; 2 invalid input or a file that cannot be written; 3 NaN or
 infinity; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (-r then resumes where it stopped)"""
 
+PATH = {"type": local_path, "metavar": "PATH"}
+CLIPS = {"type": path_or_url, "metavar": "PATH"}
+COUNT = {"type": integer(1), "metavar": "N"}
+RATE = {"type": number(0), "metavar": "RATE"}
 
-def parse(argv):
+
+def make_parser():
     parser = Parser(__doc__, STATUS)
-    path, clips = ({"type": kind, "metavar": "PATH"} for kind in (local_path, path_or_url))
-    count = {"type": integer(1), "metavar": "N"}
-    rate = {"type": number(0), "metavar": "RATE"}
+    add_run_options(parser.add_argument_group("run").add_argument)
+    add_data_options(parser.add_argument_group("data").add_argument)
+    add_network_options(parser.add_argument_group("network").add_argument)
+    add_training_options(parser.add_argument_group("loss and optimisation").add_argument)
+    parser.set_defaults(rolled_back=0)  # so far, in this run
+    return parser
 
-    add = parser.add_argument_group("run").add_argument
-    add(
-        "-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU"
-    )
-    newest = "resume from the newest intact snapshot"
-    add("-r", "--resume", "--resume_training", action="store_true", help=newest)
-    add("-o", "--out", default=constants.RESULT_DIR, **path, help="directory of the run")
-    add("-n", "--iterations", default=constants.ITERATIONS, **count, help="iteration to stop at")
+
+def add_run_options(add):
+    text = "CUDA device; -1 is the CPU"
+    add("-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help=text)
+    text = "resume from the newest intact snapshot"
+    add("-r", "--resume", "--resume_training", action="store_true", help=text)
+    add("-o", "--out", default=constants.RESULT_DIR, **PATH, help="directory of the run")
+    add("-n", "--iterations", default=constants.ITERATIONS, **COUNT, help="iteration to stop at")
     add("--minutes", type=number(0), help="minutes after which to stop, if sooner")
-    seed = "seed of the initial weights and of the order of clips"
-    add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=seed)
-    usual = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
-    add("--dtype", choices=constants.DTYPES, help=usual)
-    back = "after NaN return to the last snapshot at half the learning rates, up to N times"
-    add("--rollbacks", type=integer(0), default=constants.ROLLBACKS, metavar="N", help=back)
+    text = "seed of the initial weights and of the order of clips"
+    add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=text)
+    text = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
+    add("--dtype", choices=constants.DTYPES, help=text)
+    text = "after NaN return to the last snapshot at half the learning rates, up to N times"
+    add("--rollbacks", type=integer(0), default=constants.ROLLBACKS, metavar="N", help=text)
     add("--keep-going", action="store_true", help="continue when a file cannot be written")
-    every = "iterations between {}".format
-    add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **count, help=every("snapshots"))
-    add("--report-every", default=constants.REPORT_EVERY, **count, help=every("reports"))
-    add("--validate-every", default=constants.VALIDATE_EVERY, **count, help=every("validations"))
+    text = "iterations between {}".format
+    add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **COUNT, help=text("snapshots"))
+    add("--report-every", default=constants.REPORT_EVERY, **COUNT, help=text("reports"))
+    add("--validate-every", default=constants.VALIDATE_EVERY, **COUNT, help=text("validations"))
 
-    add = parser.add_argument_group("data").add_argument
-    add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, **clips, help="clips to train on")
-    add("--test-data", default=constants.TEST_CLIPS_DIR, **clips, help="clips to validate on")
-    add("-b", "--batch-size", default=constants.BATCH_SIZE, **count, help="clips per batch")
 
-    add = parser.add_argument_group("network").add_argument
-    add("--arch", default=constants.ARCH, help="architecture, named after its file in models/")
-    scales = "shorter sides of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
-    add("--pyramid", metavar="SIZES", help=scales)
-    maps = "feature maps as published or an eighth; discriminators alike (default: paper)"
-    add("--width", choices=("paper", "small"), help=maps)
+def add_data_options(add):
+    add("-d", "--data", default=constants.TRAIN_CLIPS_DIR, **CLIPS, help="clips to train on")
+    add("--test-data", default=constants.TEST_CLIPS_DIR, **CLIPS, help="clips to validate on")
+    add("-b", "--batch-size", default=constants.BATCH_SIZE, **COUNT, help="clips per batch")
+
+
+def add_network_options(add):
+    text = "architecture, named after its file in models/"
+    add("--arch", default=constants.ARCH, help=text)
+    text = "shorter sides of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
+    add("--pyramid", metavar="SIZES", help=text)
+    text = "feature maps as published or an eighth; discriminators alike (default: paper)"
+    add("--width", choices=("paper", "small"), help=text)
     add("--model-options", metavar="NAME=VALUE,...", help="other options of the architecture")
-    add("-l", "--load", **path, help="start from a run, a model, a snapshot or a .safetensors file")
-    opponents = "train against discriminators (default: depends on the architecture)"
-    add("--adversarial", action=argparse.BooleanOptionalAction, help=opponents)
+    text = "start from a run, a model, a snapshot or a .safetensors file"
+    add("-l", "--load", **PATH, help=text)
+    text = "train against discriminators (default: depends on the architecture)"
+    add("--adversarial", action=argparse.BooleanOptionalAction, help=text)
     add("--unconditional-dis", action="store_true", help="show the discriminators no past frames")
 
-    add = parser.add_argument_group("loss and optimisation").add_argument
-    terms = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
-    add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=terms)
-    add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
-    kinds = {"choices": constants.LR_GEN, "default": constants.OPTIMIZER}
-    add("--optimizer", **kinds, help="of each network")
-    usual = "learning rate of the {} (default: {adam}, with sgd {sgd})".format
-    add("--lr-gen", **rate, help=usual("generator", **constants.LR_GEN))
-    add("--lr-dis", **rate, help=usual("discriminators", **constants.LR_DIS))
-    shape = "how learning rates change until the run ends (default: not at all)"
-    add("--schedule", choices=constants.SCHEDULES, help=shape)
-    norm = "norm to which a network's longer gradients are scaled; 0 for no limit"
-    clip = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
-    add("--clip-gradients", **clip, help=norm)
 
-    parser.set_defaults(rolled_back=0)  # so far, in this run
+def add_training_options(add):
+    text = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
+    add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=text)
+    add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
+    optimizers = {"choices": constants.LR_GEN, "default": constants.OPTIMIZER}
+    add("--optimizer", **optimizers, help="of each network")
+    text = "learning rate of the {} (default: {adam}, with sgd {sgd})".format
+    add("--lr-gen", **RATE, help=text("generator", **constants.LR_GEN))
+    add("--lr-dis", **RATE, help=text("discriminators", **constants.LR_DIS))
+    text = "how learning rates change until the run ends (default: not at all)"
+    add("--schedule", choices=constants.SCHEDULES, help=text)
+    text = "norm to which a network's longer gradients are scaled; 0 for no limit"
+    norm = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
+    add("--clip-gradients", **norm, help=text)
+
+
+def parse(argv):
+    """The options; with -r those of the run in --out hold, unless `argv` says otherwise."""
+    parser = make_parser()
     options = parser.parse_args(argv)
-    if options.resume and not rundir.exists(options.out) and rundir.snapshots(options.out):
-        cure = "the options given now hold, else the usual ones"
-        print(f"warning: {options.out}: {rundir.OPTIONS} is missing; {cure}", file=sys.stderr)
-    if options.resume and rundir.exists(options.out):
-        # The options of the run hold, unless this command line says otherwise.
+    if not options.resume:
+        return options
+    if rundir.exists(options.out):
         saved = rundir.saved_options(options.out, vars(parser.parse_args([])))
-        parser.set_defaults(**{k: v for k, v in saved.items() if k not in OF_THE_COMMAND})
+        parser.set_defaults(**{k: v for k, v in saved.items() if k not in NOT_RESUMED})
         options = parser.parse_args(argv)
         if rundir.snapshots(options.out):
-            go_on(options, saved)
+            keep_network(options, saved)
+    elif rundir.snapshots(options.out):
+        cure = "the options given now hold, else the usual ones"
+        warn(f"{options.out}: {rundir.OPTIONS} is missing; {cure}")
     return options
 
 
-def go_on(options, saved):
-    """Keep to the network that the snapshots of a run are of; `saved`: its options so far."""
+def keep_network(options, saved):
+    """Refuse another --arch than that of a run's snapshots, and pass over another --load.
+
+    saved: the options of the run so far, {name: value}.
+    """
     arch, load = (saved.get(name) for name in ("arch", "load"))
     if arch and options.arch != arch:
-        told = f"--arch {options.arch}: the run in {options.out} trains {arch}"
-        raise UserError(f"{told}; give another --out")
+        problem = f"--arch {options.arch}: the run in {options.out} trains {arch}"
+        raise UserError(f"{problem}; give another --out")
     if options.load != load:
-        told = f"--load {options.load} is for a fresh run"
-        print(f"{told}: this one goes on with its own weights", file=sys.stderr)
+        ignored = f"--load {options.load} is for a fresh run"
+        print(f"{ignored}: this one goes on with its own weights", file=sys.stderr)
         options.load = load
 
 
@@ -121,11 +145,11 @@ def main(argv=None):
             print(f"{error}; trying again", file=sys.stderr)
             options.rolled_back += 1
             options.resume = True
-        gc.collect()  # the run that failed refers to itself; its memory is for the next
+        gc.collect()  # frees the failed attempt's reference cycles before the next one needs memory
 
 
 def train(options, began):
-    """Train to the last iteration or until the minutes since `began`, by time.monotonic(), are up.
+    """Train to the last iteration, or until --minutes have passed since `began` (time.monotonic()).
 
     Raises UserError and Diverged as `Trainer.run` does.
     """
@@ -138,25 +162,14 @@ def train(options, began):
     from utils.stack.precision import using_dtype
     from utils.store import ClipStore
     from utils.trainer import Trainer
-    from utils.validation import find_test_clips
 
     device = open_device(options.gpu)
     clips = ClipStore.open(options.data)
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
-    test_clips = find_test_clips(options.test_data, clips)
-    if test_clips is None and options.test_data != constants.TEST_CLIPS_DIR:
-        told = f"--test-data {options.test_data}: no clips there"
-        raise UserError(f"{told}; make some or give another place")
-    if test_clips is None:
-        cure = "`python process_data.py --split test -n 500` makes some"
-        told = f"no validation, no test clips at {options.test_data}"
-        print(f"warning: {told}: {cure}", file=sys.stderr)
-    elif test_clips.fingerprint == clips.fingerprint:
-        told = f"the test clips at {options.test_data} are the training clips"
-        print(f"warning: {told}: cut some of other videos to validate on", file=sys.stderr)
-    fastest = chainer.using_config("autotune", True)  # cuDNN's engine, by trial
-    with using_dtype(options.dtype, device), fastest, rundir.claimed(options.out, options.resume):
+    test_clips = open_test_clips(options, clips)
+    autotune = chainer.using_config("autotune", True)  # cuDNN's fastest engines, by trial
+    with using_dtype(options.dtype, device), autotune, rundir.claimed(options.out, options.resume):
         trainer = Trainer(
             updater,
             options.out,
@@ -173,43 +186,75 @@ def train(options, began):
             as_frames = to_past_and_future(clips.history)
             trainer.validate(test_clips, as_frames, device, options.validate_every)
         if options.rolled_back:
-            told = f"learning rates: those given, times 1/{2**options.rolled_back} after rollbacks"
-            print(told, file=sys.stderr)
+            share = f"1/{2**options.rolled_back}"
+            print(f"learning rates: those given, times {share} after rollbacks", file=sys.stderr)
         if options.resume:
-            rundir.warn_of_other_clips(options.out, about(options.data, clips))
+            rundir.warn_of_other_clips(options.out, describe_clips(options.data, clips))
             resume(trainer)
-        record = {
-            "options": kept(options),
-            "model": model,
-            "data": about(options.data, clips),
-            "validation": None if test_clips is None else about(options.test_data, test_clips),
-        }
-        rundir.write_options(options.out, record)
+        rundir.write_options(options.out, make_record(options, model, clips, test_clips))
         trainer.run()
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")
 
 
-def kept(options):
-    """What options.json says of the options; paths as they are from any directory."""
+def open_test_clips(options, clips):
+    """The ClipStore to validate on; None, with a warning, if there is none at the default place.
+
+    UserError for another --test-data without clips; a warning if they are the training clips.
+    """
+    from utils.validation import find_test_clips
+
+    test_clips = find_test_clips(options.test_data, clips)
+    if test_clips is None and options.test_data != constants.TEST_CLIPS_DIR:
+        problem = f"--test-data {options.test_data}: no clips there"
+        raise UserError(f"{problem}; make some or give another place")
+    if test_clips is None:
+        cure = "`python process_data.py --split test -n 500` makes some"
+        warn(f"no validation, no test clips at {options.test_data}: {cure}")
+    elif test_clips.fingerprint == clips.fingerprint:
+        problem = f"the test clips at {options.test_data} are the training clips"
+        warn(f"{problem}: cut some of other videos to validate on")
+    return test_clips
+
+
+def make_record(options, model, clips, test_clips):
+    """What options.json keeps of a run, as JSON types: all that test.py and -r need."""
+    validation = None if test_clips is None else describe_clips(options.test_data, test_clips)
+    return {
+        "options": options_to_save(options),
+        "model": model,
+        "data": describe_clips(options.data, clips),
+        "validation": validation,
+    }
+
+
+def options_to_save(options):
+    """{name: value} of the options; given paths are absolute: -r may run in another directory."""
     found = {name: value for name, value in vars(options).items() if name != "resume"}
-    for name, usual in PLACES.items():
-        if found[name] != usual and "://" not in found[name]:
+    for name, default in PATHS.items():
+        if found[name] != default and "://" not in found[name]:
             found[name] = os.path.abspath(found[name])
     return found
 
 
-def about(path, clips):
-    """What options.json says of a ClipStore."""
-    fingerprint, looks = clips.fingerprint, clips.looks
-    return {"path": path, "clips": len(clips), "fingerprint": fingerprint, "looks": looks}
+def describe_clips(path, clips):
+    """What options.json says of the ClipStore at `path`."""
+    return {
+        "path": path,
+        "clips": len(clips),
+        "fingerprint": clips.fingerprint,
+        "looks": clips.looks,
+    }
 
 
 def make_generator(options, clips):
-    """The arguments of `models.create`, for options.json, and the network that it made of them."""
+    """(arguments of `models.create`, kept in options.json; the network made of them).
+
+    Its weights are drawn by --seed, or come from --load.
+    """
     import numpy as np
 
     import models
-    from models.chance import own_series
+    from models.chance import keeping_series
     from utils.weights import load_weights
 
     _, channels, *size = clips.shape
@@ -231,48 +276,50 @@ def make_generator(options, clips):
     except ValueError as error:
         raise UserError(error) from None
     if options.load and not (options.resume and rundir.snapshots(options.out)):
-        with own_series(gen):
+        with keeping_series(gen):
             load_weights(rundir.model_at(options.load), gen)
     return model, gen
 
 
 def make_updater(options, clips, gen, device):
-    """The updater, its networks on the device: adversarial, or for the generator alone."""
+    """The updater: an AdversarialUpdater, or a PredictionUpdater that trains the generator alone.
+
+    The networks are on the device, each with its optimizer.
+    """
     from models.discriminators import Discriminators
     from utils.stack import chainer
     from utils.supply import supply
     from utils.updater import AdversarialUpdater, PredictionUpdater
 
-    kinds = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
-    kind = getattr(chainer.optimizers, kinds[options.optimizer])
+    names = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
+    optimizer_class = getattr(chainer.optimizers, names[options.optimizer])
 
-    def optimizer(net, given, usual):
+    def make_optimizer(net, rate, defaults):
         net.to_device(device)
-        rate = usual[options.optimizer] if given is None else given
-        return kind(rate * 0.5**options.rolled_back).setup(net)
+        rate = defaults[options.optimizer] if rate is None else rate
+        return optimizer_class(rate * 0.5**options.rolled_back).setup(net)
 
-    terms, weight = losses_of(options, gen)
+    terms, weight = choose_losses(options, gen)
     if options.batch_size > len(clips):
-        more = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
-        raise UserError(f"{more} at {options.data}; lower it or make more clips")
+        problem = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
+        raise UserError(f"{problem} at {options.data}; lower it or make more clips")
     batches, converter = supply(clips, options.batch_size, options.seed, device)
-    optimizers = {"gen": optimizer(gen, options.lr_gen, constants.LR_GEN)}
+    optimizers = {"gen": make_optimizer(gen, options.lr_gen, constants.LR_GEN)}
     if not weight:
         return PredictionUpdater(batches, optimizers, terms, converter, device)
     try:
         dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.unconditional_dis)
     except ValueError as error:
         raise UserError(error) from None
-    optimizers["dis"] = optimizer(dis, options.lr_dis, constants.LR_DIS)
+    optimizers["dis"] = make_optimizer(dis, options.lr_dis, constants.LR_DIS)
     return AdversarialUpdater(batches, optimizers, weight, terms, converter, device)
 
 
-def losses_of(options, gen):
-    """The losses, as `by_name` has them, and the adversarial weight, 0 without discriminators.
+def choose_losses(options, gen):
+    """The losses, as `by_name` returns them, and the adversarial weight: 0 without discriminators.
 
     UserError for options that contradict one another.
     """
-    from models import own_options
     from utils.losses import by_name
 
     terms, weight = by_name(options.loss, options.alpha)
@@ -288,14 +335,21 @@ def losses_of(options, gen):
     if weight and options.loss != constants.LOSS:
         cure = "leave adversarial out or give --adversarial"
         raise UserError(f"--loss {options.loss}: there are no discriminators; {cure}")
+    refuse_discriminator_options(options)
+    return terms, 0
+
+
+def refuse_discriminator_options(options):
+    """UserError for an option that concerns discriminators alone: there are none."""
+    from models import own_options
+
     if options.width and "width" not in own_options(options.arch):
-        told = f"--width {options.width}: {options.arch} has one width, no discriminators"
-        raise UserError(f"{told}; leave it out")
+        problem = f"--width {options.width}: {options.arch} has one width, no discriminators"
+        raise UserError(f"{problem}; leave it out")
     if options.unconditional_dis:
         raise UserError("--unconditional-dis: no discriminators, give --adversarial")
     if options.lr_dis is not None:
         raise UserError(f"--lr-dis {options.lr_dis}: no discriminators, give --adversarial")
-    return terms, 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from utils.stack import F, chainer
 class RandomLink(chainer.Link):
     """A series of NumPy generators.
 
-    The place in the series is saved with the weights, so a resumed run draws what it would have.
+    Its seed and the number of generators drawn are saved with the weights, so a resumed run draws
+    the same random numbers as one that was never stopped.
     """
 
     def __init__(self):
@@ -25,12 +26,15 @@ class RandomLink(chainer.Link):
 
 
 @contextlib.contextmanager
-def own_series(chain):
-    """What is loaded into the chain in this context leaves its series at their beginning."""
+def keeping_series(chain):
+    """Weights may be loaded in this context without the random series saved with them.
+
+    A fresh run that starts from trained weights draws by its own seed, from the first number on.
+    """
     links = [link for link in chain.links() if isinstance(link, RandomLink)]
-    begun = [(link.seed, link.draws) for link in links]
+    series = [(link.seed, link.draws) for link in links]
     yield
-    for link, (seed, draws) in zip(links, begun, strict=True):
+    for link, (seed, draws) in zip(links, series, strict=True):
         link.seed, link.draws = seed, draws
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from models.chance import GaussianNoise, ScheduledSampling, own_series
+from models.chance import GaussianNoise, ScheduledSampling, keeping_series
 from utils.stack import L, chainer
 from utils.weights import load_weights, save_weights
 
@@ -30,7 +30,7 @@ def test_weights_of_another_run_do_not_bring_its_series(tmp_path):
     np.random.seed(1)
     chain = chainer.Sequential(ScheduledSampling(1, decay=0.1), L.Linear(2, 2))
     seed = chain[0].seed
-    with own_series(chain):
+    with keeping_series(chain):
         load_weights(tmp_path / "weights", chain)
     assert (chain[0].seed, chain[0].draws) == (seed, 0) and shown(chain[0]).all()
     assert np.array_equal(chain[1].W.array, other[1].W.array)
