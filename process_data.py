@@ -11,76 +11,82 @@ from utils.signals import exit_status, signals_as_ctrl_c, signals_deferred
 from utils.usage import PIXELS, Parser, add_look, integer, local_path, number, path_or_url
 from utils.workers import cores, environment, workers
 
-NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # none are needed, each process would start some
-DIRS = {  # by --split: videos, clips
+NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # else each worker starts some, for nothing
+FOLDERS = {  # {--split: (videos, clips)}
     "train": (constants.TRAIN_DIR, constants.TRAIN_CLIPS_DIR),
     "test": (constants.TEST_DIR, constants.TEST_CLIPS_DIR),
 }
 
 
-def parse(argv=None):
-    parser = Parser(__doc__)
-    count, share = {"type": integer(1), "metavar": "N"}, {"type": number(0, 1), "metavar": "SHARE"}
-    images, clips = (" or ".join(dirs) for dirs in zip(*DIRS.values(), strict=True))
+COUNT, SHARE = {"type": integer(1), "metavar": "N"}, {"type": number(0, 1), "metavar": "SHARE"}
 
-    add = parser.add_argument_group("videos").add_argument
+
+def make_parser():
+    parser = Parser(__doc__)
+    images, clips = (" or ".join(folders) for folders in zip(*FOLDERS.values(), strict=True))
+    add_video_options(parser.add_argument_group("videos").add_argument, images)
+    add_clip_options(parser.add_argument_group("clips"), clips)
+    add_filter_options(parser.add_argument_group("filters").add_argument)
+    add = parser.add_argument_group("run").add_argument
+    add("--resume", action="store_true", help="continue an interrupted run of the same command")
+    add("--workers", default=cores(), **COUNT, help="worker processes")
+    add("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers to use instead")
+    return parser
+
+
+def add_video_options(add, default):
     several = {"type": local_path, "nargs": "+", "action": "extend", "metavar": "PATH"}
-    add("--images", **several, help=f"videos, or folders of them (default: {images})")
+    add("--images", **several, help=f"videos, or folders of them (default: {default})")
     add_look(add)
     add("--gray", action="store_true", help="make clips of one channel")
 
-    group = parser.add_argument_group("clips")
+
+def add_clip_options(group, default):
     add = group.add_argument
     add("-n", "--clips", type=integer(1, 10**9), default=constants.CLIPS, help="how many to cut")
-    add("--split", choices=list(DIRS), default="train", help="which default folders to use")
-    add(
-        "-o",
-        "--out",
-        type=path_or_url,
-        metavar="PATH",
-        help=f"where to write them (default: {clips})",
-    )
+    add("--split", choices=list(FOLDERS), default="train", help="which default folders to use")
+    text = f"where to write them (default: {default})"
+    add("-o", "--out", type=path_or_url, metavar="PATH", help=text)
     frames = {"type": integer(1, MOST_FRAMES), "metavar": "N"}
     add("--history", default=constants.HISTORY, **frames, help="past frames per clip")
     add("--horizon", default=constants.HORIZON, **frames, help="future frames per clip")
-    size = "height and width of a clip, or one number for both"
-    add("--size", **PIXELS, default=[constants.PATCH], help=size)
-    seed = "same seed, same clips"
-    add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=seed)
+    text = "height and width of a clip, or one number for both"
+    add("--size", **PIXELS, default=[constants.PATCH], help=text)
+    text = "same seed, same clips"
+    add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=text)
     existing = group.add_mutually_exclusive_group()
     for choice, does in (("append", "add to"), ("overwrite", "replace")):
         flag = {"action": "store_const", "const": choice, "dest": "existing"}
         existing.add_argument(f"--{choice}", **flag, help=f"{does} the clips at --out")
 
-    add = parser.add_argument_group("filters").add_argument
-    moves = "squared differences between a clip's frames, in [-1, 1], must sum to more than this"
+
+def add_filter_options(add):
+    text = "squared differences between a clip's frames, in [-1, 1], must sum to more than this"
     movement = {"type": number(0, 1e12), "default": constants.MIN_MOVEMENT, "metavar": "SUM"}
-    add("--min-movement", **movement, help=moves)
-    add("--exempt", default=constants.EXEMPT, **share, help="share of clips that need not move")
-    cut = "mean change between frames, as a share of full scale, that is a scene cut; 1 for none"
-    add("--scene-cut", default=constants.SCENE_CUT, **share, help=cut)
+    add("--min-movement", **movement, help=text)
+    add("--exempt", default=constants.EXEMPT, **SHARE, help="share of clips that need not move")
+    text = "mean change between frames, as a share of full scale, that is a scene cut; 1 for none"
+    add("--scene-cut", default=constants.SCENE_CUT, **SHARE, help=text)
     add("--drop-copies", action="store_true", help="drop frames that nearly repeat the one before")
-    still = "a folder of videos counts as still if a smaller share of its crops moves"
-    add("--still", default=constants.STILL, **share, help=still)
+    text = "a folder of videos counts as still if a smaller share of its crops moves"
+    add("--still", default=constants.STILL, **SHARE, help=text)
     add("--drop-still", action="store_true", help="drop still folders")
     add("--strict", action="store_true", help="stop at the first file that cannot be used")
 
-    add = parser.add_argument_group("run").add_argument
-    add("--resume", action="store_true", help="continue an interrupted run of the same command")
-    add("--workers", default=cores(), **count, help="worker processes")
-    add("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers to use instead")
-    args = parser.parse_args(argv)
-    images, clips = DIRS[args.split]
+
+def parse(argv=None):
+    args = make_parser().parse_args(argv)
+    images, clips = FOLDERS[args.split]
     args.images, args.out = args.images or [images], args.out or clips
-    if args.scheduler:  # its workers are elsewhere
+    if args.scheduler:  # its workers may run in another directory
         args.images = [os.path.abspath(path) for path in args.images]
         args.out = args.out if "://" in args.out else os.path.abspath(args.out)
     args.size = args.size[0], args.size[-1]
     return args
 
 
-def describe_clips(args):
-    """The Recipe of the clips that are asked for."""
+def make_recipe(args):
+    """The Recipe of the clips asked for."""
     return Recipe(
         history=args.history,
         horizon=args.horizon,
@@ -94,19 +100,20 @@ def describe_clips(args):
     )
 
 
-def spread_over(args, recipe):
-    """Context of a `map` over as many processes as the options ask for and the clips can use."""
+def open_workers(args, recipe):
+    """Context that gives a `map` over worker processes: --scheduler's, or --workers of our own,
+    but no more than there is work for."""
     if args.scheduler:
         from utils.cluster import cluster
 
         return cluster(args.scheduler)
-    shards = math.ceil(args.clips / clips_per_shard(recipe.shape))  # a worker makes one at a time
+    shards = math.ceil(args.clips / clips_per_shard(recipe.shape))  # each is one worker's task
     count = args.workers if args.drop_still else min(args.workers, shards)
     return workers(count, "utils.cutting")
 
 
-def run(args, recipe, spread):
-    """Cut the clips on the workers of `spread`; raises UserError for what the user can correct."""
+def run(args, recipe, parallel_map):
+    """Cut the clips, with `parallel_map`, a `map` over worker processes, doing the tasks."""
     # Imported late, so that --help and mistakes on the command line are answered at once, and
     # workers start meanwhile.
     with signals_deferred():
@@ -127,7 +134,7 @@ def run(args, recipe, spread):
     blocks = find_blocks(videos, recipe, tally.skip)
     check_count(args.clips, blocks, recipe)
     if args.drop_still:
-        blocks = drop_still(blocks, recipe, args.still, spread, tally.add)
+        blocks = drop_still(blocks, recipe, args.still, parallel_map, tally.add)
     record = describe(videos, args.clips, recipe)
     with claim(args.out):
         store, finished = open_store(args.out, record, recipe.kind, args.existing, args.resume)
@@ -140,11 +147,11 @@ def run(args, recipe, spread):
                 tally.add(outcome)
                 bar.update(outcome.clips)
 
-            make_clips(blocks, store, record, recipe, spread, report)
-    tell(args, recipe, len({block.video for block in blocks}), tally)
+            make_clips(blocks, store, record, recipe, parallel_map, report)
+    report_totals(args, recipe, len({block.video for block in blocks}), tally)
 
 
-def tell(args, recipe, videos, tally):
+def report_totals(args, recipe, videos, tally):
     """Print what was made, what it was made from and how large it is."""
     from utils.store import ClipStore
 
@@ -165,15 +172,15 @@ def tell(args, recipe, videos, tally):
 @report_errors
 def main(argv=None):
     args = parse(argv)
-    recipe = describe_clips(args)
+    recipe = make_recipe(args)
     try:
         with (
             signals_as_ctrl_c(),
             when_out_of_memory("lower --size, --resize or --workers"),
             environment(NO_BLAS_THREADS),
-            spread_over(args, recipe) as spread,
+            open_workers(args, recipe) as parallel_map,
         ):
-            run(args, recipe, spread)
+            run(args, recipe, parallel_map)
     except KeyboardInterrupt as interrupt:
         print(f"stopped: the same command with --resume goes on, at {args.out}", file=sys.stderr)
         sys.exit(exit_status(interrupt))

@@ -10,53 +10,58 @@ from utils.errors import UserError, report_errors, warn, when_out_of_memory, wri
 from utils.signals import ctrl_c_exits
 from utils.usage import Parser, add_look, integer, local_path
 
-OF_TESTS = "windows", "gifs", "arrays", "by", "area"
-OF_PREDICTIONS = "frames", "out", "images", "axes", "step", "resize", "gpu", "dtype"
-WITHOUT_EFFECT = {  # by the option with which others have none
-    "forecast": OF_TESTS,
-    "export": (*OF_TESTS, *OF_PREDICTIONS),
+TEST_OPTIONS = "windows", "gifs", "arrays", "by", "area"
+PREDICTION_OPTIONS = "frames", "out", "images", "axes", "step", "resize", "gpu", "dtype"
+WITHOUT_EFFECT = {  # {option: the others that have none beside it}
+    "forecast": TEST_OPTIONS,
+    "export": (*TEST_OPTIONS, *PREDICTION_OPTIONS),
 }
+
+COUNT = {"type": integer(1), "metavar": "N"}
+SEVERAL = {"type": local_path, "nargs": "+", "action": "extend"}
+
+
+def make_parser():
+    parser = Parser(__doc__)
+    add = parser.add_argument
+    text = "directories of training runs, or folders of them; several make a leaderboard"
+    add("--load", **SEVERAL, metavar="DIR", help=f"{text} (default: {constants.RESULT_DIR})")
+    text = f"videos to predict, or folders of them (default: {constants.TEST_DIR})"
+    add("--images", **SEVERAL, metavar="PATH", help=text)
+    add_look(add, learned=True)
+    frames = {"type": integer(1, 9999), "metavar": "N"}  # predicted_0001.png has four digits
+    add("-f", "--frames", default=constants.FRAMES, **frames, help="frames to predict")
+    text = "starting points in each video"
+    add("-w", "--windows", default=constants.WINDOWS, **COUNT, help=text)
+    text = "write GIFs of the first N videos"
+    add("--gifs", type=integer(0), default=constants.GIFS, metavar="N", help=text)
+    text = "write past, truth and prediction of each video as .npz files, too"
+    add("--arrays", action="store_true", help=text)
+    text = "CUDA device; -1 is the CPU"
+    add("-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help=text)
+    text = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
+    add("--dtype", choices=constants.DTYPES, help=text)
+    add("--by", default="psnr", metavar="METRIC", help="metric that ranks a leaderboard")
+    add("--area", choices=("whole", "moving"), default="moving", help="where that is measured")
+    add_either = parser.add_mutually_exclusive_group().add_argument
+    text = "only predict what follows the last frame of each video, as PNG files and a GIF"
+    add_either("--forecast", action="store_true", help=text)
+    text = "where results go (default: test/ or forecast/ in the run, leaderboard/ for several)"
+    add("-o", "--out", type=local_path, metavar="DIR", help=text)
+    add("--best", action="store_true", help="use BEST.model, not the last weights")
+    text = "only write the network to this .safetensors file"
+    add_either("--export", type=local_path, metavar="FILE", help=text)
+    return parser
 
 
 def parse(argv):
-    parser = Parser(__doc__)
-    several = {"type": local_path, "nargs": "+", "action": "extend"}
-    count = {"type": integer(1), "metavar": "N"}
-    ahead = {"type": integer(1, 9999), "metavar": "N"}  # names of predicted frames have four digits
-    add = parser.add_argument
-    runs = "directories of training runs, or folders of them; several make a leaderboard"
-    add("--load", **several, metavar="DIR", help=f"{runs} (default: {constants.RESULT_DIR})")
-    videos = f"videos to predict, or folders of them (default: {constants.TEST_DIR})"
-    add("--images", **several, metavar="PATH", help=videos)
-    add_look(add, learned=True)
-    add("-f", "--frames", default=constants.FRAMES, **ahead, help="frames to predict")
-    starts = "starting points in each video"
-    add("-w", "--windows", default=constants.WINDOWS, **count, help=starts)
-    animations = "write GIFs of the first N videos"
-    add("--gifs", type=integer(0), default=constants.GIFS, metavar="N", help=animations)
-    npz = "write past, truth and prediction of each video as .npz files, too"
-    add("--arrays", action="store_true", help=npz)
-    add(
-        "-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help="CUDA device; -1 is the CPU"
-    )
-    usual = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
-    add("--dtype", choices=constants.DTYPES, help=usual)
-    add("--by", default="psnr", metavar="METRIC", help="metric that ranks a leaderboard")
-    add("--area", choices=("whole", "moving"), default="moving", help="where that is measured")
-    beyond = "only predict what follows the last frame of each video, as PNG files and a GIF"
-    only = parser.add_mutually_exclusive_group().add_argument
-    only("--forecast", action="store_true", help=beyond)
-    where = "where results go (default: test/ or forecast/ in the run, leaderboard/ for several)"
-    add("-o", "--out", type=local_path, metavar="DIR", help=where)
-    add("--best", action="store_true", help="use BEST.model, not the last weights")
-    file = "only write the network to this .safetensors file"
-    only("--export", type=local_path, metavar="FILE", help=file)
+    parser = make_parser()
     options = parser.parse_args(argv)
     for alone, others in WITHOUT_EFFECT.items():
         for name in others if getattr(options, alone) else ():
             if getattr(options, name) != parser.get_default(name):
                 parser.error(f"--{name} has no effect with --{alone}; leave one of them out")
-    # Not as defaults of argparse, whose "extend" adds to them.
+    # Not argparse's defaults: its "extend" would add to them.
     options.load = options.load or [constants.RESULT_DIR]
     options.images = options.images or [constants.TEST_DIR]
     return options
@@ -71,8 +76,8 @@ def main(argv=None):
     if options.export:
         export(list(runs), records, options)
         return
-    for run, record in zip(runs, records, strict=True):  # all, before the first test begins
-        load_model(run, record, options.best)
+    for run, record in zip(runs, records, strict=True):
+        load_model(run, record, options.best)  # a bad run is told before the first test begins
     if options.forecast:
         forecast(runs, records, options)
     else:
@@ -91,21 +96,23 @@ def evaluate(runs, records, options):
         known = ", ".join({**METRICS, **CONVENTIONS})
         raise UserError(f"--by {options.by}: no such metric; choose from {known}")
     device, videos = open_device(options.gpu), open_videos(runs, records, options)
-    # All runs predict the same frames, whatever past each needs.
+    # The longest history of all, so that every run predicts the same frames.
     history = max(record["model"]["history"] for record in records)
     single = len(runs) == 1
-    usual = next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR
-    out = Path(options.out or folder(usual, options))
-    places = [out] if single else [out / name for name in runs.values()]
-    for place in places:  # all, before the first test, which may take long
-        report.left_before(place, trial.FILES)
+    default = next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR
+    out = Path(options.out or results_folder(default, options))
+    folders = [out] if single else [out / name for name in runs.values()]
+    for folder in folders:  # refused, if need be, before the first test, which may take long
+        report.left_before(folder, trial.FILES)
     if not single:
         report.left_before(out, leaderboard.FILES)
 
     entries = []
     with computing(device, options):
-        for (run, name), record, place in zip(runs.items(), records, places, strict=True):
-            entries.append(examine_run(run, name, record, device, videos, history, options, place))
+        for (run, name), record, folder in zip(runs.items(), records, folders, strict=True):
+            entries.append(
+                evaluate_run(run, name, record, device, videos, history, options, folder)
+            )
     if not single:
         compare(entries, out, options)
 
@@ -118,7 +125,7 @@ def forecast(runs, records, options):
     device, videos = open_device(options.gpu), open_videos(runs, records, options)
     with computing(device, options):
         for (run, name), record in zip(runs.items(), records, strict=True):
-            out = Path(options.out or run / folder("forecast", options))
+            out = Path(options.out or run / results_folder("forecast", options))
             out = out / name if options.out and len(runs) > 1 else out
             model = load_model(run, record, options.best)
             model.to_device(device)
@@ -127,15 +134,16 @@ def forecast(runs, records, options):
             print(f"{run}: {options.frames} frames after the end of {count} videos; in {out}")
 
 
-def folder(name, options):
-    """The folder of results called so: those of a run's two networks lie apart."""
+def results_folder(name, options):
+    """`name`, or NAME-best: the results of a run's two networks lie in folders of their own."""
     return f"{name}-best" if options.best else name
 
 
 def open_videos(runs, records, options):
-    """The videos to predict, seen as `settle_look` has it; grey if the networks of all records are.
+    """The videos to predict, at the --step and --resize of `settle_look`; grey for grey networks.
 
-    A warning names each run that learned from clips of videos seen otherwise.
+    A warning names each run that learned from clips with another --step or --resize.  UserError if
+    some networks are for grey frames and others for colour.
     """
     from utils.frames import Look
     from utils.videos import find_videos
@@ -153,47 +161,49 @@ def open_videos(runs, records, options):
 
 
 def settle_look(records, options):
-    """Set --step and --resize, where they were not given, to those of the clips learned from.
+    """Set --step and --resize, if not given, to those that the training clips were cut with.
 
-    UserError where these differ; where no record tells them, every frame is seen as it is.
+    UserError if the clips of several runs differ in them.  Clips that do not record them have no
+    say; if none do, every frame is taken at its own size.
     """
     from utils.frames import Look
 
-    told = {flags for record in records for flags in record["data"].get("looks", [])}
-    looks = {look for flags in told if (look := Look.of_flags(flags))} or {Look()}
+    recorded = {flags for record in records for flags in record["data"].get("looks", [])}
+    looks = {look for flags in recorded if (look := Look.of_flags(flags))} or {Look()}
     for name in "step", "resize":
         if getattr(options, name) is None:
-            usual, *others = {getattr(look, name) for look in looks}
+            value, *others = {getattr(look, name) for look in looks}
             if others:
-                cut = f"learned from clips cut with {', '.join(sorted(told))}"
+                cut = f"learned from clips cut with {', '.join(sorted(recorded))}"
                 raise UserError(f"--load: {cut}; give the --{name} to test with")
-            setattr(options, name, usual)
-    options.resize = options.resize or None
+            setattr(options, name, value)
+    options.resize = options.resize or None  # () is --resize without numbers
 
 
 @contextlib.contextmanager
 def computing(device, options):
-    """Context of all predictions: their precision, cuDNN's engines by trial, a line for memory."""
+    """Context of all predictions: sets their precision, has cuDNN try its engines for the fastest
+    and makes running out of memory a UserError."""
     from utils.memory import memory_bounded
     from utils.stack import chainer
     from utils.stack.precision import using_dtype
 
-    enough = when_out_of_memory("give smaller frames, fewer --frames or leave -g out")
+    out_of_memory = when_out_of_memory("give smaller frames, fewer --frames or leave -g out")
     bounded = memory_bounded() if options.gpu < 0 else contextlib.nullcontext()
-    fastest = chainer.using_config("autotune", True)
-    with using_dtype(options.dtype, device), fastest, enough, bounded:
+    autotune = chainer.using_config("autotune", True)
+    with using_dtype(options.dtype, device), autotune, out_of_memory, bounded:
         yield
 
 
 def compare(entries, out, options):
-    """Leave the leaderboard of the runs in `out`, print its table."""
+    """Write the leaderboard of the runs, a list of leaderboard.Entry, to `out`; print its table."""
     from utils import leaderboard
     from utils.files import write_text
 
     entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
     text = leaderboard.table(entries, options.by, options.area)
     with writing_to(out):
-        # First of all the record, by which a later leaderboard knows these files.
+        # The record comes first: by it a later leaderboard knows that it may replace these files.
         leaderboard.save_json(out / leaderboard.RECORD, vars(options), entries)
         leaderboard.save_csv(out / leaderboard.NUMBERS, entries)
         leaderboard.save_plot(out / leaderboard.PLOT, entries, options.by)
@@ -202,17 +212,21 @@ def compare(entries, out, options):
     print(f"more in {out}")
 
 
-def examine_run(run, name, record, device, videos, history, options, out):
-    """Test one run, leave its numbers and pictures in `out` -> its leaderboard.Entry."""
+def evaluate_run(run, name, record, device, videos, history, options, out):
+    """Test one run, write its numbers and pictures to `out` -> its leaderboard.Entry.
+
+    run, name, record: its directory, its name in tables and its options.json.  history: frames of
+    each video before the first one predicted, of which the network may need fewer.
+    """
     from utils import report
     from utils.trial import examine_videos
 
     model = load_model(run, record, options.best)
     model.to_device(device)
-    asked = ("best", "images", "axes", "step", "resize", "frames", "dtype")
+    recorded = ("best", "images", "axes", "step", "resize", "frames", "dtype")
     conditions = {
         "run": record,
-        **{name: getattr(options, name) for name in asked},
+        **{option: getattr(options, option) for option in recorded},
         "versions": rundir.versions(),
     }
     with writing_to(out):
@@ -240,13 +254,16 @@ def examine_run(run, name, record, device, videos, history, options, out):
     if trial.videos > options.gifs > 0:
         print(f"GIFs of the first {options.gifs} videos; --gifs asks for more")
     print(report.table(trial.means))
-    # BEST.model may be of a validation that the log of a resumed run no longer has.
+    # When BEST.model was written is not known: a resumed run's log may lack that validation.
     training = {} if options.best else rundir.training_cost(run)
     return trial.entry(name, model, training)
 
 
 def load_model(run, record, best):
-    """The network of a run's directory, with its last weights or its best."""
+    """The network of a run's directory, with its best weights (BEST.model) or its last.
+
+    UserError if there are none, or they do not fit the network that `record` describes.
+    """
     import models
     from utils.weights import load_weights
 

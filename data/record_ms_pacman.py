@@ -128,8 +128,8 @@ def make_room(options, episodes, collection):
 def record_all(options, episodes, count):
     """Record the episodes on `count` processes -> the frames of each."""
     try:
-        with workers(count) as spread:
-            done = spread(partial(record, options), episodes)
+        with workers(count) as parallel_map:
+            done = parallel_map(partial(record, options), episodes)
             return list(tqdm(done, "recording", len(episodes), unit="episode", disable=None))
     finally:
         for split in {split for split, _ in episodes}:

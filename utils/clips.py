@@ -22,19 +22,20 @@ from utils.tasks import (
     refill,
 )
 
-VERSIONS = "numpy", "pillow", "imagecodecs", "av", "tensorstore"  # they decide what clips look like
-RULES = 5  # raised whenever the same options come to mean other clips
+VERSIONS = "numpy", "pillow", "imagecodecs", "av", "tensorstore"  # packages that shape the clips
+RULES = 5  # raised whenever a new version cuts other clips by the same options
 
 
-def make_clips(blocks, store, record, recipe, run, report):
-    """Cut the clips that `record` counts into `store`, after those it has.
+def make_clips(blocks, store, record, recipe, parallel_map, report):
+    """Cut record["clips"] clips and append them to `store`.
 
-    `run` maps a function over tasks in order, on as many workers as it likes; `report(outcome)`
-    hears of each finished task. UserError if there are not so many clips; the store then is as it
-    was. Whatever else ends it early leaves notes of what is done, for the next attempt.
+    `parallel_map(function, tasks)` yields results in the order of the tasks, on any number of
+    workers; `report(outcome)` is called after each task. Raises Shortage, leaving the store as it
+    was, if the videos have too few clips. Whatever else stops it leaves notes of the tasks done, so
+    that the next attempt goes on from there.
     """
     try:
-        cut_clips(blocks, record["clips"], recipe, store, run, report)
+        cut_clips(blocks, record["clips"], recipe, store, parallel_map, report)
     except Shortage:
         store.give_up()
         raise
@@ -59,7 +60,7 @@ def check_count(count, blocks, recipe):
 
 
 def describe(videos, count, recipe):
-    """What a store records of one run, as JSON types."""
+    """What a store records of one run of process_data.py, as JSON types."""
     return {
         "clips": count,
         "rules": RULES,
@@ -79,17 +80,21 @@ def describe(videos, count, recipe):
     }
 
 
-def cut_clips(blocks, count, recipe, store, run, report):
-    """Write `count` clips behind the end of `store`, without declaring them finished."""
+def cut_clips(blocks, count, recipe, store, parallel_map, report):
+    """Write `count` clips behind the end of `store`, without declaring them finished.
+
+    First round: blocks are drawn from until every place is filled or every block was visited, more
+    blocks each time. Second round: places still empty are filled from what those blocks have left.
+    """
     start, total = len(store), len(store) + count
     work = functools.partial(cut_task, recipe=recipe, path=store.path, start=start, total=total)
     numbered = {block.number: block for block in blocks}
     stocks, movements = {}, []
 
     def do(tasks):
-        """Run the tasks, enter what their blocks have left -> the places they could not fill."""
+        """Run the tasks, note what their blocks have left -> the places they could not fill."""
         missing = []
-        for outcome in run(work, tasks):
+        for outcome in parallel_map(work, tasks):
             report(outcome)
             for number, drawn in outcome.drawn.items():
                 stocks[int(number)] = Stock(numbered[int(number)], *drawn)
@@ -102,9 +107,9 @@ def cut_clips(blocks, count, recipe, store, run, report):
     while missing and fresh:
         chosen, fresh = pick(fresh, count_places(missing) * reach)
         missing = do(deal(chosen, missing, exempt))
-        fresh += [block for block in chosen if block.number not in stocks]  # not needed so far
-        exempt = 0  # all of the exempt have been dealt
-        reach *= 2  # look further each time, lest almost still videos take many rounds
+        fresh += [block for block in chosen if block.number not in stocks]  # not looked at yet
+        exempt = 0  # the first tasks were dealt all exempt clips
+        reach *= 2  # more blocks each time: nearly still videos would take many rounds
     while missing:
         short = count_places(missing)
         for tasks in count_rest(stocks, short, recipe.seed):
@@ -117,7 +122,10 @@ def cut_clips(blocks, count, recipe, store, run, report):
 
 
 def explain(found, count, recipe, most):
-    """Why only `found` of `count` clips can be cut, and what helps; `most`: the movement seen."""
+    """Why only `found` of `count` clips can be cut, and what helps.
+
+    `most`: the largest movement of any crop, negative if no window was usable at all.
+    """
     if most < 0:
         return (
             f"no {recipe.frames} successive frames are usable: repair the files named above, "

@@ -39,7 +39,7 @@ def cluster(address):
             client.run(forget_earlier_code())
             client.upload_file(archive)
 
-        def spread(function, items):
+        def parallel_map(function, items):
             futures = client.map(function, list(items), pure=False)
             try:
                 for future in futures:
@@ -48,7 +48,7 @@ def cluster(address):
             finally:
                 client.cancel(futures)
 
-        yield spread
+        yield parallel_map
 
 
 def forget_earlier_code():

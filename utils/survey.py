@@ -11,28 +11,28 @@ from utils.reel import Reel
 SAMPLES = 8  # blocks of a category that are looked at, evenly spaced
 
 
-def survey(blocks, recipe, run, report):
+def survey(blocks, recipe, parallel_map, report):
     """Sample the blocks of each category -> {category: share of its crops that move}.
 
-    `run` and `report` as for make_clips.
+    `parallel_map` and `report` as for make_clips.
     """
     groups = collections.defaultdict(list)
     for block in blocks:
         groups[category(block.video)].append(block)
     samples = [block for group in groups.values() for block in group[:: -(-len(group) // SAMPLES)]]
     motion = {}
-    for outcome in run(functools.partial(sample, recipe=recipe), samples):
+    for outcome in parallel_map(functools.partial(sample, recipe=recipe), samples):
         add_motion(motion, outcome.motion)
         report(dataclasses.replace(outcome, motion={}))  # what moves is told of all blocks later
     return shares(motion)
 
 
-def drop_still(blocks, recipe, still, run, report):
+def drop_still(blocks, recipe, still, parallel_map, report):
     """Name the categories of which a smaller share of crops than `still` moves -> other blocks.
 
-    `run` and `report` as for make_clips.  UserError where none are left.
+    `parallel_map` and `report` as for make_clips.  UserError where none are left.
     """
-    found = survey(blocks, recipe, run, report)
+    found = survey(blocks, recipe, parallel_map, report)
     names = sorted(name for name, moving in found.items() if moving < still)
     for name in names:
         print(f"dropped: {name}, {found[name]:.2%} of its crops move")

@@ -41,13 +41,13 @@ def workers(count, *modules):
             for _ in range(count):
                 pool.submit(os.getpid)  # starts a worker, as none is idle
 
-        def spread(function, items):
+        def parallel_map(function, items):
             # pool.map would cancel what is left, over which a pool with ended workers stumbles.
             futures = collections.deque(pool.submit(function, item) for item in items)
             while futures:
                 yield futures.popleft().result()
 
-        yield spread
+        yield parallel_map
 
 
 def end(pool, count, _, error, __):
