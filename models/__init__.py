@@ -10,8 +10,8 @@ import importlib
 import inspect
 import pkgutil
 
-OF_TRAIN = ("pyramid", "width")  # the discriminators heed them, too: they are options of train.py
-LARGEST = 2**12  # of an architecture's own whole numbers: more maps than memory has room for
+OF_TRAIN = ("pyramid", "width")  # options of train.py, since the discriminators follow them, too
+LARGEST = 2**12  # value of an architecture's integer option: with more maps memory would run out
 SWITCH = {"true": True, "false": False}
 VALUES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
@@ -41,10 +41,10 @@ def own_options(arch):
 
 
 def read_options(arch, text):
-    """{name: value} of the architecture's own options in "noise=0.1,maps=8", typed as defaults are.
+    """Parse "noise=0.1,maps=8" -> {name: value}, each value of the same type as its default.
 
-    Raises ValueError, in one line, for an option it does not have, that comes twice or that is one
-    of train.py, or for an unfit value.
+    Raises ValueError, in one line, for an option that the architecture does not have, that is given
+    twice or that is an option of train.py, and for a value of another type.
     """
     found = {}
     defaults = {name: value for name, value in own_options(arch).items() if name not in OF_TRAIN}
@@ -68,10 +68,11 @@ def read_options(arch, text):
 
 
 def create(arch, history, horizon, channels, size, **options):
-    """Build the architecture called `arch` for clips of (height, width) `size`.
+    """Build the Predictor called `arch` for clips of `size` (height, width), pixels.
 
-    `options` are its own (a pyramid, a width); None stands for the architecture's default.
-    Raises ValueError, in one line, for an unknown name, option or width, or an unfit size.
+    history, horizon: numbers of past and of predicted frames.  `options` are the architecture's own
+    (a pyramid, a width); None stands for its default.  Raises ValueError, in one line, for an
+    unknown name, option or width, or a size that the architecture cannot learn from.
     """
     build, defaults = find(arch), own_options(arch)
     given = {name: value for name, value in options.items() if value is not None}

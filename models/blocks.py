@@ -2,60 +2,61 @@
 
 from utils.stack import F, L, chainer, layers
 
-# He et al. (ICCV 2015): first weights that keep the signal's size through ReLUs.  The weights of a
-# transposed convolution begin with its inputs, so that Chainer's fan_out counts these.
-TO_RELU = chainer.initializers.HeNormal()
-TO_RELU_TRANSPOSED = chainer.initializers.HeNormal(fan_option="fan_out")
-# For a last layer that corrects something: its correction begins near nothing.
+# He et al. (ICCV 2015): keeps the variance of activations the same through layers with ReLUs.  A
+# transposed convolution's weights have the input channels first, so that what Chainer calls its
+# fan_out is the fan-in.
+HE_NORMAL = chainer.initializers.HeNormal()
+HE_NORMAL_TRANSPOSED = chainer.initializers.HeNormal(fan_option="fan_out")
+# For a last layer whose output is added to a guess: training begins with nearly that guess.
 NEARLY_ZERO = chainer.initializers.LeCunNormal(0.01)
 
 
 def narrowed(maps, width):
-    """The feature maps of several layers as published ("paper"), or an eighth of them ("small")."""
+    """Numbers of feature maps, one for each layer: as published ("paper"), an eighth ("small")."""
     return of_width({"paper": maps, "small": tuple(number // 8 for number in maps)}, width)
 
 
 def of_width(choices, width):
-    """What {width: choice} has for this width; ValueError for one that it has not."""
+    """choices[width]; ValueError, in one line, for an unknown width."""
     if width not in choices:
         raise ValueError(f"--width {width}: choose from {', '.join(choices)}")
     return choices[width]
 
 
 def convolution(inputs, outputs, kernel=3, stride=1, normalised=False):
-    """Convolution to size / stride, batch normalisation if asked for, ReLU."""
+    """Convolution to size / stride, batch normalisation if `normalised`, ReLU."""
     pad = (kernel - 1) // 2
-    layer = L.Convolution2D(inputs, outputs, kernel, stride, pad, normalised, initialW=TO_RELU)
+    layer = L.Convolution2D(inputs, outputs, kernel, stride, pad, normalised, initialW=HE_NORMAL)
     return activated(layer, outputs, normalised)
 
 
 def deconvolution(inputs, outputs, stride=1, normalised=False):
-    """Transposed convolution to size * stride, batch normalisation if asked for, ReLU."""
-    layer = enlarging(inputs, outputs, stride, normalised, initialW=TO_RELU_TRANSPOSED)
+    """Transposed convolution to size * stride, batch normalisation if `normalised`, ReLU."""
+    layer = transposed_convolution(inputs, outputs, stride, normalised, HE_NORMAL_TRANSPOSED)
     return activated(layer, outputs, normalised)
 
 
-def enlarging(inputs, outputs, stride, nobias=False, initialW=None):
-    """Transposed convolution to size * stride, stride 1 or 2.
+def transposed_convolution(inputs, outputs, stride, nobias=False, initialW=None):
+    """Transposed convolution to size * stride, stride 1 or 2, by a kernel of 3 or 4.
 
-    The sources' kernel of 3 reaches some pixels with more weights than others where the stride is
-    2, a checkerboard pattern; 4 reaches all with as many.
+    The original implementations always use a kernel of 3.  With a stride of 2 it covers some output
+    pixels with more weights than others, a checkerboard pattern; a kernel of 4 covers all alike.
     """
     kernel = 2 + stride
     return L.Deconvolution2D(inputs, outputs, kernel, stride, 1, nobias, initialW=initialW)
 
 
 def activated(layer, outputs, normalised):
-    """The layer, batch normalisation if asked for, ReLU."""
+    """The layer, batch normalisation if `normalised`, ReLU."""
     if normalised:
         return chainer.Sequential(layer, L.BatchNormalization(outputs), relu)
     return chainer.Sequential(layer, relu)
 
 
 def relu(x):
-    """ReLU of a Variable that is not needed afterwards: in place unless gradients are wanted.
+    """ReLU of a Variable; in inference it overwrites the input, which must not be used afterwards.
 
-    Convolutions' outputs are the largest arrays of a rollout; this saves a second one.
+    The outputs of convolutions are the largest arrays of a rollout: this saves a second one.
     """
     if chainer.config.enable_backprop:
         return F.relu(x)
@@ -66,7 +67,8 @@ def relu(x):
 def sequential(x, links, relus):
     """Apply the links one after the other, a ReLU after each of the first `relus`.
 
-    x: (B, C, H, W) for Convolution2D links, (B, C) for Linear ones.
+    x: (B, C, H, W) for Convolution2D links, (B, C) for Linear ones.  All are one function node
+    where utils/stack/layers.py can make them one, which is faster.
     """
     if (y := layers.fused(x, links, relus)) is not None:
         return y

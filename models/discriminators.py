@@ -15,9 +15,9 @@ class Layout(NamedTuple):
     units: tuple  # of the fully connected layers before the logit
 
 
-# Keyed by the smallest frame size that the layers are for.  "small" is the authors' public
-# training script.  The paper has none for 64x64: the two strides keep its first fully connected
-# layer at 13 million weights, where the layers of 32x32 would need 254 million.
+# {width: {smallest frame side that the layers are for: layers}}.  "small" is what the authors'
+# public training script has.  The paper has none for 64x64: two strides of 2 keep its first fully
+# connected layer at 13 million weights, where the layers of 32x32 would need 254 million.
 LAYOUTS = {
     "paper": {
         4: Layout(((3, 64, 1),), 1, (512, 256)),
@@ -38,11 +38,11 @@ SMALLEST = 3  # the kernel of the first layers
 
 
 class Discriminators(chainer.ChainList):
-    """One discriminator for each scale; all judge the frames that follow the past of their scale.
+    """One discriminator for each scale, which tells real future frames from predicted ones.
 
     sizes: the (height, width) of each scale, coarse to fine.  conditional: each sees the past
-    frames with the future ones, as the paper has it; otherwise it judges the future by itself.
-    Raises ValueError for frames that no layers fit, or another width than "paper" and "small".
+    frames beside the future ones, as in the paper; otherwise the future ones alone.  Raises
+    ValueError for frames too small for any layers, or a width other than "paper" and "small".
     """
 
     def __init__(self, sizes, history, horizon, channels, width="paper", conditional=True):
@@ -61,7 +61,7 @@ class Discriminators(chainer.ChainList):
 
     @classmethod
     def of(cls, gen, size, width=None, conditional=True):
-        """Those for what the generator predicts of clips of (height, width) `size`."""
+        """Discriminators for the predictions of a generator for clips of `size` (height, width)."""
         sizes = [[length // factor for length in size] for factor in gen.factors]
         return cls(sizes, gen.history, gen.horizon, gen.channels, width or "paper", conditional)
 

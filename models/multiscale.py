@@ -8,12 +8,12 @@ from models.predictor import Predictor, stacked, unstacked
 from models.resampling import enlarge
 from utils.stack import F, L, chainer
 
-# Kernels and feature maps of each scale, coarse to fine.  A pyramid of more scales repeats the
-# last.  The authors' public training script has an eighth of these maps.
+# Kernels and feature maps of each scale, coarse to fine; further scales repeat the last.  The
+# authors' public training script has an eighth of these maps.
 KERNELS = ((3, 3, 3, 3), (5, 3, 3, 5), (5, 3, 3, 3, 3, 5), (7, 5, 5, 5, 5, 7))
 MAPS = ((128, 256, 128),) * 2 + ((128, 256, 512, 256, 128),) * 2
 
-# The usual ones, by the clips' shorter side.
+# {shorter side of the clips: default pyramid}
 PYRAMIDS = {16: "4-8-16", 32: "4-8-16-32", 64: "4-8-16-32-64"}
 
 
@@ -30,8 +30,8 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
 def factors(pyramid, size, usual=PYRAMIDS):
     """How much smaller than clips of `size` each scale of `pyramid` is: "4-8-16" -> [4, 2, 1].
 
-    None stands for the usual pyramid of their shorter side, out of {side: pyramid}.  Raises
-    ValueError where there is none, or for one that does not lead to that side.
+    None stands for usual[shorter side of the clips].  Raises ValueError if there is none, or for a
+    pyramid whose last scale is not that side or whose scales are not multiples of each other.
     """
     side = min(size)
     pyramid = usual.get(side) if pyramid is None else pyramid
@@ -45,7 +45,7 @@ def factors(pyramid, size, usual=PYRAMIDS):
     except ValueError:
         scales = [0]
     growing = all(a and b > a and b % a == 0 for a, b in pairwise(scales))
-    if not growing or scales[0] < 2 or side != scales[-1]:  # gdl needs neighbours
+    if not growing or scales[0] < 2 or side != scales[-1]:  # the GDL needs neighbouring pixels
         raise ValueError(
             f"--pyramid {pyramid}: list sizes from 2 up, coarse to fine, each a multiple of the "
             f"one before, up to the clips' shorter side, {side}; for example {halved(size)}"
@@ -54,7 +54,7 @@ def factors(pyramid, size, usual=PYRAMIDS):
 
 
 def halved(size):
-    """The longest pyramid of clips of `size` that doubles from scale to scale, none below 4."""
+    """The longest pyramid for clips of `size` whose scales double, none of them below 4 pixels."""
     scales, common = [min(size)], math.gcd(*size)
     while scales[0] >= 8 and common % 2 == 0:
         scales.insert(0, scales[0] // 2)

@@ -1,6 +1,6 @@
 """The sequence-to-sequence ConvLSTM of team-pragmatic-chaos (2017)."""
 
-from models.blocks import convolution, deconvolution, enlarging, narrowed
+from models.blocks import convolution, deconvolution, narrowed, transposed_convolution
 from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM
 from models.encoder_decoder import EncoderDecoder
@@ -29,7 +29,7 @@ def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, 
         deconvolution(d, c, stride=2, normalised=batch_norm),
         deconvolution(c, b, stride=2, normalised=batch_norm),
         deconvolution(b, a, normalised=batch_norm),
-        enlarging(a, channels, stride=1),
+        transposed_convolution(a, channels, stride=1),
         F.tanh,
     )
     encoder, decoder = (ConvLSTM(d, d, peepholes=True, normalised=True) for _ in range(2))

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from models.blocks import convolution, deconvolution, enlarging, narrowed
+from models.blocks import convolution, deconvolution, narrowed, transposed_convolution
 from models.predictor import Predictor, stacked, unstacked
 from utils.stack import F, chainer
 
@@ -30,7 +30,7 @@ class SkipAutoencoder(Predictor):
             self.up = chainer.ChainList(deconvolution(bottom, upper[-1], stride=2))
             for above, below in zip(upper[-2::-1], upper[:0:-1], strict=True):
                 self.up.append(deconvolution(2 * below, above, stride=2))
-            self.last = enlarging(2 * maps[0], horizon * channels, stride=1)
+            self.last = transposed_convolution(2 * maps[0], horizon * channels, stride=1)
 
     def pyramid(self, past):
         """past (B, history, C, H, W), H and W multiples of 16 -> [(B, horizon, C, H, W)]."""

@@ -1,4 +1,4 @@
-"""Deep voxel flow (Liu et al., ICCV 2017), which makes the next frame of pixels of the last two."""
+"""Deep voxel flow (Liu et al., ICCV 2017): next frames made of displaced pixels of the last two."""
 
 from models.blocks import NEARLY_ZERO, convolution, narrowed
 from models.multiscale import factors
@@ -17,16 +17,18 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
     width: "paper" for the feature maps of the authors' code, "small" for an eighth of them.
     """
     scales = [1] if pyramid is None else factors(pyramid, size)
-    reach = max(size) / 4  # the authors' code: tanh / 2, where the frame is 2 across
+    reach = max(size) / 4  # largest displacement; the authors': tanh / 2, for frames 2 units wide
     return VoxelFlow(history, horizon, channels, scales, narrowed(MAPS, width), reach)
 
 
 class VoxelFlow(Predictor):
-    """Says for each future pixel where it was in the last frame and how far to trust that.
+    """Predicts, for each future pixel, where it was in the last frame and how far to trust that.
 
-    Motion is taken to be steady: a pixel displaced by v between the last frame and the k-th after
-    it is displaced by v (k+1) / k in the last frame but one, which fills in where the last is not
-    trusted.  No pixel is invented, so frames stay in [-1, 1].
+    Motion is taken to be steady: what moves by v from the last frame to the k-th predicted one
+    moves by v (k+1) / k from the last frame but one, which fills in where the last is not trusted.
+    Every value is an average of past pixels, so frames stay in [-1, 1].
+
+    reach: the largest displacement per axis, in pixels of the full-size frame.
     """
 
     def __init__(self, history, horizon, channels, factors, maps, reach):
@@ -52,14 +54,19 @@ class VoxelFlow(Predictor):
         return futures
 
     def follow(self, seen, motion, factor):
-        """Move pixels: seen (B, history, C, h, w), motion (B, 3 * horizon, h, w) -> the future."""
+        """Displace pixels of the last two frames by the predicted motion.
+
+        seen: (B, history, C, h, w), the past; motion: (B, 3 * horizon, h, w), for each frame the
+        flow to the right, down, and the trust, before tanh and sigmoid.  Returns
+        (B, horizon, C, h, w).
+        """
         seen = chainer.as_array(seen)
         last, before = seen[:, -1], seen[:, max(0, self.history - 2)]
         future = []
         for k, maps in enumerate(F.separate(unstacked(motion, 3), axis=1), 1):
             flow, trust = F.split_axis(maps, [2], axis=1)
             flow = F.tanh(flow) * (self.reach / factor)
-            trust = F.sigmoid(trust + 2)  # the last frame counts most to begin with
+            trust = F.sigmoid(trust + 2)  # before training the last frame counts most
             moved = sample(before, flow * ((k + 1) / k))
             future.append(moved + F.broadcast_to(trust, moved.shape) * (sample(last, flow) - moved))
         return F.stack(future, axis=1)
@@ -68,8 +75,8 @@ class VoxelFlow(Predictor):
 class MotionNet(chainer.Chain):
     """Halves the frame three times, doubles it again, with skip connections; last layer linear.
 
-    The skip connections are the paper's; the authors' code has none.  It upsamples bilinearly, not
-    by repeating pixels as here.
+    The skip connections are the paper's; the authors' code has none, and upsamples bilinearly where
+    pixels are repeated here.
     """
 
     def __init__(self, inputs, maps, outputs):
@@ -101,18 +108,18 @@ class MotionNet(chainer.Chain):
 
 
 def sample(images, flow):
-    """Images (N, C, H, W) read at each pixel's place plus flow (N, 2, H, W), bilinearly.
+    """Sample images (N, C, H, W), an array, bilinearly at each pixel's position plus the flow.
 
-    flow is in pixels, to the right, then down; beyond an edge its last pixels go on.  Gradients
-    reach the flow alone: the images are an array.
+    flow: (N, 2, H, W), pixels to the right and down.  Beyond an edge the pixels on it are repeated.
+    Gradients reach the flow alone.
     """
     return Sample(images).apply((flow,))[0]
 
 
 class Sample(chainer.FunctionNode):
-    """flow -> `sample` of these images by it; the gradient has none: NotImplementedError.
+    """`sample` as one function node, where Chainer's functions would be thirty.
 
-    One node where Chainer's functions would be thirty.
+    Its gradient cannot be differentiated again: NotImplementedError.
     """
 
     def __init__(self, images):
@@ -123,8 +130,8 @@ class Sample(chainer.FunctionNode):
         xp = chainer.backend.get_array_module(flow)
         across = flow[:, :1] + xp.arange(width, dtype=flow.dtype)
         down = flow[:, 1:] + xp.arange(height, dtype=flow.dtype)[:, None]
-        columns, x, in_width = between(across, width)
-        rows, y, in_height = between(down, height)
+        columns, x, in_width = neighbours(across, width)
+        rows, y, in_height = neighbours(down, height)
         first = height * width * xp.arange(number * maps).reshape(number, maps, 1, 1)
         (a, b), (c, d) = (
             [self.images.take(first + width * row + column) for column in columns] for row in rows
@@ -137,20 +144,23 @@ class Sample(chainer.FunctionNode):
         return (upper + step * y,)
 
     def backward(self, indexes, grad_outputs):
-        if chainer.config.enable_backprop:  # so Chainer tells that gradients need some
+        if chainer.config.enable_backprop:  # set in a backward pass if it is to be differentiated
             raise NotImplementedError("gradients of a motion have no gradients")
         gy, xp = grad_outputs[0].array, grad_outputs[0].xp
         sums = [(gy * slope).sum(axis=1, keepdims=True) * inside for slope, inside in self.slopes]
         return (chainer.as_variable(xp.concatenate(sums, axis=1)),)
 
 
-def between(places, length):
-    """Of places (N, 1, H, W) along an axis of this length: ((the pixel before, the one after), how
-    far each is past the first, whether it is no place beyond the ends)."""
+def neighbours(places, length):
+    """The two pixels of an axis of `length` pixels between which each place (N, 1, H, W) lies.
+
+    Returns ((index of the pixel before, of the one after), distance past the first in [0, 1],
+    whether the place is within the axis); places beyond its ends are moved to them.
+    """
     xp = chainer.backend.get_array_module(places)
     inside = (places >= 0) & (places <= length - 1)
     places = xp.clip(places, 0, length - 1)
     before = xp.floor(places)
-    # NaN, which clipping leaves, reads pixel 0: what it weighs is NaN, for the loss to tell.
+    # A NaN survives clipping.  It reads pixel 0 with a weight of NaN, so the loss will be NaN, too.
     number = xp.fmax(before, 0).astype(int)
     return (number, xp.minimum(number + 1, length - 1)), places - before, inside

@@ -5,7 +5,7 @@ It is no Video Pixel Network (Kalchbrenner et al., ICML 2017), which has the sam
 
 from itertools import pairwise
 
-from models.blocks import enlarging, narrowed, to_frames
+from models.blocks import narrowed, to_frames, transposed_convolution
 from models.convlstm import NormalisedConvLSTM, Stack
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import F, chainer
@@ -23,5 +23,5 @@ def build(history, horizon, channels, size, width="paper"):
     *_, last = maps = narrowed(MAPS, width)
     inputs = channels, *maps
     cells = Stack(*(NormalisedConvLSTM(a, b) for a, b in pairwise(inputs)))
-    readout = chainer.Sequential(enlarging(last, channels, stride=1), to_frames)
+    readout = chainer.Sequential(transposed_convolution(last, channels, stride=1), to_frames)
     return EncoderDecoder((history, horizon, channels), 1, F.identity, cells, readout)

@@ -1,6 +1,6 @@
 """The second "video prediction network" sketched in Keras: an LSTM between frames."""
 
-from models.blocks import convolution, deconvolution, enlarging, narrowed, to_frames
+from models.blocks import convolution, deconvolution, narrowed, to_frames, transposed_convolution
 from models.convlstm import ConvLSTM
 from models.encoder_decoder import EncoderDecoder
 from utils.stack import chainer
@@ -30,7 +30,7 @@ def build(history, horizon, channels, size, width="paper"):
         deconvolution(units, c, stride=2),
         deconvolution(c, b, stride=2),
         deconvolution(b, a, stride=2),
-        enlarging(a, channels, stride=2),
+        transposed_convolution(a, channels, stride=2),
         to_frames,
     )
     encoder, decoder = ConvLSTM(d, units, kernel=1), ConvLSTM(d, units, kernel=1)
