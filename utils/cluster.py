@@ -14,10 +14,10 @@ PATIENCE = 10  # seconds to wait for a scheduler
 
 @contextlib.contextmanager
 def cluster(address):
-    """Yield a `map(function, items)` that runs on the cluster of a scheduler, results in order.
+    """Context that yields a `map(function, items)` on the cluster of a scheduler, results in order.
 
-    The workers get this project's code from here. They must see the same files under the same
-    paths. UserError without `dask[distributed]`, or if no scheduler answers.
+    The workers are sent this project's code. They must see the same files under the same paths.
+    UserError without `dask[distributed]`, or if no scheduler answers or it has no workers.
     """
     try:
         from dask.distributed import Client
@@ -52,13 +52,13 @@ def cluster(address):
 
 
 def forget_earlier_code():
-    """A function for workers that have served before: they unload this project's modules.
+    """A function that has a worker unload this project's modules, left there by an earlier run.
 
-    Dask would reload the package alone, so that its modules kept their earlier code, and what their
-    caches know of files that may have changed since.
+    Dask reloads the package `utils` alone: its modules would keep their old code, and caches about
+    files that may have changed since.
     """
 
-    def forget():  # nested: Dask sends its code, not its name
+    def forget():  # nested, so that Dask pickles its code, not its name
         import sys
 
         for name, module in list(sys.modules.items()):

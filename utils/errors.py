@@ -9,13 +9,13 @@ import textwrap
 
 from utils.signals import redirect_to_devnull
 
-MESSAGE = 400  # characters; some quote whole files
+MESSAGE = 400  # characters kept of an exception's message: some quote whole files
 
 
 class UserError(Exception):
     """Something the user gave is wrong; the message is one line: what, its value, the cure."""
 
-    status = 2  # of the process that it ends
+    status = 2  # exit status of the program
 
 
 class Diverged(UserError):
@@ -27,15 +27,15 @@ class Diverged(UserError):
 def report_errors(main):
     """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status.
 
-    So does an OSError, a MemoryError or a missing package, with status 2.  Ctrl-C exits with 130, a
-    closed pipe in place of stdout silently with 141.  Where stderr cannot be written to, nothing is
-    told and all goes on.
+    So is an OSError, a MemoryError or a missing package, with status 2.  Ctrl-C exits with 130.
+    Where the reader of stdout has gone, the status is 141, without a message.  If stderr cannot be
+    written to, messages are dropped and the program goes on.
     """
 
     @functools.wraps(main)
     def run(*args, **kwargs):
-        with contextlib.suppress(AttributeError):  # a notebook's has no encoding
-            sys.stdout.reconfigure(errors="backslashreplace")  # for names beyond it
+        with contextlib.suppress(AttributeError):  # a notebook's stdout has no reconfigure
+            sys.stdout.reconfigure(errors="backslashreplace")  # file names it cannot encode
         if sys.stderr is None:  # closed, as by 2>&-
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115, open to the end
         with contextlib.redirect_stderr(BestEffortStream(sys.stderr)):
@@ -44,7 +44,7 @@ def report_errors(main):
     def ended(main, *args, **kwargs):
         try:
             result = main(*args, **kwargs)
-            print(end="", flush=True)  # what cannot be written is an error here, not at exit
+            print(end="", flush=True)  # a failure to write is reported here, not at exit
             return result
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -54,7 +54,7 @@ def report_errors(main):
             sys.exit(130)
         except OSError as error:
             if isinstance(error, BrokenPipeError) and reader_has_gone(sys.stdout):  # as of `| head`
-                redirect_to_devnull([sys.stdout.fileno()])  # what is yet unwritten
+                redirect_to_devnull([sys.stdout.fileno()])  # else Python's flush at exit fails
                 sys.exit(141)
             print(f"error: {reason(error)}", file=sys.stderr)
             sys.exit(2)
@@ -70,16 +70,16 @@ def report_errors(main):
 
 
 class BestEffortStream:
-    """Stderr as it is given; once that cannot be written to, nothing is written.
+    """Wraps stderr: once it cannot be written to, what is printed is dropped.
 
-    A log on a full disk, or a pager that has gone, is not worth what a run has reached.
+    A run must not end because its log is on a full disk or its pager has been closed.
     """
 
     def __init__(self, stream):
         self.stream = stream
 
     def write(self, text):
-        """As of any stream."""
+        """Write, as to any stream, but ignore failure."""
         try:
             self.stream.write(text)
         except OSError:
@@ -87,7 +87,7 @@ class BestEffortStream:
         return len(text)
 
     def flush(self):
-        """As of any stream."""
+        """Flush, as of any stream, but ignore failure."""
         try:
             self.stream.flush()
         except OSError:
@@ -98,20 +98,20 @@ class BestEffortStream:
 
 
 def reader_has_gone(stream):
-    """Whether nobody reads any longer what is written to a stream; None is a closed one."""
+    """Whether the other end of a stream is closed; False for None, which a closed stdout is."""
     if stream is None:
         return False
     poll = select.poll()
-    poll.register(stream.fileno(), 0)  # an error, a hang-up are told in any case
+    poll.register(stream.fileno(), 0)  # errors and hang-ups are reported without being asked for
     return bool(poll.poll(0))
 
 
 @contextlib.contextmanager
 def when_out_of_memory(cure):
-    """In this context running out of memory, a GPU's or the host's, is a UserError."""
+    """Context in which running out of memory, the host's or a GPU's, is a UserError."""
     try:
         yield
-    except MemoryError as error:  # CuPy's exception is one, too
+    except MemoryError as error:  # CuPy's OutOfMemoryError is a subclass
         raise UserError(f"out of memory ({first_line(error)}); {cure}") from None
 
 
@@ -126,7 +126,7 @@ def writing_to(place):
     """Context that turns an OSError into a UserError: what cannot be written, with the cure."""
     try:
         yield
-    except BrokenPipeError:  # of what is printed meanwhile
+    except BrokenPipeError:  # from printing, not from writing to `place`
         raise
     except OSError as error:
         where, why = error.filename or place, error.strerror or error

@@ -6,14 +6,15 @@ import resource
 from pathlib import Path
 
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
-SHARE = 0.9  # of what is free, the rest is for others
+SHARE = 0.9  # of the free memory that this process may take; the rest is for others
 
 
 @contextlib.contextmanager
 def memory_bounded():
-    """In this context whoever asks for more memory than is free gets a MemoryError.
+    """In this context an allocation of more memory than is free raises a MemoryError.
 
-    Else Linux would grant it, then kill the process without a word. Elsewhere this does nothing.
+    Linux would grant it, then kill the process without a message. On other systems, where /proc is
+    missing, this does nothing.
     """
     try:
         room = int(read_kib(PROC / "self/status", "VmData") + SHARE * free_memory())
@@ -30,9 +31,9 @@ def memory_bounded():
 
 
 def free_memory():
-    """The bytes that this machine, or the container it is, has left; OSError where nobody tells."""
+    """Bytes available to this machine, or this container if it has a limit; OSError if unknown."""
     free = read_kib(PROC / "meminfo", "MemAvailable")
-    with contextlib.suppress(OSError, ValueError):  # a container without a limit says "max"
+    with contextlib.suppress(OSError, ValueError):  # memory.max is "max" where there is no limit
         most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
         for kind in "active_file", "inactive_file":  # cached files make room when it is needed
             used -= read_number(CGROUP / "memory.stat", kind)

@@ -10,9 +10,10 @@ NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: CLOS
 
 @contextlib.contextmanager
 def ctrl_c_exits():
-    """In this context, where there is nothing to save, Ctrl-C ends the process at once.
+    """In this context Ctrl-C ends the process at once, without a KeyboardInterrupt.
 
-    A KeyboardInterrupt could break the import of a C extension, or be taken for its failure.
+    It is for the time before there is anything to save.  A KeyboardInterrupt during the import of a
+    C extension could break it, or be reported as a failure of the import.
     """
     before = signal.signal(signal.SIGINT, exit_at_once)
     try:
@@ -29,9 +30,9 @@ def exit_at_once(number, _):
 
 @contextlib.contextmanager
 def ctrl_c_blocked():
-    """Threads and processes that are started in this context never hear of Ctrl-C.
+    """Threads and processes that are started in this context never receive Ctrl-C.
 
-    This thread does, at its end, by KeyboardInterrupt.
+    This thread receives it when the context ends, as a KeyboardInterrupt.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -44,7 +45,7 @@ def ctrl_c_blocked():
 def signals_as_ctrl_c():
     """In this context SIGTERM and SIGHUP, too, raise KeyboardInterrupt; `exit_status` tells which.
 
-    What is ignored, as SIGHUP is under nohup, stays so.
+    Signals that are ignored, as SIGHUP is under nohup, stay ignored.
     """
     terminals = find_terminals()
 
@@ -64,7 +65,7 @@ def exit_status(interrupt):
 
 @contextlib.contextmanager
 def signals_deferred():
-    """In this context Ctrl-C, SIGTERM, SIGHUP wait for its end."""
+    """In this context Ctrl-C, SIGTERM and SIGHUP are held back; the first is raised at its end."""
     caught = []
     try:
         with handling(lambda number, _: caught.append(number), active_signals()):
@@ -76,7 +77,7 @@ def signals_deferred():
 
 @contextlib.contextmanager
 def handling(handler, numbers):
-    """In this context these signals are for the handler."""
+    """In this context `handler` handles the signals of these numbers."""
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
@@ -91,7 +92,7 @@ def active_signals():
 
 
 def ignore_terminal_signals():
-    """Have a worker go on at Ctrl-C and when the terminal closes: its parent ends it."""
+    """Ignore Ctrl-C and a closing terminal, in a worker process: its parent ends it instead."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
@@ -102,17 +103,17 @@ def find_terminals():
 
 
 def redirect_to_devnull(files):
-    """Have what is printed go nowhere: to a terminal that has closed it would be an error."""
+    """Discard what is written to these file descriptors; to a closed terminal it would fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for file in files:
         os.dup2(nowhere, file)
 
 
 class Signals:
-    """In this context SIGINT, SIGTERM, SIGHUP are noted in `caught`, which training looks at.
+    """In this context the first SIGINT, SIGTERM or SIGHUP is kept in `caught`, for training to see.
 
-    A second SIGINT ends the process by the system's default action, whatever Python is doing.
-    What is ignored, as SIGHUP is under nohup, stays so, but for SIGINT.
+    A later SIGINT ends the process by the system's default action, whatever Python is doing.
+    Signals that are ignored, as SIGHUP is under nohup, stay ignored; SIGINT does not.
     """
 
     def __init__(self):
@@ -132,8 +133,8 @@ class Signals:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.caught = self.caught or number
         said = f"\n{NAMES[number]}: ending after this iteration; Ctrl-C leaves at once\n"
-        with contextlib.suppress(OSError):  # of a terminal that is gone
-            os.write(2, said.encode())  # a handler that prints could interrupt a print
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            os.write(2, said.encode())  # print is not reentrant: a handler must not use it
         if NAMES[number] == CLOSED:
             redirect_to_devnull(self.terminals)
 

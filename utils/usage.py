@@ -12,9 +12,9 @@ AXES = ("THW", "NTHW", "THWC", "NTHWC")
 
 
 class Parser(argparse.ArgumentParser):
-    """Its help shows defaults; a mistake on the command line is one line and exit status 2.
+    """ArgumentParser whose help shows defaults, and whose errors are one line and exit status 2.
 
-    The help begins with the first line of `doc`, a script's, which `python -OO` leaves out.
+    doc: the script's __doc__, of which the help shows the first line; None under `python -OO`.
     """
 
     def __init__(self, doc, epilog=None):
@@ -37,15 +37,12 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def between(least, most):
-    """The bounds in words."""
+    """The bounds in words: "from 1 to 9", or "from 1 up" if `most` is infinite."""
     return f"from {least} " + (f"to {most}" if most < math.inf else "up")
 
 
 def checked(wanted, read):
-    """An argument type: what `read` makes of the text; where it cannot, `wanted` is the cure told.
-
-    `read` raises ValueError for an invalid text.
-    """
+    """An argument type: read(text), whose ValueError becomes a message that asks for `wanted`."""
 
     def convert(text):
         try:
@@ -79,7 +76,7 @@ def number(least, most=math.inf):
 
 
 def given(text):
-    """The text, which is not empty; a home for "~", which shells leave alone in --out=~/clips."""
+    """The text, which is not empty, with "~" expanded: shells leave it alone in --out=~/clips."""
     if not text:
         raise ValueError
     return os.path.expanduser(text)
@@ -121,7 +118,7 @@ axes = checked(f"an order of {', '.join(AXES)}", known_axes)
 
 
 class Sides(argparse.Action):
-    """Takes a height and a width, or one number, as a tuple."""
+    """Stores a height and a width, or one number for both, as a tuple."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         if len(values) > 2:
@@ -134,10 +131,10 @@ PIXELS = {"action": Sides, "type": integer(2, MOST_PIXELS), "nargs": "+", "metav
 
 
 def add_look(add, learned=False):
-    """Add the options of how videos are seen, --axes, --step, --resize, by `add_argument`.
+    """Add --axes, --step and --resize, which say how videos are read; add: `parser.add_argument`.
 
-    learned: --step and --resize that are not given, None, mean what a network has learned from;
-    --resize without numbers, (), then asks for frames as they are.
+    learned: the default of --step and --resize is None, for what the network was trained with, and
+    --resize without numbers, (), asks for frames of their own size.
     """
     order = "order of the axes of arrays, where it is ambiguous"
     add("--axes", type=axes, metavar="TNHW", help=order)

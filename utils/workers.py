@@ -16,23 +16,24 @@ from multiprocessing.connection import wait
 from utils.errors import UserError
 from utils.signals import ctrl_c_blocked, handling, ignore_terminal_signals
 
-# glibc hands arrays of frame size back to the system as soon as they are freed: the page faults of
-# getting them again took more time than the sums in them (a step's movement 260 us, now 100).
+# By default glibc returns arrays as large as a frame to the system as soon as they are freed; the
+# page faults of allocating them again took longer than the arithmetic on them (computing a step's
+# movement took 260 us, with these settings 100).
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**26), "MALLOC_TRIM_THRESHOLD_": str(2**27)}
 
 
 @contextlib.contextmanager
 def workers(count, *modules):
-    """Yield a `map(function, items)` that runs on `count` processes, results in order.
+    """Context that yields a `map(function, items)` on `count` processes, results in order.
 
-    They start at once and import `modules`, while the caller prepares. A decoder that crashes on a
-    damaged file takes a worker with it, not the program. Workers end with the block, however it is
-    left.
+    They start at once and import `modules` while the caller prepares. A decoder that crashes on a
+    damaged file takes a worker with it, not the program. The workers end with the context, however
+    it is left.
     """
-    with handling(signal.SIG_IGN, {signal.SIGHUP}):  # else it would not outlive the terminal
-        resource_tracker.ensure_running()  # first: it unblocks SIGINT when it has started
+    with handling(signal.SIG_IGN, {signal.SIGHUP}):  # inherited: it must outlive the terminal
+        resource_tracker.ensure_running()  # before the context below: starting it unblocks SIGINT
     with contextlib.ExitStack() as stack:
-        # Both are inherited: workers, and threads that serve them, never hear of Ctrl-C.
+        # Workers, and the threads that serve them, inherit both settings.
         with ctrl_c_blocked(), environment(KEEP_MEMORY):
             # spawn: forking a process with running threads (tensorstore's) may deadlock
             context = multiprocessing.get_context("spawn")
@@ -42,7 +43,7 @@ def workers(count, *modules):
                 pool.submit(os.getpid)  # starts a worker, as none is idle
 
         def parallel_map(function, items):
-            # pool.map would cancel what is left, over which a pool with ended workers stumbles.
+            # Not pool.map: it cancels pending futures, at which a pool whose workers died fails.
             futures = collections.deque(pool.submit(function, item) for item in items)
             while futures:
                 yield futures.popleft().result()
@@ -51,7 +52,10 @@ def workers(count, *modules):
 
 
 def end(pool, count, _, error, __):
-    """End the workers: at once if an error does, which may become a UserError."""
+    """End the workers, at once if an exception ends the context; UserError if a worker has died.
+
+    Called as an ExitStack calls its exit callbacks: with the exception's type, itself, traceback.
+    """
     if error:
         for child in multiprocessing.active_children():
             child.terminate()
@@ -64,18 +68,18 @@ def end(pool, count, _, error, __):
 
 
 def begin(*modules):
-    """What a worker does first; from then on it ends when its parent does, however that came."""
+    """Initialise a worker, which from now on ends when its parent does, whatever ended that."""
     ignore_terminal_signals()
     parent = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: wait([parent]) and os._exit(1), daemon=True).start()
-    with contextlib.suppress(ImportError):  # their parent, who imports the same, says it once
+    with contextlib.suppress(ImportError):  # the parent imports the same and reports it once
         for module in modules:
             importlib.import_module(module)
 
 
 @contextlib.contextmanager
 def environment(variables):
-    """Set environment variables, not those set already, for processes that start meanwhile."""
+    """Set environment variables that are not set yet, for processes started in this context."""
     added = {name: text for name, text in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
