@@ -21,7 +21,7 @@ from utils.images import (
 )
 from utils.libtiff import load
 
-DESCRIPTION = 0x010E  # the tag of a TIFF file where ImageJ and OME tell of its axes
+DESCRIPTION = 0x010E  # the TIFF tag in which ImageJ and OME describe the axes
 EXTENT = re.compile(r"\b(?:channels=|slices=|frames=|Size[CZT]=\")(\d{1,9})\b")
 
 GIF_DISPOSALS = {2: Disposal.OP_BACKGROUND, 3: Disposal.OP_PREVIOUS}
@@ -29,19 +29,20 @@ GIF_DISPOSALS = {2: Disposal.OP_BACKGROUND, 3: Disposal.OP_PREVIOUS}
 
 @dataclasses.dataclass(frozen=True)
 class Animation(Video):
-    """The images of one file, as Pillow puts them together; transparent pixels become black.
+    """The images of one file, as Pillow composes them; transparent pixels become black.
 
-    Those after one that is damaged are bad, too, where they are drawn on top of it.
+    After a damaged image all later ones are bad, too, but for a TIFF stack, whose images do not
+    build on each other.
     """
 
     def decode(self, numbers):
         damage = None
         with open_image(self.path) as image:
-            apart = image.format == "TIFF"
-            first = numbers.start if apart else 0
+            independent = image.format == "TIFF"
+            first = numbers.start if independent else 0
             for number in range(first, numbers.stop) if numbers else ():
                 frame = damage or self._seek(image, number)
-                if isinstance(frame, BadFrame) and not apart:
+                if isinstance(frame, BadFrame) and not independent:
                     damage = frame
                 if number in numbers:
                     yield frame
@@ -56,7 +57,7 @@ class Animation(Video):
 
 
 class Still(Animation):
-    """A single picture, as it is read where it is a frame among others."""
+    """A single picture as a video of one frame, read as the pictures in a folder are."""
 
     def decode(self, numbers):
         yield from (read_image(self.path) for _ in numbers)
@@ -65,9 +66,9 @@ class Still(Animation):
 class Layered(Animation):
     """The images of a GIF or an APNG; transparent pixels become black.
 
-    They are put together here, as https://wiki.mozilla.org/APNG_Specification and browsers have it:
-    Pillow makes too dark what is half transparent and clears a GIF to any colour of its palette.
-    Those after one that is damaged are bad, too.
+    They are composed here, as https://wiki.mozilla.org/APNG_Specification and browsers do it:
+    Pillow makes half-transparent pixels too dark and clears a GIF to an arbitrary colour of its
+    palette. All images after a damaged one are bad, too.
     """
 
     def decode(self, numbers):
@@ -86,9 +87,9 @@ class Layered(Animation):
 
 
 def draw_png(image, number, canvas):
-    """An APNG's image `number` on the canvas -> (what is shown, the canvas for the next)."""
+    """Draw an APNG's image `number` on the canvas -> (picture to show, canvas for the next one)."""
     image.seek(number)
-    image._prev_im = None  # Pillow would draw on it
+    image._prev_im = None  # else Pillow would compose the image with it
     image.load()
     drawn = image if image.mode[0] != "I" else Image.fromarray(to_rgb(image))
     left, top, *_ = box = image.info["bbox"]
@@ -105,11 +106,11 @@ def draw_gif(image, number, canvas):
     """`draw_png` for a GIF."""
     if number:
         image.im, image._mode = canvas.copy().im, "RGBA"  # Pillow draws on it
-        image.dispose, image.disposal_method = None, 0  # it takes an earlier one where none is told
+        image.dispose, image.disposal_method = None, 0  # Pillow would keep the image before's
     image.seek(number)
     image.load()
     box, shown = image.dispose_extent, image.convert("RGBA")
-    if not number:  # Pillow fills the rest with a colour
+    if not number:  # Pillow fills what is outside the first image's box with a colour
         drawn, shown = shown.crop(box), canvas.copy()
         shown.paste(drawn, box, drawn)
     disposal = GIF_DISPOSALS.get(image.disposal_method, Disposal.OP_NONE)
@@ -117,7 +118,10 @@ def draw_gif(image, number, canvas):
 
 
 def dispose(shown, canvas, box, disposal):
-    """What becomes of a canvas and what was shown on it, in a box of it, before the next image."""
+    """The canvas for the next image, after `shown` was drawn on `canvas` in a box of it.
+
+    disposal: clear the box, go back to the canvas as it was before, or keep what is shown.
+    """
     if disposal == Disposal.OP_BACKGROUND:
         shown = shown.copy()
         shown.paste((0, 0, 0, 0), box)
@@ -138,14 +142,14 @@ def compose(image):
 
 
 def read_extents(path):
-    """How many channels, depths and times a TIFF stack has, those above one, as far as it tells."""
+    """The numbers of channels, depths and times in a TIFF stack's description, those above 1."""
     with open_image(path) as image:
         text = str(getattr(image, "tag_v2", {}).get(DESCRIPTION, ""))
     return [n for n in map(int, EXTENT.findall(text)) if n > 1]
 
 
 def open_animation(path, name, digest, look):
-    """A picture file by itself as a list of one Video; BadFrame if it cannot be read as one."""
+    """A picture file that is a video of its own, as a list of one Video; BadFrame if it is none."""
     count, size = probe(path)
     extents = read_extents(path)
     if len(extents) > 1 and math.prod(extents) == count:

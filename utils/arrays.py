@@ -20,19 +20,21 @@ MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
 PIXEL_TYPES = ("bool", "uint8", "uint16", "float16", "float32", "float64")
 RANKS = (3, 4, 5)  # numbers of axes
 COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
-HEADER_BYTES = 2**24  # of a zarr.json
-MEMBER_BYTES = 2**28  # of an array in an .npz file, which is read as a whole
-LONGEST, MOST = 10**8, 10**6  # frames of an array, sequences: no file has more, headers may
-CHUNK_BYTES = 2**30  # of a chunk of a Zarr array, for each process
+# The largest that are read:
+HEADER_BYTES = 2**24  # a zarr.json
+MEMBER_BYTES = 2**28  # an array in an .npz file, which is read as a whole
+CHUNK_BYTES = 2**30  # a chunk of a Zarr array, which each process reads as a whole
+LONGEST, MOST = 10**8, 10**6  # frames and sequences of an array: a header may claim any number
 CHUNK_CACHE_BYTES = 2**26  # neighbouring frames may lie in one chunk
 MOVING_MNIST = 20, 64, 64  # T, H, W of the published file, whose axes are TNHW
 
 
 @dataclasses.dataclass(frozen=True)
 class Sequence(Video):
-    """One sequence of an array; `member` names an array within its file, `item` the sequence.
+    """One sequence of an array.
 
-    `axes` has one letter for each axis of the array, of N (sequences), T, H, W, C.
+    `member`: the array's name in an .npz file, else "". `item`: the sequence's index along axis N.
+    `axes`: one letter for each axis of the array, out of N (sequences), T, H, W, C.
     """
 
     member: str
@@ -53,12 +55,13 @@ class Sequence(Video):
 def open_sequences(path, name, digest, look, axes=None):
     """All sequences of an array file or folder, as a list of Video.
 
-    `axes` says what the axes of 4- and 5-dimensional arrays are. BadFrame if that is unclear.
+    `axes` says what the axes of arrays of its length are; without it they are guessed. BadFrame if
+    that fails, or for an array that holds no frames.
     """
     videos = []
     for member in members(path):
         array = open_array(path, member)
-        if array.ndim not in RANKS:  # labels, often, beside videos
+        if array.ndim not in RANKS:  # often labels, beside videos
             continue
         order = axes if axes and len(axes) == array.ndim else guess_axes(array.shape)
         if order is None:
@@ -91,10 +94,10 @@ def open_sequences(path, name, digest, look, axes=None):
 
 
 def guess_axes(shape):
-    """The letters of an array's axes, None where that is unclear.
+    """The letters of the axes of an array of this shape; None if they are ambiguous.
 
-    An axis of 1, 3 or 4 where colours usually are is taken for them, but for (N, 4, H, W): that
-    can be sequences of four grey frames as well.
+    An axis of length 1, 3 or 4 where channels usually are is taken for them; not so in
+    (N, 4, H, W), which may as well be sequences of four grey frames.
     """
     colour_last = bool(set(shape[-1:]) & set(COLOURS))
     colour_first = bool(set(shape[-3:-2]) & set(COLOURS)) and not colour_last
@@ -112,20 +115,20 @@ def guess_axes(shape):
 
 
 def is_array(folder):
-    """Whether a folder holds one of MARKERS, so is a Zarr array, not a group of some."""
+    """Whether a folder is a Zarr array, by one of MARKERS in it, and not a group of arrays."""
     if not any((folder / marker).is_file() for marker in MARKERS):
         return False
-    return about(folder).get("node_type") != "group"
+    return read_metadata(folder).get("node_type") != "group"
 
 
 def kind(folder):
-    """What the attributes of a Zarr array say that it is, None where they say nothing."""
-    attributes = about(folder).get("attributes")
+    """The attribute "kind" of a Zarr array; None if it has none."""
+    attributes = read_metadata(folder).get("attributes")
     return attributes.get("kind") if isinstance(attributes, dict) else None
 
 
-def about(folder):
-    """The zarr.json of a folder; empty where there is none that can be read."""
+def read_metadata(folder):
+    """The zarr.json of a folder as a dict; empty if there is none that can be read."""
     unreadable = contextlib.suppress(OSError, ValueError, RecursionError)
     with unreadable:
         found = json.loads(read_file(folder / "zarr.json", HEADER_BYTES))
@@ -134,7 +137,7 @@ def about(folder):
 
 
 def members(path):
-    """The names of the arrays in a file; a lone array has none."""
+    """The names of the arrays in an .npz file; [""] for a file or folder that is one array."""
     if path.suffix.lower() != ".npz":
         return [""]
     try:
@@ -160,18 +163,18 @@ def open_array(path, member):
     try:
         if path.is_dir():
             return open_zarr(path)
-        with np.errstate(all="ignore"):  # NumPy would warn of a huge shape, which it refuses
+        with np.errstate(all="ignore"):  # NumPy would warn of a huge shape before it refuses it
             if member:
                 return open_member(path, member)
             return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except Exception as error:  # damaged files raise anything at all
-        told = describe_error(error).partition(" [tensorstore_spec")[0]
-        raise BadFrame(path, f"cannot be read ({told})") from None
+        message = describe_error(error).partition(" [tensorstore_spec")[0]
+        raise BadFrame(path, f"cannot be read ({message})") from None
 
 
 @functools.lru_cache(maxsize=1)
 def open_member(path, member):
-    """An array of an .npz file, read as a whole and kept until the next one is."""
+    """An array of an .npz file, read as a whole and cached until another one is read."""
     with zipfile.ZipFile(path) as archive, archive.open(f"{member}.npy") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -179,7 +182,7 @@ def open_member(path, member):
 @functools.lru_cache(maxsize=1)
 def open_zarr(path):
     """A Zarr array of any version, as a tensorstore."""
-    import tensorstore  # late: most videos are no arrays
+    import tensorstore  # imported late: it takes a while, and most videos are no arrays
 
     context = tensorstore.Context({"cache_pool": {"total_bytes_limit": CHUNK_CACHE_BYTES}})
     kvstore = {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
@@ -188,17 +191,21 @@ def open_zarr(path):
 
 
 def measure_chunk(array):
-    """How many bytes of an open array are read at once at least; 0 if any can be read apart."""
+    """Bytes of a chunk of an open Zarr array, which is read as a whole; 0 for a NumPy array."""
     if isinstance(array, np.ndarray):
         return 0
     return math.prod(array.chunk_layout.read_chunk.shape) * array.dtype.numpy_dtype.itemsize
 
 
 def to_frame(values, axes):
-    """Values of one frame, its axes those of `axes` without N and T -> uint8 (H, W, 1 or 3)."""
+    """Values of one frame, with the axes of `axes` but N and T -> uint8 (H, W, 1 or 3).
+
+    bool becomes 0 and 255, uint16 is scaled to its full range, floats must be in [0, 1], else
+    ValueError; alpha is dropped.
+    """
     left = [axis for axis in axes if axis not in "NT"]
     values = np.moveaxis(values, left.index("C"), 2) if "C" in left else values[..., None]
-    values = values[..., :3]  # without alpha
+    values = values[..., :3]  # drops alpha
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
@@ -206,7 +213,7 @@ def to_frame(values, axes):
         return values * np.uint8(255)
     if values.dtype == np.uint16:
         return (values // 257).astype(np.uint8)
-    if not (values.min() >= 0 and values.max() <= 1):  # not a number is neither
+    if not (values.min() >= 0 and values.max() <= 1):  # nor for NaN
         raise ValueError(
             f"{values.dtype} values from {values.min():g} to {values.max():g}, not 0..1"
         )

@@ -18,21 +18,22 @@ from utils.ogg import find_damage
 ENDINGS = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".divx", ".mkv", ".webm", ".mpg", ".mpeg")
 ENDINGS += (".vob", ".ogv", ".wmv", ".asf", ".flv", ".ts", ".mts", ".m2ts", ".mxf", ".y4m")
 ENDINGS += (".m2v", ".h264", ".264", ".hevc", ".265")
-# A file may not send the reader elsewhere, as a playlist named film.mp4 would.
+# FFmpeg may open nothing but this one file: a playlist named film.mp4 would send it elsewhere.
 CONTAINER = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegvideo,mpegts,ogg,asf,flv,h264,hevc,m4v,"
     "mxf,yuv4mpegpipe",
 }
-# A decoder that meets damage says so, instead of painting over it.
+# Decoders report damage instead of concealing it.
 DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
 BARE = {"m4v", "mpegvideo", "h264", "hevc"}  # streams without a container
-TRIES = 8  # at beginning with a key frame, before the film is read from its beginning
-# Their key frames may be refreshed piece by piece; decoders hold back what is not whole.
+TRIES = 8  # key frames to start from, one after the other, before decoding from the beginning
+# Codecs with gradual refresh (no frame is intra-coded as a whole); their decoders themselves hold
+# frames back until they are complete.
 REFRESHING = {"h264", "hevc", "vvc"}
-OVERLAP = 16  # frames kept before the point where a film is left: clips that follow share some
-PLANAR = "yuv444p", "yuvj444p"  # of which FFmpeg makes planes of RGB in half the time, same values
-RGB = 2, 0, 1  # the places of their planes in its "gbrp"
+OVERLAP = 16  # frames kept before the point where a film is left: the next clips share some
+PLANAR = "yuv444p", "yuvj444p"  # FFmpeg converts these to planar RGB in half the time, same values
+RGB = 2, 0, 1  # the planes of red, green, blue in FFmpeg's planar format, "gbrp"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +72,11 @@ def open_film(path, name, digest, look):
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """The time stamps of a film's frames in order, the numbers of those decoding can begin with.
+    """What is known of a film without decoding it.
 
-    `places`: {time stamp: place in the file} of the latter. A film whose frames have no time stamps
-    of their own is known by its number of frames alone.
+    count: its number of frames. times: their time stamps, ascending. keys: the numbers of its key
+    frames, from which decoding can start. places: {time stamp of a key frame: offset in the file}.
+    All but `count` are empty if the file has no reliable time stamps.
     """
 
     count: int
@@ -90,32 +92,32 @@ class Index:
 
 @functools.lru_cache(maxsize=4)
 def scan(path):
-    """The Index of a film, read without decoding anything; BadFrame for what is no film."""
+    """The Index of a film, from its packets, which are not decoded; BadFrame if it is no film."""
     times, keys, places, lost = [], [], {}, 0
     with open_stream(path) as (container, stream):
         kind, reorders = container.format.name, stream.codec_context.has_b_frames
         try:
             for packet in container.demux(stream):
-                if packet.size and not packet.is_discard:  # by an edit list, which leaves it out
+                if packet.size and not packet.is_discard:  # edit lists discard packets
                     times.append(packet.pts)
                     if packet.is_keyframe:
                         keys.append(packet.pts)
                         places[packet.pts] = packet.pos
         except av.FFmpegError:
-            lost = 1  # a bad frame stands for all that cannot be reached
-        except IndexError:  # PyAV's at the end, of streams that began late: sound, often
+            lost = 1  # one bad frame stands for all that cannot be read
+        except IndexError:  # PyAV raises it at the end of a stream that appeared late, often audio
             pass
     if not times:
         raise BadFrame(path, "has no frames")
     if kind == "ogg" and (place := find_damage(path)) is not None:
         raise BadFrame(path, f"the checksum of the page at {place} does not match")
-    # An AVI file has none: its reader makes them up, wrongly where two frames are packed into one.
-    # In an MPEG program stream, what lies between those given is guessed anew after seeking; what a
-    # bare stream has is guessed as well.
+    # Time stamps that FFmpeg makes up cannot be relied on.  AVI has none: they are wrong where one
+    # packet holds two frames.  An MPEG program stream has few: those in between are guessed anew
+    # after seeking.  A stream without a container has none.
     made_up = kind in {"mpeg", *BARE} or kind == "avi" and len(keys) < len(times)
     if made_up or None in times or len(set(times)) < len(times):
         return Index(len(times) + lost)
-    if reorders and times == sorted(times):  # they say when to decode, not when to show
+    if reorders and times == sorted(times):  # these are decoding times, not presentation times
         return Index(len(times) + lost)
     index = Index(len(times) + lost, tuple(sorted(times)), places=places)
     return dataclasses.replace(index, keys=tuple(sorted(index.numbers[time] for time in keys)))
@@ -123,9 +125,9 @@ def scan(path):
 
 @contextlib.contextmanager
 def open_stream(path):
-    """(container, its best video stream), to be decoded by one thread; may raise BadFrame."""
+    """Context of (container, its best video stream), set to one thread; may raise BadFrame."""
     try:
-        # As a whole path: data:film.mp4 is no URL.
+        # By its absolute path: data:film.mp4 would be taken for a URL.
         container = av.open(os.path.abspath(path), options=CONTAINER)
     except (av.FFmpegError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "its name is no text"
@@ -136,22 +138,22 @@ def open_stream(path):
             raise BadFrame(path, "has no pictures")
         if stream.codec_context is None:
             raise BadFrame(path, "its codec is unknown to FFmpeg")
-        stream.codec_context.thread_count = 1  # the processes share the cores
+        stream.codec_context.thread_count = 1  # the worker processes share the cores
         stream.codec_context.options = DECODER
-        stream.codec_context.copy_opaque = True  # each frame names the packet that it came in
+        stream.codec_context.copy_opaque = True  # frames keep the `opaque` of their packets
         yield container, stream
 
 
 def decode_near(path, index, start):
-    """decode_from the last key frame from which frame `start` can be had, or the beginning.
+    """decode_from the last key frame that yields frame `start`, or from the beginning.
 
-    It may take an earlier one than the last before it: seeking overshoots in some containers, and
-    after an intra refresh pictures are whole only some frames later.
+    That is not always the last key frame before it: seeking overshoots in some containers, and with
+    gradual refresh frames are complete only some time after a key frame.
     """
     for begin in reversed([key for key in index.keys if 0 < key <= start][-TRIES:]):
         frames = decode_from(path, index, begin)
         for number, frame in frames:
-            if number is None or number < begin:  # may lean on what comes before `begin`
+            if number is None or number < begin:  # may depend on frames before `begin`
                 continue
             if number > start or isinstance(frame, BadFrame):
                 break
@@ -161,16 +163,18 @@ def decode_near(path, index, start):
     yield from decode_on(path, index, start)
 
 
-LEFT = []  # the film that was left last: its Index, its last frames, those to come
-atexit.register(LEFT.clear)  # its file is closed while there are still modules to do it
+# The film that was decoded last, suspended: [(its Index, its most recent frames, an iterator of
+# those to come)], or empty.
+SUSPENDED = []
+atexit.register(SUSPENDED.clear)  # closes its file while PyAV's modules still exist
 
 
 def decode_on(path, index, start):
-    """decode_from the beginning, or from where this film was left if that is before `start`.
+    """decode_from the beginning, or go on from where this film was left if that is before `start`.
 
-    Else a long film without key frames to begin with would be decoded anew for every shard.
+    Otherwise a long film without usable key frames would be decoded anew for every shard.
     """
-    owner, past, frames = LEFT.pop() if LEFT else (None, (), ())
+    owner, past, frames = SUSPENDED.pop() if SUSPENDED else (None, (), ())
     if owner is not index or not past or past[0][0] > start:
         past, frames = (), decode_from(path, index, 0)
     recent = collections.deque(past, OVERLAP)
@@ -180,29 +184,31 @@ def decode_on(path, index, start):
             if number is not None:
                 recent.append((number, frame))
             yield number, frame
-    except GeneratorExit:  # the caller has what it wants
-        LEFT[:] = [(index, recent, frames)]
+    except GeneratorExit:  # the caller has all frames that it wanted
+        SUSPENDED[:] = [(index, recent, frames)]
 
 
 def decode_from(path, index, begin):
-    """Yield (number, frame) from frame `begin` on, a frame FFmpeg's or a BadFrame.
+    """Yield (number, frame) from frame `begin` on; a frame is an av.VideoFrame or a BadFrame.
 
-    (None, BadFrame) says that decoding failed. What comes then, up to the next frame that stands
-    by itself, may lean on what was lost: it is bad, too. Frames before the first that stands by
-    itself are left out: some decoders show them, on top of grey, without a word.
+    (None, BadFrame) says that decoding failed. The frames from there to the next key frame may
+    depend on what was lost: they are bad, too. Frames before the first key frame are left out:
+    some decoders draw them on top of grey without reporting it.
     """
-    damage, lost, whole, count, judges = None, -1, False, 0, False
+    damage, lost, started, count, frames_tell = None, -1, False, 0, False
     with open_stream(path) as (container, stream):
         if begin:
-            # The first packet alone may say what all lean on: which x264 made the film, for one.
+            # The first packet may hold what the decoder needs for all others, such as the version
+            # of x264 that made the film: it is decoded before seeking.
             _, first = next(decode_all(container, stream, index), (None, None))
-            # A file may call all of its frames key frames. Not all decoders know better.
-            judges = getattr(first, "key_frame", False) and stream.name not in REFRESHING
+            # Some files mark every packet as a key frame.  Where the decoder marks frames itself,
+            # and reliably, it is asked instead.
+            frames_tell = getattr(first, "key_frame", False) and stream.name not in REFRESHING
             try:
                 container.seek(index.times[begin], stream=stream)
-            except av.FFmpegError:  # the file's own index is damaged
+            except av.FFmpegError:  # the index in the file is damaged
                 return
-        for (place, sound), frame in decode_all(container, stream, index):
+        for (place, after_key), frame in decode_all(container, stream, index):
             if not isinstance(frame, av.VideoFrame):
                 reason = getattr(frame, "strerror", None) or describe_error(frame)
                 damage = BadFrame(path, f"cannot be decoded in full ({reason})")
@@ -213,39 +219,41 @@ def decode_from(path, index, begin):
                 continue
             number = index.numbers.get(frame.pts) if index.times else count
             count += 1
-            whole = whole or sound and not judges or frame.key_frame
-            if number is None or not whole:
+            started = started or after_key and not frames_tell or frame.key_frame
+            if number is None or not started:
                 continue
             if frame.is_corrupt:
                 damage = BadFrame(path, f"frame {number} is damaged")
-            elif frame.key_frame and place > lost:  # the damaged one itself mends nothing
+            elif frame.key_frame and place > lost:  # the damaged packet itself ends no damage
                 damage = None
             yield number, damage or frame
 
 
 class Gap(Exception):
-    """A part of a packet is missing."""
+    """Part of a packet is missing."""
 
 
 def decode_all(container, stream, index):
-    """Yield (origin, what is decoded): frames and the exceptions that the decoder raises.
+    """Yield (origin, result): frames, and exceptions of the decoder as results.
 
-    A Gap comes before what is decoded of a packet that is not there as a whole. An origin is (place
-    of the packet among all, whether that is a key frame's or after one); places are in the order in
-    which frames are shown, or decoded where there are no time stamps.
+    A Gap is yielded before what is decoded of an incomplete packet. An origin is (place of the
+    packet, whether the packet is a key frame's or comes after one). Places count packets in the
+    order in which frames are shown, or decoded if there are no time stamps.
     """
     begin, torn = None, False
     try:
         for place, packet in enumerate(container.demux(stream)):
-            if not packet.size and packet.dts is not None:  # Theora's "as before"; not counted
+            if not packet.size and packet.dts is not None:  # Theora's repeated frame; not counted
                 continue
-            if index.times:  # an edit list hides those that are not among the numbers
+            if index.times:  # packets that an edit list hides have no number
                 place = index.numbers.get(packet.pts, -1)
-            # Without time stamps nobody knows what else is shown before a key frame that is shown.
+            # Without time stamps it is unknown which frames are shown before a key frame, unless
+            # that is itself discarded.
             if begin is None and packet.is_keyframe and (index.times or packet.is_discard):
                 begin = place
             packet.opaque = place, packet.is_keyframe or begin is not None and place >= begin
-            # A mark may be meant for the next: parsers hand on a packet when that has begun.
+            # The mark "corrupt" may belong to the next packet: a parser completes a packet only
+            # when it meets the beginning of the next one.
             if torn or packet.is_corrupt:
                 yield packet.opaque, Gap("a part is missing")
             if packet.is_keyframe and index.places.get(packet.pts, packet.pos) != packet.pos:
@@ -254,26 +262,26 @@ def decode_all(container, stream, index):
             try:
                 for frame in packet.decode():
                     yield frame.opaque, frame
-            except (av.FFmpegError, ValueError) as error:  # the latter once a decoder did not open
+            except (av.FFmpegError, ValueError) as error:  # ValueError if the decoder did not open
                 yield packet.opaque, error
-    except IndexError:
+    except IndexError:  # as in `scan`
         return
-    except av.FFmpegError as error:
-        yield (-1, False), error  # nothing comes after it
+    except av.FFmpegError as error:  # the container cannot be read any further
+        yield (-1, False), error
 
 
 class Converter:
-    """Makes uint8 (H, W, 3), turned as the file asks for, of the frames that FFmpeg decodes."""
+    """Converts frames that FFmpeg decodes to uint8 (H, W, 3), rotated as the file asks for."""
 
     def __init__(self, path):
         self.path, self.reformatter, self.matrix = path, VideoReformatter(), None
 
     def __call__(self, number, frame):
-        """The pixels of a frame, or the BadFrame that it is or comes to."""
+        """The pixels of a frame; a BadFrame as it is, or one if the frame cannot be converted."""
         if isinstance(frame, BadFrame):
             return frame
         try:
-            if self.matrix is None or frame.key_frame:  # asking takes as long as converting
+            if self.matrix is None or frame.key_frame:  # reading it takes as long as converting
                 self.matrix = bytes(frame.side_data.get("DISPLAYMATRIX", b""))
             pixels = self._convert(frame)
             return turn(pixels, np.frombuffer(self.matrix, np.int32)) if self.matrix else pixels
@@ -283,7 +291,7 @@ class Converter:
 
     def _convert(self, frame):
         layout = "gbrp" if frame.format.name in PLANAR else "rgb24"
-        # One thread: to start others takes longer.
+        # One thread: starting more takes longer than they save.
         colours = self.reformatter.reformat(frame, format=layout, threads=1)
         rows = [np.frombuffer(plane, np.uint8) for plane in colours.planes]
         rows = [row.reshape(frame.height, -1) for row in rows]
@@ -293,9 +301,10 @@ class Converter:
 
 
 def turn(pixels, matrix):
-    """Pixels (H, W, 3) turned by quarters, mirrored or both, as a film's display matrix asks for.
+    """Pixels (H, W, 3) rotated by multiples of 90 degrees, mirrored or both.
 
-    Its numbers a, b, _, c, d, ... take a point (x, y) to (ax + cy, bx + dy).
+    matrix: the film's display matrix, whose numbers a, b, _, c, d, ... map a point (x, y) to
+    (ax + cy, bx + dy).
     """
     a, b, _, c, d = matrix[:5].tolist()
     if abs(b) > abs(a):

@@ -13,10 +13,10 @@ from utils.frames import BadFrame, Video, natural
 from utils.images import FORMATS, probe, read_image
 from utils.spacing import evenly
 
-HEADERS = 9  # looked at, evenly spaced, to learn what the pictures of a folder are
+HEADERS = 9  # pictures of a folder whose headers are read to learn their size and kind
 ASTRAY = "a link that leads nowhere or out of the folder: give --images its target"
-AHEAD = 128  # pictures that the system is told to read before their turn
-# Of the same few pictures it is asked whether they are animated, then their size.
+AHEAD = 128  # pictures that the system is asked to read into memory before their turn
+# Cached: the same few pictures are probed twice, for whether they are animated and for their size.
 probe_once = functools.lru_cache(maxsize=HEADERS)(probe)
 
 
@@ -31,17 +31,17 @@ class Folder(Video):
 
     def decode(self, numbers):
         places = map(self.place, numbers)
-        ahead = collections.deque(map(fetch, itertools.islice(places, AHEAD)))
+        ahead = collections.deque(map(prefetch, itertools.islice(places, AHEAD)))
         while ahead:
             path = ahead.popleft()
-            ahead.extend(map(fetch, itertools.islice(places, 1)))
+            ahead.extend(map(prefetch, itertools.islice(places, 1)))
             try:
                 yield read_image(path)
             except BadFrame as bad:
                 yield bad
 
     def place(self, number):
-        """The file of a frame; BadFrame where there are fewer or more by now, or none at all."""
+        """The file of a frame; BadFrame if the folder no longer has `count` pictures."""
         try:
             names = list_stills(self.path, self.root)
         except OSError as error:
@@ -52,10 +52,10 @@ class Folder(Video):
         return self.path / names[number]
 
 
-def fetch(path):
-    """Have the system read a file in the meantime, where it can be told so; returns the path.
+def prefetch(path):
+    """Ask the system to read a file into memory in the background; returns the path.
 
-    Waiting for each of 150,000 frames in turn took longer than decoding them.
+    Waiting for the disk for each of 150,000 frames in turn took longer than decoding them.
     """
     with contextlib.suppress(OSError, AttributeError):
         file = os.open(path, os.O_RDONLY)
@@ -68,10 +68,9 @@ def fetch(path):
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """File names of one folder in natural order: pictures, then whatever else there is.
+    """File names of one folder in natural order: pictures, and all others.
 
-    `sizes` has the bytes of each picture; `left_out` pairs of a path with the reason why it cannot
-    be used.
+    `sizes`: bytes of each picture. `left_out`: (path, reason) of each file that cannot be used.
     """
 
     pictures: tuple[str, ...]
@@ -96,11 +95,11 @@ def list_folder(path, root):
                     sizes[entry.name] = entry.stat().st_size
                 else:
                     others.append(entry.name)
-            except (OSError, RuntimeError) as error:  # the latter of links in a circle
+            except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
                 left_out.append((Path(entry.path), getattr(error, "strerror", str(error))))
     pictures = sorted(sizes, key=natural)
     for name in a_few(pictures):
-        fetch(os.path.join(path, name))
+        prefetch(os.path.join(path, name))
     return Listing(
         tuple(pictures),
         tuple(sorted(others, key=natural)),
@@ -109,11 +108,11 @@ def list_folder(path, root):
     )
 
 
-def part(path, listing):
-    """A Listing with animated pictures, each a video of its own, among the others.
+def set_animated_apart(path, listing):
+    """The Listing with animated pictures, each of which is a video of its own, among `others`.
 
-    If none of a few pictures is animated, none is taken to be: opening every frame of a long video
-    would take long. One that is animated all the same is refused when it is read as a frame.
+    If none of a few pictures is animated, all are taken to be stills: opening every frame of a long
+    video would take long. An animated one that is missed so is refused when it is read as a frame.
     """
     if not any(is_animated(path / name) for name in a_few(listing.pictures)):
         return listing
@@ -130,12 +129,12 @@ def part(path, listing):
 @functools.lru_cache(maxsize=4)  # a video is read in order, so few folders suffice
 def list_stills(path, root):
     """The names of the still pictures in a folder."""
-    return part(path, list_folder(path, root)).pictures
+    return set_animated_apart(path, list_folder(path, root)).pictures
 
 
 def is_animated(path):
-    """Whether a picture file holds more than one image; one that cannot be read does not."""
-    with contextlib.suppress(BadFrame):  # reported when it is read
+    """Whether a picture file holds more than one image; False if it cannot be read."""
+    with contextlib.suppress(BadFrame):  # reported when the picture is read
         return probe_once(path)[0] > 1
     return False
 
@@ -152,7 +151,7 @@ def a_few(pictures):
 
 
 def find_twins(names):
-    """Yield two names where they differ in nothing but their endings or capitals."""
+    """Yield pairs of names that differ only in their endings or in capitals."""
     stems = {}
     for name in names:
         stem = os.path.splitext(name)[0].casefold()
@@ -164,8 +163,8 @@ def find_twins(names):
 def open_folder(path, listing, root, name, look):
     """The still pictures of a folder as a list of one Video.
 
-    BadFrame if none can be read, or two have one name but for the ending or capitals: frames twice,
-    or something else beside them.
+    BadFrame if none can be read, or if two have the same name but for its ending or capitals: the
+    folder then holds frames twice, or something beside them, such as masks.
     """
     for one, other in find_twins(listing.pictures):
         cure = "keep one, move the other to another folder"

@@ -15,7 +15,7 @@ from utils.names import printable
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS  # of a frame: larger ones are taken for decompression bombs
 DIGITS = re.compile(r"(\d+)")
-NUMBER = r"([1-9]\d{0,8})"  # nobody asks for more digits
+NUMBER = r"([1-9]\d{0,8})"
 FLAGS = re.compile(rf"--step {NUMBER}(?: --resize {NUMBER}(?: {NUMBER})?)?")
 
 
@@ -32,10 +32,11 @@ class BadFrame(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """How frames are to be seen: every `step`-th, grey or as they are, scaled or as they are.
+    """How the frames of a video are preprocessed: the options --step, --gray and --resize.
 
-    `resize`: (height, width), or (pixels,) for the shorter side. `to_end`: so counted that the
-    last frame is seen, not the first.
+    `step`: only every step-th frame is taken, counted from the first frame, or back from the last
+    if `to_end`. `gray`: frames get one channel. `resize`: (height, width), (pixels,) for the
+    shorter side, or None to keep the size.
     """
 
     step: int = 1
@@ -45,13 +46,13 @@ class Look:
 
     @property
     def flags(self):
-        """The options that ask for it, but for --gray, which the clips themselves tell."""
+        """The options as text, without --gray, which shows in the clips' channels."""
         step = f"--step {self.step}"
         return f"{step} --resize {' '.join(map(str, self.resize))}" if self.resize else step
 
     @classmethod
     def of_flags(cls, flags):
-        """The Look, of colours, that has these `flags`; None for any other text."""
+        """The Look, not gray, whose `flags` are this text; None if it is no such text."""
         if not (found := FLAGS.fullmatch(flags)):
             return None
         step, *resize = (int(number) for number in found.groups() if number)
@@ -80,11 +81,11 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A numbered sequence of frames; each kind of source extends it with `decode`.
+    """A numbered sequence of frames; a subclass for each kind of source defines `decode`.
 
-    `path` is what messages name, `name` tells the video among others, `count` and `shape` are its
-    number of frames and their (height, width) on disk, `digest` an identity of its content, `look`
-    how its frames are to be seen.
+    `path`: named in messages. `name`: unique among the videos of a run. `count`, `shape`: number of
+    frames and their (height, width) on disk. `digest`: identifies the content. `look`: how frames
+    are preprocessed; len(), `size` and all frames given out are those after it.
     """
 
     path: Path
@@ -99,7 +100,7 @@ class Video:
 
     @property
     def size(self):
-        """(height, width) of the frames as they are seen."""
+        """(height, width) of the frames after `look`."""
         return self.look.size(*self.shape)
 
     def __iter__(self):
@@ -134,23 +135,23 @@ class Video:
     def _decode(self, numbers):
         try:
             yield from self.decode(numbers)
-        except BadFrame as bad:  # the file as a whole
+        except BadFrame as bad:  # the file as a whole cannot be read
             yield from (bad for _ in numbers)
 
     def place(self, number):
-        """The file that messages about a frame on disk name."""
+        """The file to name in messages about frame `number` on disk."""
         return self.path
 
     def decode(self, numbers):
-        """Yield uint8 (H, W, 1 or 3), or a BadFrame, for each of the range `numbers`.
+        """Yield uint8 (H, W, 1 or 3), or a BadFrame, for each number in the range `numbers`.
 
-        It may end early where a file has fewer frames than it seemed.
+        It may end early if the file turns out to have fewer frames than `count`.
         """
         raise NotImplementedError
 
 
 def good(frame):
-    """A frame itself; a BadFrame is raised."""
+    """Return a frame, raise a BadFrame."""
     if isinstance(frame, BadFrame):
         raise frame
     return frame

@@ -27,17 +27,17 @@ FORMATS = {  # file ending -> the one Pillow decoder allowed to open it
     ".ppm": "PPM",
     ".pgm": "PPM",
 }
-PLAIN_PNG = bytes([8, 2, 0, 0, 0])  # 8 bits, RGB, not interlaced, in its header
-ORIENTATION = 0x0112  # the EXIF tag; from 5 on it swaps height and width
+PLAIN_PNG = bytes([8, 2, 0, 0, 0])  # in a PNG's header: 8 bits, RGB, not interlaced
+ORIENTATION = 0x0112  # the EXIF tag; values from 5 on swap height and width
 TURNING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow looks for it
-# Transparent, animated, turned: these are left to Pillow.
+# Marks of PNGs that are transparent, animated or rotated, which are left to Pillow.
 SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"XML:com.adobe.xmp")
-PIXEL_CHUNKS = b"IDAT", b"fdAT"  # of a PNG; Pillow checks the others
+PIXEL_CHUNKS = b"IDAT", b"fdAT"  # of a PNG; Pillow checks the checksums of all others
 PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # tags of TIFF
 SAMPLE_FORMAT, SIGNED = 339, 2
-# It would tell of every frame that has a colour profile libpng dislikes.
+# imagecodecs would warn for every frame with a colour profile that libpng dislikes.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
-logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it raises what it tells
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # Pillow logs errors that it raises as well
 
 
 def read_image(path):
@@ -58,7 +58,7 @@ def read_image(path):
 
 
 def read_plain_png(path):
-    """A PNG of 8-bit RGB with nothing special about it in half of Pillow's time; others: None."""
+    """Decode an ordinary PNG of 8-bit RGB in half of Pillow's time; None for any other file."""
     try:
         with open(path, "rb", buffering=0) as file:
             content = file.read()
@@ -70,14 +70,14 @@ def read_plain_png(path):
         ):
             return imagecodecs.png_decode(content)
     except (OSError, ValueError, struct.error, imagecodecs.PngError):
-        return None  # Pillow says what is wrong
+        return None  # Pillow will say what is wrong
     return None
 
 
 def check_pixels(image, path):
-    """Raise ValueError for an opened PNG whose pixels are not those that their checksums are of.
+    """Raise ValueError for an opened PNG whose pixel data do not match their checksums.
 
-    Pillow passes over these, and would show whatever the damaged data come to.
+    Pillow ignores these checksums and would decode the damaged data.
     """
     content = path.read_bytes() if image.format == "PNG" else b""
     start = 8
@@ -85,8 +85,8 @@ def check_pixels(image, path):
         length, kind = struct.unpack_from(">I4s", content, start)
         end = start + 12 + length
         if kind in PIXEL_CHUNKS and end <= len(content):  # one cut short is found by Pillow
-            (told,) = struct.unpack_from(">I", content, end - 4)
-            if zlib.crc32(memoryview(content)[start + 4 : end - 4]) != told:
+            (checksum,) = struct.unpack_from(">I", content, end - 4)
+            if zlib.crc32(memoryview(content)[start + 4 : end - 4]) != checksum:
                 raise ValueError(f"the checksum of {kind.decode()} at {start} does not match")
         start = end
 
@@ -95,24 +95,24 @@ def probe(path):
     """(number of images, (height, width)) of a picture file, by its header; may raise BadFrame."""
     with open_image(path) as image:
         pages = count_pages(image)
-        told = pages == 1 and TURNING & image.info.keys()  # to look anyway would load a PNG
-        turned = told and image.getexif().get(ORIENTATION) in {5, 6, 7, 8}
+        has_exif = pages == 1 and TURNING & image.info.keys()  # getexif() may decode a PNG
+        turned = has_exif and image.getexif().get(ORIENTATION) in {5, 6, 7, 8}
         return pages, image.size if turned else image.size[::-1]
 
 
 def count_pages(image):
-    """How many frames an opened image has; phones put a second photo into one file (MPO)."""
+    """How many frames an opened image has; of the photos in a phone's MPO file only the first."""
     return 1 if image.format == "MPO" else getattr(image, "n_frames", 1) - count_hidden(image)
 
 
 def count_hidden(image):
-    """How many of its images are no frames: one that an APNG shows where none can be played."""
+    """How many of its images are no frames: an APNG may have one for viewers that play none."""
     return int(image.info.get("default_image", False))
 
 
 @contextlib.contextmanager
 def open_image(path):
-    """The image behind a path, not decoded yet; all that goes wrong with it is a BadFrame."""
+    """Context of a picture file's image, not decoded yet; any exception becomes a BadFrame."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -131,7 +131,7 @@ def open_image(path):
 
 
 def explain_unknown(path):
-    """Why a file is none that Pillow knows: most kinds of TIFF are not."""
+    """Why Pillow cannot identify a picture file: many kinds of TIFF are unknown to it."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         if file.read(3) in {b"II*", b"II+", b"MM\0"}:
             return "a TIFF of a kind that cannot be read here; save it with 8 or 16 bits, as LZW"
@@ -139,17 +139,17 @@ def explain_unknown(path):
 
 
 def grey_levels(image):
-    """The numbers of a loaded grey picture as recorded, (H, W), of any type; more is brighter."""
+    """The values of a loaded grey picture as recorded, (H, W), any dtype; larger is brighter."""
     levels, tags = np.asarray(image), getattr(image, "tag_v2", {})
     if levels.dtype == np.uint8 and SIGNED in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)):
-        levels = levels.view(np.int8)  # which Pillow does not know of
+        levels = levels.view(np.int8)  # Pillow ignores the sign
     if levels.dtype != np.uint8 and tags.get(PHOTOMETRIC) == 0 and image.mode != "F":
-        return ~levels  # 0 is white, which it knows of 8 bits only
+        return ~levels  # 0 is white; Pillow inverts 8 bits only
     return levels
 
 
 def to_rgb(image):
-    """A loaded Pillow image -> uint8 (H, W, 3)."""
+    """A loaded Pillow image -> uint8 (H, W, 3); ValueError where the range of grey is unknown."""
     tags = getattr(image, "tag_v2", {})
     bits = np.atleast_1d(tags.get(BITS, 1))
     if image.mode.startswith("I"):
@@ -158,14 +158,14 @@ def to_rgb(image):
         grey, white = np.asarray(image, np.int32), 4095 if 12 in bits else 65535
         if grey.min() < 0 or grey.max() > white:
             raise ValueError(f"grey levels beyond {white}")
-        if tags.get(PHOTOMETRIC) == 0:  # 0 is white, which Pillow knows of 8 bits only
+        if tags.get(PHOTOMETRIC) == 0:  # 0 is white; Pillow inverts 8 bits only
             grey = white - grey
         return np.repeat((grey * 255 // white).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "L" and grey_levels(image).min() < 0:
         raise ValueError("grey levels below zero: data/microscopy.py takes them")
     if image.mode == "F":
         raise ValueError("floating-point grey of unknown range: data/microscopy.py finds it")
-    if tags.get(PLANES) == 2 and 16 in bits:  # Pillow mixes them up
+    if tags.get(PLANES) == 2 and 16 in bits:  # Pillow decodes them wrongly
         raise ValueError("16-bit colours in planes apart: save them pixel by pixel")
     if "transparency" in image.info and image.mode == "P":
         image = image.convert("RGBA")

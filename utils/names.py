@@ -9,9 +9,9 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def name_apart(paths):
-    """{path: its name} of files or folders: the last part, or as many as tell all of them apart.
+    """{path: name} of files or folders: the last parts of each path, as few as make all differ.
 
-    One that comes twice is there once.  Paths may be text; those of the result are Path.
+    Paths that are given twice are there once.  They may be text; those of the result are Path.
     """
     whole = {absolute(path): Path(path) for path in paths}
     for length in itertools.count(1):
@@ -21,7 +21,7 @@ def name_apart(paths):
 
 
 def number_apart(names, taken=()):
-    """The names in their order, -2, -3 and so on behind those that come again or are `taken`."""
+    """The names in their order, with -2, -3, ... appended to those that repeat or are `taken`."""
     taken, found = set(taken), []
     for name in names:
         endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
@@ -31,14 +31,14 @@ def number_apart(names, taken=()):
 
 
 def printable(name):
-    """The name of a file for people and for files in UTF-8, on one line.
+    """The name of a file as one line of UTF-8, fit to be printed or written to a file.
 
-    Bytes that are no UTF-8 become \\xe9, control characters \\n or \\x1b.
+    Bytes that are not UTF-8 become \\xe9 and the like, control characters \\n or \\x1b.
     """
     text = os.fsencode(name).decode(errors="backslashreplace")
     return CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
 
 
 def absolute(path):
-    """The Path without "..", links on its way left as they are."""
+    """The absolute Path without "..", symbolic links unresolved."""
     return Path(os.path.abspath(path))

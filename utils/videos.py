@@ -14,15 +14,15 @@ from tqdm import tqdm
 from utils import arrays, films
 from utils.animations import open_animation
 from utils.errors import UserError
-from utils.folders import list_folder, list_stills, open_folder, part, probe_once
+from utils.folders import list_folder, list_stills, open_folder, probe_once, set_animated_apart
 from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn_left_out
 from utils.images import FORMATS
 from utils.layout import KIND
 from utils.names import name_apart, number_apart, printable
 
-READERS = 8  # threads that list folders: they wait for the disk more than they work
+READERS = 8  # threads that list folders, most of the time waiting for the disk
 PEEK = 2**16  # bytes at both ends of a file that go into its digest
-# What systems leave beside people's files, such as thumbnails of each frame.
+# Files that systems put beside people's own, such as thumbnails of each frame.
 LITTER = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
 LITTER |= {"lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini"}
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
@@ -36,14 +36,14 @@ ADVICE = (
 def find_videos(paths, skip=warn_left_out, look=Look(), axes=None):  # noqa: B008 (it is frozen)
     """Every video at or below the given paths, as a list of Video in natural order.
 
-    A folder of still pictures is a video; so is each film, animated picture, sequence of an array
-    (whose axes are `axes`, such as TNHW, where they are not plain). `skip(path, reason)` is called
-    once for each file or link that is none; names that begin with a dot are ignored, as is LITTER.
-    No two have the same name, and all names are printable. UserError if a path is missing, or
-    nothing below all of them is usable.
+    A folder of still pictures is a video; so is each film, each animated picture and each sequence
+    of an array (`axes`, such as TNHW, says what its axes are if that is ambiguous).
+    `skip(path, reason)` is called once for each file or link that cannot be used; names that begin
+    with a dot are ignored, as is LITTER. No two videos have the same name, and all names are
+    printable. UserError if a path is missing, or nothing below all of them is usable.
     """
     for cached in (list_stills, probe_once, films.scan, arrays.open_member, arrays.open_zarr):
-        cached.cache_clear()  # what is there now counts
+        cached.cache_clear()  # files may have changed since an earlier call
     roots = name_apart([paths] if isinstance(paths, str | os.PathLike) else paths)
     folders = {}
     for root in roots:
@@ -66,13 +66,13 @@ def find_videos(paths, skip=warn_left_out, look=Look(), axes=None):  # noqa: B00
     if not videos:
         raise UserError(f"no frames below {', '.join(map(str, roots))}: {ADVICE}")
     check_size(max(videos, key=lambda video: math.prod(video.size)), look)
-    # Loose pictures in a folder x have its name, as have those in x/x.
+    # Given x, the pictures in x are the video "x"; so are those in x/x.
     names = number_apart(printable(video.name) for video in videos)
     return [dataclasses.replace(v, name=name) for v, name in zip(videos, names, strict=True)]
 
 
 def check_size(video, look):
-    """UserError where the frames of a video are scaled up to more pixels than a frame may have."""
+    """UserError if --resize gives the video frames of more than MAX_PIXELS pixels."""
     if look.resize and math.prod(video.size) > MAX_PIXELS:
         raise UserError(
             f"--resize {' '.join(map(str, look.resize))}: makes frames of "
@@ -82,7 +82,10 @@ def check_size(video, look):
 
 
 def search(root, name, prefix, skip, look, axes):
-    """The videos at or below one folder: the one called `name` that it is, others with `prefix`."""
+    """The videos at or below one folder.
+
+    The folder's own pictures are called `name`, other videos `prefix` and their path below it.
+    """
     names, videos = {root: name}, []
     found = list(walk(root, skip))
     folders = [parent for parent, is_array in found if not is_array]
@@ -98,7 +101,7 @@ def search(root, name, prefix, skip, look, axes):
                 with leaving_out(parent, skip):
                     videos += arrays.open_sequences(parent, name, digest(parent), look, axes)
                 continue
-            listing = part(parent, next(listings))
+            listing = set_animated_apart(parent, next(listings))
             for path, reason in listing.left_out:
                 skip(path, reason)
             if listing.pictures:
@@ -110,12 +113,12 @@ def search(root, name, prefix, skip, look, axes):
 
 
 def walk(root, skip):
-    """Every folder at or below one as (path, whether it is an array), in natural order."""
+    """Yield every folder at or below one, (path, whether it is a Zarr array), in natural order."""
     for parent, below, _ in os.walk(root, onerror=lambda e: skip(e.filename, e.strerror)):
         parent = Path(parent)
         try:
             is_array = arrays.is_array(parent)
-        except OSError as error:  # the folder may be listed, but not entered
+        except OSError as error:  # without permission to enter it
             skip(parent, error.strerror)
             below.clear()
             continue
@@ -127,7 +130,10 @@ def walk(root, skip):
 
 
 def open_files(folder, names, prefix, skip, look, axes):
-    """The videos that are files of their own."""
+    """The videos in files that are each a video: films, arrays, animated pictures.
+
+    Each is called by its file name after `prefix`; `skip(path, reason)` is called for other files.
+    """
     videos = []
     for name in names:
         path, full = folder / name, prefix + name
@@ -148,7 +154,7 @@ def open_files(folder, names, prefix, skip, look, axes):
 
 @contextlib.contextmanager
 def leaving_out(path, skip):
-    """In this context a BadFrame, or a system that refuses to read `path`, ends in `skip`."""
+    """In this context a BadFrame, or an OSError while `path` is read, is passed to `skip`."""
     try:
         yield
     except BadFrame as bad:
@@ -158,7 +164,7 @@ def leaving_out(path, skip):
 
 
 def digest(path):
-    """An identity of a file by its size, its begin, its end, or of a folder by names and sizes."""
+    """Identify a file by its size, first and last bytes; a folder by its files' names and sizes."""
     state = hashlib.blake2b(digest_size=8)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if not file.is_dir())
