@@ -1,21 +1,21 @@
-"""What changes from each frame of a film to the next."""
+"""What changes from each frame of a film, uint8 (T, H, W, C), to the next."""
 
 import dataclasses
 
 import numpy as np
 
-STRIP = 8  # rows of pixels: of each column in them the largest change bounds all
-SAMPLED_ROWS = 32  # of a frame, to learn its mean change
-CACHED_BYTES = 2**19  # of frames that are compared at a time: they stay in the cache
+STRIP = 8  # rows of pixels that are summarised by the largest change in each of their columns
+SAMPLED_ROWS = 32  # rows of a frame that its mean change is estimated from
+CACHED_BYTES = 2**19  # of frames that are compared at a time, so that they stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """The steps from frame to frame of a film of T frames, seen in one pass over it.
+    """The T-1 steps from frame to frame of a film.
 
-    means: their mean change as a share of full scale, float (T-1,); rows spread over the frames
-    stand for all. strips: the largest change in each column of each STRIP rows, the last of them
-    fewer, uint8 (T-1, ceil(H / STRIP), W, C).
+    means: mean absolute change as a share of full scale, float (T-1,), estimated from some rows.
+    strips: the largest absolute change in each column of each strip of STRIP rows (the last strip
+    may have fewer), uint8 (T-1, ceil(H / STRIP), W, C).
     """
 
     means: np.ndarray
@@ -23,7 +23,7 @@ class Changes:
 
 
 def find_changes(film):
-    """The Changes of a film, uint8 (T, H, W, C)."""
+    """The Changes of a film, uint8 (T, H, W, C), computed in one pass over it."""
     length, height, width, channels = film.shape
     whole, every = height // STRIP, 1 + height // SAMPLED_ROWS
     shape = length - 1, -(-height // STRIP), width, channels
@@ -41,7 +41,7 @@ def find_changes(film):
 
 
 def difference(before, after):
-    """How far each value of two frames lies from the other's, uint8 of their shape."""
+    """Absolute difference of two uint8 arrays, uint8: without overflow, without a wider type."""
     change = np.maximum(before, after)
     change -= np.minimum(before, after)
     return change
@@ -50,13 +50,14 @@ def difference(before, after):
 def find_cuts(means, threshold):
     """Which steps between successive frames are scene cuts, bool (steps,).
 
-    `means`: the mean change of each step. A cut changes the frame by more than `threshold` beyond
-    what the calmer of the steps beside it does: a quick pan changes as much in every step, but a
-    flash, or a shot of one frame, is two cuts in a row.
+    `means`: the mean change of each step. A step is a cut if its change exceeds that of the calmer
+    of its two neighbours by more than `threshold`. So a quick pan, which changes as much in every
+    step, is none, while a flash, or a shot of one frame, is two cuts in a row.
     """
     means = np.asarray(means, float)
     if len(means) < 2:
         return means > threshold
-    # The first and the last have two steps on one side: a block of frames may begin with a flash.
+    # The first and the last step are compared with the two on their one side, since a block of
+    # frames may begin or end with a flash.
     around = np.concatenate([means[:3][-1:], means, means[-3:][:1]])
     return means - np.minimum(around[:-2], around[2:]) > threshold

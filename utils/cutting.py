@@ -1,4 +1,4 @@
-"""What one task does: it draws moving crops from its blocks into the store, or counts them."""
+"""What a worker does for one task: draw moving crops from blocks into the store, or count them."""
 
 import dataclasses
 import itertools
@@ -25,19 +25,20 @@ class Outcome:
     decoded: int = 0
     copies: int = 0  # frames left out as near copies
     cut_windows: int = 0  # windows left out for a scene cut
-    most_movement: float = -1.0
-    missing: list = dataclasses.field(default_factory=list)  # places left empty
-    # number of a block that was looked at -> what its Stock then is: exempt, moving, left
+    most_movement: float = -1.0  # of any crop measured, frames in [-1, 1]; negative for none
+    missing: list = dataclasses.field(default_factory=list)  # (start, stop) of places left empty
+    # {number of a block that was drawn from: (exempt, moving, left), the fields of its Stock now}
     drawn: dict = dataclasses.field(default_factory=dict)
-    skipped: dict = dataclasses.field(default_factory=dict)  # path -> reason
-    # category -> [windows, sum of the shares of their crops that move], of a sample
+    skipped: dict = dataclasses.field(default_factory=dict)  # {path: reason}
+    # {category: [windows, sum of the shares of their crops that move]}, from samples
     motion: dict = dataclasses.field(default_factory=dict)
 
 
 def cut_task(task, recipe, path, start, total):
-    """Do one task, a Task or a Count, for the store at `path`; returns its Outcome.
+    """Do one task, a Task or a Count, for the store at `path` -> Outcome.
 
-    A task that an earlier run has done is not done again.
+    start, total: numbers of clips in the store before and after this run. The Outcome is noted
+    beside the clips; a task that an interrupted run has noted is not done again.
     """
     store = ClipStore.find(path)
     if store is None:
@@ -61,7 +62,8 @@ def cut(task, recipe, store, start, total):
     crops = draw_crops(task, recipe, start, outcome)
     height, width = recipe.size
     for begin, stop in task.places:
-        # In the order in which the store compresses them: whole rows of pixels are copied.
+        # The store compresses clips with their axes in this order (layout.ORDER); here whole rows
+        # of pixels are copied.
         clips = np.empty((stop - begin, height, recipe.frames, width, recipe.channels), np.uint8)
         rng = np.random.default_rng((recipe.seed, start, 0, begin))
         order, count = rng.permutation(stop - begin), 0
@@ -74,7 +76,7 @@ def cut(task, recipe, store, start, total):
         if begin + count < stop:
             outcome.missing.append((begin + count, stop))
         outcome.clips += count
-    if task.visits[0].more is not None:  # told at an earlier visit
+    if task.visits[0].more is not None:  # these were counted at an earlier visit
         outcome.copies = outcome.cut_windows = 0
     return outcome
 
@@ -87,19 +89,22 @@ def count(stock, recipe, start):
     left = count_moving(motion, exempt) - stock.moving
     outcome.drawn[block.number] = stock.exempt, stock.moving, left
     outcome.most_movement = motion.most / UNIT
-    outcome.copies = outcome.cut_windows = 0  # told when clips were drawn
+    outcome.copies = outcome.cut_windows = 0  # these were counted when clips were drawn
     return outcome
 
 
 def draw_crops(task, recipe, start, outcome):
-    """Yield (window, y, x), window uint8 (T, H, W, C), until the task has its clips."""
+    """Yield (window, y, x), window uint8 (T, H, W, C), until the task has its clips.
+
+    The window's memory may be overwritten when the next block is loaded.
+    """
     moving, exempt = task.clips - task.exempt, task.exempt
     windows = sum(visit.block.windows for visit in task.visits)
     reel = Reel(recipe, outcome)
     for visit in task.visits:
         block = visit.block
-        # What is still owed is spread over the windows to come: those where too
-        # little moves hand their share on.
+        # The clips still to be drawn are spread over the windows to come, so that blocks in which
+        # too little moves leave their share to later ones.
         wanted = visit.more
         if wanted is None:
             wanted = math.ceil(moving * block.windows / windows)
@@ -149,5 +154,5 @@ def add_motion(motion, more):
 
 
 def category(video):
-    """The folder that a video lies in, as data sets of actions have one for each."""
+    """The folder that a video lies in, "" for none; action data sets have one for each action."""
     return video.name.rpartition("/")[0]

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-TRIES = 64  # crops of a window that are looked at before all are
-SAMPLE = 8, 4  # windows of a block, crops of each, whose share that moves stands for all
+TRIES = 64  # random crops of each window that are tried before all of its crops are measured
+SAMPLE = 8, 4  # windows of a block, and crops of each, that the share of moving ones is taken from
 
 
 def draw_exempt(motion, count, seed):
@@ -21,12 +21,15 @@ def draw_exempt(motion, count, seed):
 
 
 def draw_moving(motion, taken, before, more, seed):
-    """Draw `more` distinct moving crops beyond the `before` drawn first, evenly over windows.
+    """Draw `more` distinct moving crops beyond the first `before`, evenly over the windows.
 
-    Returns them as a list of (window, y, x), none of them `taken`; the number of those still left,
-    None where they have not been counted; a sample, (windows, sum of the shares of their crops that
-    move). Crops are drawn from all, those that do not move are passed over: each that moves has the
-    same chance. Only where TRIES of each window are not enough, all are looked at.
+    taken: crops (window, y, x) that must not be drawn. seed: a tuple of ints.
+
+    Returns (the crops as a list of (window, y, x); how many moving crops are left, None if that was
+    not counted; a sample as (windows, sum of the shares of their crops that move)).
+
+    Random crops are drawn and those that do not move are rejected, so every moving crop has the
+    same chance. Only if TRIES draws in each window do not suffice, all crops are measured.
     """
     rng = np.random.default_rng((*seed, 2))
     order = rng.permutation(len(motion.windows))
@@ -46,9 +49,12 @@ def draw_moving(motion, taken, before, more, seed):
 
 
 def by_turns(motion, windows, picks, taken, count):
-    """`count` crops that move, or all: each window's first pick that does, then each second, ...
+    """The first `count` moving crops: the first moving pick of each window, then each second, ...
 
-    windows: int (n,), picks: int (n, TRIES). Returns (window, y, x), each once, none `taken`.
+    windows: int (n,). picks: int (n, TRIES), places of the crops drawn in each. Returns a list of
+    (window, y, x), shorter if there are fewer; no crop comes twice, and none is `taken`.
+
+    Crops are measured only if `motion.guess` cannot decide and their answer is needed in this turn.
     """
     free = find_free(motion, windows, picks, taken)
     moving, unsure = (free & some for some in motion.guess(windows, picks))
@@ -56,12 +62,12 @@ def by_turns(motion, windows, picks, taken, count):
     while len(drawn) < count and turn < TRIES:
         need = count - len(drawn)
         found = np.cumsum(moving, axis=1)
-        able = found[:, -1] > turn
-        earlier = unsure & (found <= turn)  # each may be the one of this turn instead
+        able = found[:, -1] > turn  # windows that have a crop for this turn
+        earlier = unsure & (found <= turn)  # picks that would come first if they moved
         undecided = earlier.any(axis=1)
         enough = np.searchsorted(np.cumsum(able & ~undecided), need)
         asked = np.flatnonzero(undecided[:enough])[:need]
-        if len(asked):  # who is served in this turn depends on them: they are measured first
+        if len(asked):  # measure one pick of each such window, then look at this turn again
             columns = np.argmax(earlier[asked], axis=1)
             moving[asked, columns] = motion.measure(windows[asked], picks[asked, columns])
             unsure[asked, columns] = False
@@ -75,7 +81,7 @@ def by_turns(motion, windows, picks, taken, count):
 
 
 def find_free(motion, windows, picks, taken):
-    """Which picks are neither `taken` nor those of their window again, bool (n, TRIES)."""
+    """Which picks are neither `taken` nor an earlier one of their window, bool (n, TRIES)."""
     size = math.prod(motion.shape)
     crops = windows[:, None] * size + picks
     free = np.zeros(picks.shape, bool)
@@ -85,12 +91,12 @@ def find_free(motion, windows, picks, taken):
 
 
 def count_moving(motion, taken):
-    """How many crops move, those `taken` left out."""
+    """How many crops of a Motion move, not counting those `taken`."""
     return sum(int(np.count_nonzero(crops)) for crops in find_others(motion, taken).values())
 
 
 def find_others(motion, taken):
-    """Copies of the maps of a Motion without the crops that are `taken`."""
+    """{window: bool map of its moving crops}: copies of a Motion's maps without those `taken`."""
     others = {window: crops.copy() for window, crops in motion.maps.items()}
     for window, y, x in taken:
         others[window][y, x] = False
@@ -98,9 +104,10 @@ def find_others(motion, taken):
 
 
 def draw_others(passing, before, more, seed):
-    """Draw `more` of the crops in maps, beyond the `before` drawn first, evenly over windows.
+    """Draw `more` crops beyond the first `before`, evenly over the windows.
 
-    passing: {window: bool map}. Returns a list of (window, y, x), the number of those still left.
+    passing: {window: bool map of the crops to draw from}. Returns (list of (window, y, x), number
+    of crops still left).
     """
     capacity = np.array([np.count_nonzero(crops) for crops in passing.values()], int)
     order = np.random.default_rng((*seed, 3)).permutation(len(capacity))
@@ -118,7 +125,10 @@ def draw_others(passing, before, more, seed):
 
 
 def even_shares(capacity, total, order):
-    """Spread `total` as evenly as capacities allow; growing `total` never lowers a share."""
+    """Spread `total` over int (n,) capacities as evenly as these allow -> int (n,) shares.
+
+    order: the permutation by which remainders are given out. A larger `total` lowers no share.
+    """
     if total >= capacity.sum():
         return capacity.copy()
     levels = range(int(capacity.max()) + 1)
@@ -130,7 +140,7 @@ def even_shares(capacity, total, order):
 
 
 def distinct(rng, size, count):
-    """The first `count` of a random permutation of range(size), without making all of it."""
+    """The first `count` of a random permutation of range(size): Fisher-Yates, kept in a dict."""
     moved, drawn = {}, []
     for i, pick in enumerate(rng.integers(np.arange(count), size).tolist()):
         drawn.append(moved.get(pick, pick))

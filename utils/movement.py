@@ -8,9 +8,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from utils.changes import STRIP, difference
 from utils.pixels import HALF_RANGE
 
-UNIT = HALF_RANGE**2  # movement is published for frames in [-1, 1]; sums here are over 0..255
-FEW_CROPS = 32  # side by side in a frame: if fewer fit, all are looked at, else those drawn
-CHUNK = 16  # crops that are compared at a time: what they take stays in the cache
+UNIT = HALF_RANGE**2  # users give movement for frames in [-1, 1]; sums here are over 0..255
+FEW_CROPS = 32  # if fewer fit side by side in a frame, all are measured, else only those drawn
+CHUNK = 16  # crops that are compared at a time, so that they stay in the cache
 
 
 def count_type(size, channels, steps):
@@ -22,10 +22,13 @@ def count_type(size, channels, steps):
 class Motion:
     """Which crops of `size` (height, width) of a film move by more than `limit`.
 
-    film: uint8 (T, H, W, C), with the `strips` of its Changes. `windows` are the numbers of the
-    first frames of those runs of `frames` frames that count. A crop is known by its window, with
-    its place in a row of all `shape` (H-h+1, W-w+1) of them or the (y, x) of its top left pixel.
-    Movement is exact, in units of 1 / UNIT; `most` is the largest known so far, -1 before any.
+    The movement of a crop is the sum of the squared differences between its successive frames, an
+    exact integer, in units of 1 / UNIT.
+
+    film: uint8 (T, H, W, C). strips: those of its Changes. windows: numbers of the first frames of
+    the usable runs of `frames` frames. A crop is named by its window and either the (y, x) of its
+    top left pixel or its place, the flat index into `shape`, which is (H-h+1, W-w+1).
+    most: the largest movement seen so far, -1 before any.
     """
 
     def __init__(self, film, strips, windows, size, frames, limit):
@@ -39,14 +42,17 @@ class Motion:
         self.large = area >= FEW_CROPS * size[0] * size[1]
 
     def test(self, windows, places):
-        """Which crops move enough, bool (n, k): those at int (n, k) places of int (n,) windows."""
+        """Which crops move enough, bool (n, k), at int (n, k) places of int (n,) windows."""
         moving, unsure = self.guess(windows, places)
         rows, columns = np.nonzero(unsure)
         moving[rows, columns] = self.measure(windows[rows], places[rows, columns])
         return moving
 
     def guess(self, windows, places):
-        """Which crops surely move enough, which are to be measured, as `test`: bool (n, k) each."""
+        """(crops that surely move enough, crops that must be measured to know), bool (n, k) each.
+
+        Arguments as of `test`. For small frames the answer is exact and nothing is unsure.
+        """
         if not self.large:
             crops = zip(windows, places, strict=True)
             moving = [self.maps[window].flat[some] for window, some in crops]
@@ -57,7 +63,7 @@ class Motion:
         return moving, ~moving & (most > self.limit)
 
     def measure(self, windows, places):
-        """Whether crops move enough, bool (n,): those at int (n,) places of int (n,) windows."""
+        """Whether crops move enough, bool (n,), at int (n,) places of int (n,) windows."""
         y, x = np.divmod(places, self.shape[1])
         moving = np.zeros(len(places), bool)
         for first in range(0, len(places), CHUNK):
@@ -74,9 +80,11 @@ class Motion:
         return sliding_window_view(self.film, shape)[:, :, :, 0]
 
     def _bounds(self, windows, y, x):
-        """At least and at most how much crops move, by the strips inside and those at their ends.
+        """Lower and upper bounds of crops' movement, from the strips of rows that they cover.
 
-        In each column of a strip one pixel changes by the largest change, and none by more.
+        In each column of a strip one pixel changes by the strip's largest change, and none by more.
+        So a strip inside the crop adds its square to the lower bound once and to the upper bound
+        STRIP times; a strip that the crop covers in part adds to the upper bound alone.
         """
         (height, width), (_, rows, columns) = self.size, self._table.shape
         bottom = y + height
@@ -92,9 +100,9 @@ class Motion:
 
     @functools.cached_property
     def _table(self):
-        """Summed-area tables of the squares of the strips over all steps of each window.
+        """Summed-area table of the squared strips, added over the steps of each window.
 
-        (T-frames+1, strips+1, W+1), modulo the range of its type: differences are exact.
+        (T-frames+1, strips+1, W+1). Entries may overflow, but differences of them are exact.
         """
         squares = np.square(self.strips, dtype=np.uint16)
         total = squares[..., 0].astype(self.dtype)
@@ -103,13 +111,13 @@ class Motion:
         total = run_sums(total, self.frames - 1)
         table = np.zeros([total.shape[0], *(1 + side for side in total.shape[1:])], self.dtype)
         np.cumsum(total, axis=2, out=table[:, 1:, 1:])
-        for row in range(2, table.shape[1]):  # twice as fast as cumsum
+        for row in range(2, table.shape[1]):  # twice as fast as cumsum(axis=1)
             table[:, row] += table[:, row - 1]
         return table
 
     @functools.cached_property
     def maps(self):
-        """For each window, which of all its crops move enough, {number: bool `shape`}."""
+        """{window: which of all its crops move enough, bool array of `shape`}."""
         steps, maps, total = {}, {}, 0
         for window in self.windows:
             for first in list(steps):
@@ -132,13 +140,13 @@ class Motion:
 
 
 def step_movement(change, size, dtype):
-    """Sums of the squares of a `difference`, uint8 (H, W, C), over every crop of `size` (h, w).
+    """Sums of the squares of `change`, uint8 (H, W, C), over every crop of `size` (h, w).
 
     Returns `dtype` (H-h+1, W-w+1), exact, in units of 1 / UNIT; entry [y, x] belongs to the crop
     whose top left pixel is (y, x).
     """
     rows = change.reshape(len(change), -1)
-    busy = np.flatnonzero(np.bitwise_or.reduce(rows, axis=1))  # few, as a rule; any() takes longer
+    busy = np.flatnonzero(np.bitwise_or.reduce(rows, axis=1))  # rows that change, mostly few
     squares = np.square(change[busy], dtype=np.uint16)
     total = squares[..., 0].astype(dtype)
     for channel in range(1, change.shape[2]):  # 7 times as fast as sum(axis=2)
@@ -150,10 +158,10 @@ def step_movement(change, size, dtype):
 
 
 def run_sums(values, length):
-    """Sums of `length` successive rows, one for each row they can begin at.
+    """Sums of every `length` successive rows of an array.
 
-    A run of twice the length is two runs: log2(length) additions of whole arrays, here twice as
-    fast as differences in a summed-area table.
+    A sum of 2n rows is two sums of n rows, so log2(length) additions of whole arrays suffice; here
+    that is twice as fast as differences of cumulative sums.
     """
     if length == 1:
         return values

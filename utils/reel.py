@@ -5,11 +5,15 @@ import numpy as np
 from utils.changes import difference
 from utils.frames import BadFrame
 
-COPY_LEVELS, COPY_SHARE = 10, 0.001  # a near copy: fewer pixels than this change by more levels
+# In a near copy a smaller share of pixels than COPY_SHARE changes by more than COPY_LEVELS of 255.
+COPY_LEVELS, COPY_SHARE = 10, 0.001
 
 
 class Reel:
-    """The frames of one block after the other, each decoded once where blocks follow closely."""
+    """Loads the frames of blocks; those that successive blocks of a video share are decoded once.
+
+    What it decodes, skips and drops is counted in `outcome`, a cutting.Outcome.
+    """
 
     def __init__(self, recipe, outcome):
         self.recipe, self.outcome = recipe, outcome
@@ -19,7 +23,7 @@ class Reel:
     def load(self, block):
         """All frames of a block, uint8 (T, H, W, C), and which of them are usable, bool (T,).
 
-        They are good until the next block is loaded.
+        Both may be overwritten when the next block is loaded.
         """
         first, stop = block.first, block.first + block.windows + self.recipe.frames - 1
         if block.video != self.video or not self.first <= first <= self.stop:
@@ -49,7 +53,8 @@ class Reel:
         return frame
 
     def _drop_copies(self, counted):
-        """The film without near copies; those among its first `counted` frames count no more."""
+        """The film and `usable` without near copies, of which the first `counted` frames' were
+        counted with the block before."""
         kept = [0]
         for place in range(1, len(self.film)):
             pair = [kept[-1], place]
@@ -61,9 +66,12 @@ class Reel:
 
 
 def empty(shape, frame):
-    """An empty film (T, H, W, C), its channels apart in memory if those of its frame are."""
+    """An uninitialised film (T, H, W, C) with the memory order of `frame`: channels first or last.
+
+    Copying frames from one order to the other would be slow.
+    """
     length, *size, channels = shape
-    if abs(frame.strides[2]) > abs(frame.strides[1]):  # a copy from one order to the other is slow
+    if abs(frame.strides[2]) > abs(frame.strides[1]):
         return np.moveaxis(np.empty((length, channels, *size), np.uint8), 1, 3)
     return np.empty(shape, np.uint8)
 

@@ -1,8 +1,8 @@
 """Who cuts which clips: blocks of videos, shared out in tasks that each fill their own places.
 
-The windows of a video (T successive frames) are dealt out in blocks small enough to hold in
-memory, blocks in tasks. A task depends on nothing but its own arguments, so the clips are the same
-whoever runs it.
+A window is T successive frames of a video. Windows are grouped into blocks small enough to hold in
+memory, and blocks are dealt to tasks. A task depends on nothing but its own arguments, so the clips
+are the same whichever worker runs it.
 """
 
 import collections
@@ -23,7 +23,7 @@ WORKING_BYTES = 4  # a pixel of a block: three colours, one flag
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Successive windows of one video; `number` seeds what is drawn from them."""
+    """Successive windows of one video, from frame `first` on; `number` seeds what is drawn."""
 
     number: int
     video: Video
@@ -33,9 +33,10 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
-    """A block to draw clips from, after so many at earlier visits, moving ones and exempt ones.
+    """A block that a task draws clips from.
 
-    `more`: how many moving ones it is to give now; None for an even share of what its task needs.
+    `exempt`, `moving`: how many were drawn at earlier visits. `more`: how many moving ones to draw
+    now; None for an even share of what the task needs.
     """
 
     block: Block
@@ -46,9 +47,10 @@ class Visit:
 
 @dataclasses.dataclass(frozen=True)
 class Stock:
-    """A block, the numbers of clips drawn from it so far, and how many moving ones it has left.
+    """What is known of a block that was drawn from.
 
-    `left`: None where they have not been counted.
+    `exempt`, `moving`: how many clips have been drawn. `left`: how many moving ones remain, None if
+    they have not been counted.
     """
 
     block: Block
@@ -63,7 +65,10 @@ class Stock:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Clips to cut from some blocks into `places`, (start, stop) ranges of single shards."""
+    """Clips to cut from some blocks into `places`, (start, stop) ranges within single shards.
+
+    `exempt`: how many of them need not move.
+    """
 
     visits: tuple[Visit, ...]
     places: tuple[tuple[int, int], ...]
@@ -86,7 +91,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Moving crops to count: those that a block has left, its Stock does not say how many."""
+    """The task of counting the moving crops that a block has left, for a Stock that lacks that."""
 
     stock: Stock
 
@@ -98,7 +103,8 @@ class Count:
 
 
 def find_blocks(videos, recipe, skip):
-    """All windows of the videos as a list of Block; `skip(path, reason)` names useless videos."""
+    """All windows of the videos as a list of Block; `skip(path, reason)` is called for videos too
+    short or too small; UserError if all are."""
     blocks = []
     for video in videos:
         windows = len(video) - recipe.frames + 1
@@ -135,7 +141,7 @@ def places_between(start, total, shard):
 
 
 def pick(blocks, clips):
-    """Split blocks: enough, evenly spaced, that each window gives a clip or so; the rest."""
+    """Split blocks into (evenly spaced ones with about as many windows as `clips`, the rest)."""
     windows = sum(block.windows for block in blocks)
     count = max(1, min(len(blocks), len(blocks) * clips // windows))
     chosen = {i * len(blocks) // count for i in range(count)}
@@ -144,7 +150,10 @@ def pick(blocks, clips):
 
 
 def deal(blocks, places, exempt):
-    """Tasks that share out the places, with neighbouring blocks for each in proportion."""
+    """Tasks that share out the places; each gets neighbouring blocks in proportion to its places.
+
+    exempt: the share of clips that need not move.
+    """
     count = min(len(places), len(blocks))
     cuts = [len(places) * i // count for i in range(count + 1)]
     groups = [tuple(places[a:b]) for a, b in itertools.pairwise(cuts)]
@@ -160,14 +169,14 @@ def deal(blocks, places, exempt):
 
 
 def count_places(places):
-    """How many clips go to ranges (start, stop)."""
+    """How many clips ranges (start, stop) hold."""
     return sum(stop - start for start, stop in places)
 
 
 def count_rest(stocks, short, seed):
-    """Yield lists of Count, until so many clips are known to be left in blocks.
+    """Yield lists of Count until `short` clips are known to be left in blocks.
 
-    stocks: {number of the block: Stock}, kept up to date by whoever runs the tasks.
+    stocks: {number of the block: Stock}, which the caller updates by running each list's tasks.
     """
     unknown = [number for number in sorted(stocks) if stocks[number].left is None]
     unknown = np.random.default_rng(seed).permutation(unknown).tolist()
@@ -185,7 +194,7 @@ def refill(stocks, missing, seed):
     able = [stock for stock in stocks if stock.left]
     if sum(stock.left for stock in able) < short:
         return []
-    level = BLOCK_WINDOWS  # few blocks giving much: each is decoded a second time
+    level = BLOCK_WINDOWS  # much from few blocks, since each has to be decoded a second time
     while sum(min(stock.left, level) for stock in able) < short:
         level *= 2
     queue = collections.deque(
@@ -208,5 +217,5 @@ def refill(stocks, missing, seed):
 
 
 def describe_task(task, recipe, start, total):
-    """A name that two tasks, each a Task or a Count, share only if they have the same outcome."""
+    """A name that two tasks, each a Task or a Count, share only if their outcomes are the same."""
     return identity([*task.key, dataclasses.asdict(recipe), start, total])
