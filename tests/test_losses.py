@@ -55,7 +55,7 @@ def test_frames_of_unlike_shapes_or_types_are_told(frames, loss, other):
     from chainer.utils.type_check import InvalidType  # only after utils.stack has patched Chainer
 
     for predicted, true in ((frames[0], other), (other, frames[0])):
-        with pytest.raises(InvalidType, match="PlainLoss"):
+        with pytest.raises(InvalidType, match="FusedLoss"):
             loss(predicted, true)
 
 

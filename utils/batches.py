@@ -8,15 +8,15 @@ import numpy as np
 from utils import pixels
 from utils.stack import chainer
 
-READ_BYTES = 2**20  # of several batches read at once, in two thirds of the time of one by one
+READ_BYTES = 2**20  # of batches read at once: several take two thirds of the time of one by one
 
 
 class ClipOrder(chainer.dataset.Iterator):
-    """Numbers of `count` clips in batches, each once an epoch in an order drawn from `seed`.
+    """Batches of clip numbers, int64 (batch,): each of `count` clips once an epoch, shuffled.
 
-    `next()` returns int64 (batch,).  The order of an epoch depends on the seed and the epoch alone,
-    so `position` is all that a snapshot has to keep.  A last, partial batch of an epoch is
-    filled from the start of the next one.
+    The order of an epoch depends on the seed and the number of the epoch alone, so `position` is
+    all that a snapshot has to keep.  An incomplete batch at the end of an epoch is filled from the
+    start of the next one.
     """
 
     def __init__(self, count, batch_size, seed):
@@ -31,7 +31,7 @@ class ClipOrder(chainer.dataset.Iterator):
         return numbers
 
     def advance(self):
-        """Go on by one batch."""
+        """Move on by one batch."""
         self.previous_epoch_detail = self.epoch_detail
         self.position += self.batch_size
 
@@ -39,13 +39,13 @@ class ClipOrder(chainer.dataset.Iterator):
         return self.__next__()
 
     def numbers_at(self, position, batches):
-        """The clip numbers of successive batches, `position` clips after the first epoch began."""
+        """Clip numbers of successive batches, one array; `position`: clips drawn before them."""
         stop = position + batches * self.batch_size
         drawn = [divmod(k, self.count) for k in range(position, stop)]
         return np.array([self.order(epoch)[k] for epoch, k in drawn])
 
     def order(self, epoch):
-        """The permutation of all clips in this epoch; only the two in use are kept."""
+        """The permutation of all clips in this epoch; it and the one before are cached."""
         if epoch not in self.orders:
             self.orders = {e: o for e, o in self.orders.items() if e == epoch - 1}
             random = np.random.default_rng((self.seed, epoch))
@@ -74,9 +74,9 @@ class ClipOrder(chainer.dataset.Iterator):
 
 
 class ClipIterator(ClipOrder):
-    """Batches of the clips themselves, out of a store in that order.
+    """Batches of clips, uint8 (batch, T, C, H, W), read from a store in the order of ClipOrder.
 
-    `next()` returns uint8 (batch, T, C, H, W); the next batches are read in the background.
+    A thread reads the next batches in the background.
     """
 
     def __init__(self, store, batch_size, seed):
@@ -98,21 +98,21 @@ class ClipIterator(ClipOrder):
         return batch
 
     def read(self, position):
-        """A Future of the batches from this position on."""
+        """A Future of `at_once` batches from this position on, one array."""
         return self.reader.submit(self.store.read, self.numbers_at(position, self.at_once))
 
     def serialize(self, serializer):
         super().serialize(serializer)
-        self.batches, self.ahead = iter(()), None  # what was read belongs to the old position
+        self.batches, self.ahead = iter(()), None  # what was read ahead is of the old position
 
     def finalize(self):
         self.reader.shutdown()
 
 
 def to_past_and_future(history):
-    """Return the converter of an updater: uint8 clips -> (past, future) on the device.
+    """The converter of an updater: (clips, uint8 (B, T, C, H, W), device) -> (past, future).
 
-    Both are float32 in [-1, 1], (B, history, C, H, W) and (B, T - history, C, H, W).
+    Both are on the device, float32 in [-1, 1], (B, history, C, H, W), (B, T - history, C, H, W).
     """
 
     def convert(clips, device):
@@ -122,5 +122,5 @@ def to_past_and_future(history):
 
 
 def split(frames, history):
-    """(B, T, C, H, W) -> views of the first `history` frames of each clip and of the others."""
+    """(B, T, C, H, W) -> views (past, future): the first `history` frames of each clip, others."""
     return frames[:, :history], frames[:, history:]

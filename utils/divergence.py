@@ -7,8 +7,8 @@ import numpy as np
 from utils.errors import Diverged
 from utils.stack import chainer, gpu_norm, kernels, tables
 
-# On a GPU the host does not wait for the numbers.  The first that are not finite are noted there:
-# [iterations checked, the first bad one, its terms, the norm of its gradient].
+# On a GPU the host does not wait for the numbers: this kernel checks them there.  `note` is
+# [iterations checked, the first bad iteration, its terms, the norm of its gradient].
 SOURCE = (
     tables.STRUCT
     + r"""
@@ -29,11 +29,12 @@ extern "C" __global__ void check_finite(
 
 
 class FiniteCheck(chainer.training.Extension):
-    """Checks each step of an updater's optimizers: a bad gradient or loss moves no parameter.
+    """Checks losses and gradients before each step of an updater's optimizers.
 
-    On the CPU, or without own kernels, it raises Diverged at once.  On a GPU it notes the bad
-    iteration and halts Adam, other optimizers go on; the extension raises Diverged, for that
-    iteration, when it is called next, which is before anything is reported or saved.
+    On the CPU, or without own kernels, it raises Diverged at once, before the step.  On a GPU the
+    first bad iteration is noted there, and Adam is halted: it changes nothing any more (other
+    optimizers go on).  The extension raises Diverged, for that iteration, when it is called next,
+    which is before anything is reported or saved.
     """
 
     name = "finite"
@@ -48,15 +49,15 @@ class FiniteCheck(chainer.training.Extension):
             optimizer.add_hook(self.check_step, self.name, "pre")
 
     def check_step(self, optimizer):
-        """The hook that each optimizer calls before its step."""
+        """The hook that each optimizer calls before its step, after gradients are computed."""
         (name,) = (n for n, other in self.optimizers.items() if other is optimizer)
         gradients = [param.grad for param in optimizer.target.params()]
         norm = f"gradient of {name}"
         if optimizer.target.xp is np or not kernels.usable():
             total = sum(gradient.ravel().dot(gradient.ravel()) for gradient in gradients)
-            check(self.updater.iteration + 1, losses() | {norm: total**0.5})
+            check(self.updater.iteration + 1, reported_losses() | {norm: total**0.5})
             return
-        terms = losses()
+        terms = reported_losses()
         if name not in self.notes:
             self.prepare(optimizer, name, [*terms, norm])
         _, note = self.notes[name]
@@ -66,7 +67,7 @@ class FiniteCheck(chainer.training.Extension):
             kernels.compiled(SOURCE, "check_finite")((1,), (1,), (table, *found))
 
     def prepare(self, optimizer, name, terms):
-        """Make room for an optimizer's note on the GPU, and have it heed the flag that halts it."""
+        """Allocate an optimizer's note on the GPU, and give it the flag that halts it."""
         xp = optimizer.target.xp
         if self.halted is None:
             self.halted = xp.zeros((), np.int32)
@@ -82,14 +83,14 @@ class FiniteCheck(chainer.training.Extension):
                 raise diverged(int(iteration), dict(zip(names, values, strict=True)))
 
 
-def losses():
+def reported_losses():
     """{name: 0-dimensional array} of what has been reported in this iteration."""
     observed = chainer.reporter.get_current_reporter().observation
     return {name: getattr(value, "array", value) for name, value in observed.items()}
 
 
 def check(iteration, terms):
-    """Raise Diverged, naming all terms {name: 0-dimensional array}, unless each is finite."""
+    """Raise Diverged, which names all terms {name: 0-dimensional array}, unless all are finite."""
     with np.errstate(all="ignore"):
         total = float(sum(terms.values()))
     if not math.isfinite(total):
@@ -98,12 +99,12 @@ def check(iteration, terms):
 
 def diverged(iteration, terms):
     """The exception that names an iteration and all of its terms."""
-    told = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
-    return Diverged(f"iteration {iteration} diverged: {told}")
+    values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+    return Diverged(f"iteration {iteration} diverged: {values}")
 
 
 def check_arrays(iteration, arrays):
-    """Raise Diverged, naming one, unless all of {name: array on the CPU} are finite."""
+    """Raise Diverged, which names the first bad one, unless all {name: NumPy array} are finite."""
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise Diverged(f"iteration {iteration} diverged: {name} is not finite")

@@ -1,15 +1,16 @@
-"""Losses on a GPU by a kernel or two forward, one backward; Chainer's functions take 7 to 40.
+"""Losses on a GPU by one or two kernels forward, one backward; Chainer's functions take 7 to 40.
 
-The second one adds up: CuPy's own way to do both at once has a single block for a sum, which is too
-slow for all pixels.
+Forward, one kernel computes each pixel's term and a second adds them up.  CuPy's reduction kernels
+would do both at once, but compute a single sum in a single block, too slow for so many pixels.
 """
 
 from utils.stack import chainer, kernels
 
 cuda = chainer.backends.cuda
 
-# cost: of a difference between neighbouring pixels that should be the true one; growth: its
-# derivative by that difference.  In the kernels below `i` is a pixel's number, x predicted, t true.
+# cost: one term of the GDL, for a difference between neighbouring pixels and the true difference.
+# growth: its derivative with respect to the predicted difference.  In the kernels below `i` is a
+# pixel's index, x the predicted frames, t the true ones.
 FUNCTIONS = r"""
 template <typename T> __device__ T power(T much, T alpha) {
   return alpha == 0 ? T(1) : alpha == 1 ? much : alpha == 2 ? much * much : pow(much, alpha);
@@ -73,9 +74,10 @@ def bce(logits, target):
 
 
 class Loss(chainer.FunctionNode):
-    """predicted, true -> the sum over pixels of what a kernel computes of each.
+    """predicted, true -> the sum over pixels of a term that a kernel computes of each.
 
-    operands: types and names of the kernel's numbers after alpha; numbers: alpha and these.
+    operation, gradient: CUDA code of the term and of its gradient for pixel `i`.  operands: types
+    and names of the numbers that they use beside alpha.  numbers: alpha and those numbers.
     """
 
     def __init__(self, name, operation, gradient, operands, numbers):
@@ -97,7 +99,7 @@ class Loss(chainer.FunctionNode):
 class CrossEntropy(chainer.FunctionNode):
     """logits -> their mean cross-entropy, summed in float64 as on the CPU.
 
-    They are few, one for each clip and scale: a single block adds them up.
+    There are few of them, one for each clip and scale, so a single block may add them up.
     """
 
     def __init__(self, target):
@@ -119,7 +121,7 @@ class CrossEntropy(chainer.FunctionNode):
 
 
 class Gradient(chainer.FunctionNode):
-    """inputs of a loss, the gradient of its output -> that of the first input."""
+    """(inputs of a loss, gradient of its output) -> gradient of its first input."""
 
     def __init__(self, loss):
         self.loss = loss
@@ -129,7 +131,7 @@ class Gradient(chainer.FunctionNode):
 
 
 def launch(operands, operation, name, predicted, true, *others):
-    """An array like predicted, of what the kernel makes of each pixel."""
+    """Run an elementwise kernel for each pixel -> an array like `predicted`."""
     cupy = kernels.get_cupy()
     predicted, true = map(cupy.ascontiguousarray, (predicted, true))
     kernel = cuda.elementwise(operands, "T y", operation, name, preamble=FUNCTIONS)

@@ -1,4 +1,4 @@
-"""A training step as one CUDA graph, which a GPU repeats with a single call."""
+"""A training step as one CUDA graph, which a single call replays on the GPU."""
 
 import contextlib
 import functools
@@ -10,22 +10,28 @@ import weakref
 from utils.errors import first_line
 from utils.stack import branches, chainer, cudnn, gpu_adam
 
-WARM_UPS = 3  # steps before one is captured: they compile kernels, choose cuDNN's engines
-SPARE = []  # pools of graphs that are gone: CuPy 14 never frees what a dropped pool has
+WARM_UPS = 3  # steps before one is captured: they compile kernels and choose cuDNN's engines
+SPARE = []  # memory pools of graphs that are gone: CuPy 14 never frees the memory of a dropped pool
 
 
 class Graph:
-    """Calls `step`, a function of arrays on a GPU that moves the targets of `optimizers`.
+    """Calls `step`, a function of arrays on a GPU that updates the networks of `optimizers`.
 
-    A step is hundreds of kernels, which Python needs longer to launch than the GPU to run.  After
-    WARM_UPS calls the next is captured, from then on replayed: the same kernels on the same
-    addresses.  The arrays are copied to where the graph reads them; what the step reports are the
-    same arrays each time, overwritten by the next; Adam counts on the GPU, its counts on the host
-    follow, and its learning rate is sent there.  Where arrays have other shapes, or other
-    hyperparameters, counts, the type that is multiplied or Chainer's configuration were changed in
-    between, all begins anew, with warm-ups.  A step that cannot be captured, since it waits for the
-    GPU or draws numbers on the host, or whose hyperparameters do not stay as they are for that
-    long, runs as it is, as do all with CHAINER_GRAPH=0.  A line says what has become of it.
+    A step is hundreds of kernels, which Python takes longer to launch than the GPU to run.  After
+    WARM_UPS ordinary calls one is captured, and from then on replayed: the same kernels on the same
+    addresses.  Therefore
+
+    - the arguments are copied to the arrays that the captured kernels read;
+    - what the step reports are the same arrays each time, overwritten by the next step;
+    - Adam counts its updates on the GPU; the counts on the host are brought up to date after each
+      replay, and the learning rate is sent to the GPU before it.
+
+    If shapes, hyperparameters other than Adam's learning rate, counts of updates, the type in which
+    layers multiply or Chainer's configuration change between calls, all begins anew with warm-ups.
+
+    A step that cannot be captured, because it waits for the GPU or draws numbers on the host, or
+    whose hyperparameters change during the warm-ups, is called as an ordinary function from then
+    on; so is every step with CHAINER_GRAPH=0.  A line on stderr says which it is.
     """
 
     def __init__(self, step, optimizers):
@@ -50,24 +56,24 @@ class Graph:
         self.counts = self.count()
 
     def form_of(self, arrays):
-        """What a graph was captured for."""
+        """All that has to stay the same for a captured graph to be valid."""
         shapes = [(array.shape, array.dtype) for array in arrays]
         numbers = [dict(optimizer.hyperparam.get_dict()) for optimizer in self.optimizers]
         for hyperparameters in numbers:
-            if "amsgrad" in hyperparameters:  # those of Adam, whose rate is read on the GPU
+            if "amsgrad" in hyperparameters:  # it is Adam, whose learning rate is read on the GPU
                 del hyperparameters["alpha"]
         config = [getattr(chainer.config, name) for name in vars(chainer.global_config)]
         return shapes, numbers, cudnn.dtype_in_use(), config
 
     def begin(self, arrays):
-        """Forget the graph there is; warm up for one that reads arrays such as these."""
+        """Drop the present graph, if any, and start warming up for one that takes these arrays."""
         before, self.form = self.form, self.form_of(arrays)
         if before and self.warmed < WARM_UPS and before[1] != self.form[1]:
             self.refuse("hyperparameters change from step to step")
             return
         xp = chainer.backend.get_array_module(*arrays)
         self.cuda = xp.cuda
-        xp.cuda.runtime.deviceSynchronize()  # the graph before, if any, may still be at work
+        xp.cuda.runtime.deviceSynchronize()  # the previous graph may still be running
         self.graph, self.inputs, self.reported = None, [], {}
         if self.pool is None:
             self.open_pool()
@@ -77,10 +83,9 @@ class Graph:
         self.warmed = 0
 
     def open_pool(self):
-        """Take memory and a stream for the graph alone."""
-        # Only what belongs to the graph lies in this pool, which is kept as long as the graph:
-        # elsewhere, memory that the capture had for a while would be given to others, then
-        # overwritten by each replay.
+        """Take a memory pool and a stream for the graph alone."""
+        # A replay writes to all memory that was in use at some time during the capture.  From
+        # another pool that would since have been given to other arrays.
         allocator = functools.partial(allocate, self.cuda)
         self.pool = SPARE.pop() if SPARE else self.cuda.MemoryPool(allocator)
         self.stream = self.cuda.Stream(non_blocking=True)
@@ -88,7 +93,10 @@ class Graph:
 
     @contextlib.contextmanager
     def apart(self):
-        """Work on the graph's stream, in its memory; after all before, before all that follows."""
+        """Context of work on the graph's stream, in its memory pool.
+
+        It begins after all work on the current stream, whose later work waits for it.
+        """
         here = self.cuda.get_current_stream()
         self.stream.wait_event(here.record())
         with self.cuda.using_allocator(self.pool.malloc), self.stream:
@@ -96,18 +104,18 @@ class Graph:
         here.wait_event(self.stream.record())
 
     def warm_up(self):
-        """Take a step; whether there was memory for it beside what others hold."""
+        """Take a step in the graph's memory pool; returns whether that had memory enough for it."""
         numbers, counts, obstacle = self.numbers(), self.count(), None
         try:
             with self.apart():
                 self.step(*self.inputs)
         except MemoryError as error:
-            if self.count() != counts:  # one network has moved
+            if self.count() != counts:  # one network was updated: the step cannot be repeated
                 raise
             obstacle = first_line(error)
         if obstacle:
             self.cuda.runtime.deviceSynchronize()
-            gc.collect()  # what the step had
+            gc.collect()  # frees what the step allocated
             self.refuse(obstacle)
             return False
         self.warmed += 1
@@ -118,10 +126,10 @@ class Graph:
         return True
 
     def capture(self):
-        """Capture one step, which is not executed thereby; whether that worked."""
+        """Capture one step, which does not execute it; returns whether that worked."""
         obstacle, words = self.attempt(), f"training steps are a CUDA graph, {cudnn.in_words()}"
         if obstacle:
-            with branches.one_by_one():  # work on several streams asks most of a capture
+            with branches.one_by_one():  # several streams are what most often fails to be captured
                 if self.attempt():
                     self.refuse(obstacle)
                     return False
@@ -132,32 +140,32 @@ class Graph:
         return True
 
     def attempt(self):
-        """Capture a step -> what stands in the way, if anything."""
+        """Try to capture a step -> the reason, as text, why that failed; None if it did not."""
         before, self.reported, obstacle = self.count(), {}, None
         gc.collect()  # not during the capture: it may destroy another graph
-        self.pool.free_all_blocks()  # what cuDNN's engines took as they were tried
+        self.pool.free_all_blocks()  # frees the workspaces of cuDNN's engines that were tried
         try:
             with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
                 self.graph = self.capture_on(self.stream)
-        except Exception as error:  # each library has one of its own for what it cannot do here
+        except Exception as error:  # each library has its own exceptions for what it cannot do
             obstacle = first_line(error)
         self.gains = [after - t for after, t in zip(self.count(), before, strict=True)]
         self.set_counts(before)
         return obstacle
 
     def capture_on(self, stream):
-        """The cupy.cuda.Graph of one step; whatever the step raises ends the capture."""
+        """The cupy.cuda.Graph of one step; an exception of the step ends the capture."""
         stream.begin_capture()
         try:
             self.step(*self.inputs)
         except Exception:
-            with contextlib.suppress(Exception):  # that it is broken is known
+            with contextlib.suppress(Exception):  # the first exception is the one to report
                 stream.end_capture()
             raise
         return stream.end_capture()
 
     def replay(self):
-        """Take the captured step; whether CUDA has begun it."""
+        """Replay the captured step; returns whether CUDA could launch it."""
         for optimizer in self.optimizers:
             gpu_adam.tell_rate(optimizer)
         try:
@@ -170,28 +178,28 @@ class Graph:
         return True
 
     def refuse(self, reason):
-        """Run step by step from now on, and say why."""
+        """Call `step` as an ordinary function from now on, and say why."""
         print(f"training steps do not become a CUDA graph: {reason}", file=sys.stderr)
         self.refused, self.graph, self.inputs, self.reported = True, None, [], {}
         self.pool.free_all_blocks()
 
     def counters(self):
-        """All on the host that counts steps."""
+        """Everything on the host that counts updates: optimizers and update rules."""
         for optimizer in self.optimizers:
             yield optimizer
             yield from (param.update_rule for param in optimizer.target.params())
 
     def count(self):
-        """What `counters` are at."""
+        """The numbers of updates that `counters` have counted."""
         return [counter.t for counter in self.counters()]
 
     def set_counts(self, counts):
-        """Have `counters` be at these."""
+        """Set the numbers of updates of `counters`."""
         for counter, t in zip(self.counters(), counts, strict=True):
             counter.t = t
 
     def numbers(self):
-        """What the networks keep on the host; a graph would not change it."""
+        """What the networks save that lies on the host, where a replay would not change it."""
         found = HostNumbers()
         for optimizer in self.optimizers:
             optimizer.target.serialize(found)
@@ -199,9 +207,10 @@ class Graph:
 
 
 def allocate(cuda, size):
-    """So many bytes of the GPU for a pool, or a MemoryError while a graph is captured.
+    """Allocate `size` bytes on the GPU for a pool; MemoryError if that fails during a capture.
 
-    To CuPy's own error a pool answers by freeing what lies idle, of which a graph has addresses.
+    On CuPy's own error the pool would free its unused blocks and try again; but the graph that is
+    being captured uses their addresses.
     """
     try:
         return cuda.MemoryPointer(cuda.Memory(size), 0)
@@ -212,13 +221,13 @@ def allocate(cuda, size):
 
 
 def give_back(pool):
-    """Keep the pool of a graph that is gone for the next one."""
-    pool.free_all_blocks()  # but those with arrays still in use
+    """Keep the pool of a graph that is gone for the next graph."""
+    pool.free_all_blocks()  # all but those of arrays still in use
     SPARE.append(pool)
 
 
 class HostNumbers(chainer.Serializer):
-    """Collects all that is saved of a link and does not lie on a GPU."""
+    """A serializer that collects the values of a link that do not lie on a GPU."""
 
     def __init__(self):
         self.values = []

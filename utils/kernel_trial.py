@@ -1,4 +1,4 @@
-"""Own CUDA kernels tried on a GPU, beside what the CPU makes of the same numbers."""
+"""A trial of this project's own CUDA kernels: their results are compared with the CPU's."""
 
 import functools
 import sys
@@ -10,25 +10,25 @@ from utils.divergence import FiniteCheck
 from utils.errors import first_line
 from utils.stack import F, L, casts, chainer, cudnn, gpu_relu, kernels
 
-NEAR = 1e-2  # how far results may be from the CPU's
-MAPS = 2, 40, 64, 64  # places enough for gpu_relu.PARTS blocks to share those of a channel
+NEAR = 1e-2  # largest absolute difference from the CPU's results
+MAPS = 2, 40, 64, 64  # (B, C, H, W), large enough for gpu_relu.PARTS blocks to share a channel
 
 
 @functools.cache
 def try_kernels(device):
-    """Try them on Chainer's `device`, once; in a line, none is used where one fails."""
+    """Try all kernels on Chainer's `device`, once; if one fails, none is used, as a line says."""
     if not kernels.usable():
         return
     try:
         compare(device)
-    except Exception as error:  # the compiler's, the driver's, NumPy's
+    except Exception as error:  # of the compiler, the driver or NumPy
         kernels.give_up()
         reason = first_line(error)
         print(f"own CUDA kernels do not work here ({reason}), slower ones do", file=sys.stderr)
 
 
 def compare(device):
-    """Raise whatever goes wrong, ArithmeticError for numbers that differ from the CPU's."""
+    """Raise ArithmeticError for results that differ from the CPU's, or whatever else goes wrong."""
     cpu = chainer.get_device("@numpy")
     ours, expected = results(device), results(cpu)
     numbers = [eighths(shape, seed) for seed, shape in enumerate((MAPS, MAPS, MAPS[1]))]
@@ -36,15 +36,16 @@ def compare(device):
         ours += cast(dtype, *map(device.send, numbers))
         expected += layer(*numbers)
     pairs = zip(map(cpu.send, ours), expected, strict=True)
-    worst = np.max([np.abs(one - other).max() for one, other in pairs])  # max() may pass over NaN
+    worst = np.max([np.abs(one - other).max() for one, other in pairs])  # max() could miss a NaN
     if not worst < NEAR:
         raise ArithmeticError(f"results are off by {worst:.2g}")
 
 
 def results(device):
-    """What the kernels for training make of some numbers, as arrays of the device.
+    """The results of the training kernels for some numbers, as arrays on the device.
 
-    Frames are gathered, joined, judged by three losses; Adam takes two steps, with FiniteCheck.
+    Frames are gathered and joined, three losses and their gradients are computed, and Adam takes
+    two steps with FiniteCheck.
     """
     random = np.random.default_rng(0)
     clips = random.integers(0, 256, (3, 2, 3, 4, 5), np.uint8)
@@ -70,7 +71,7 @@ def results(device):
 
 
 def types():
-    """Those that arrays are cast to on this GPU, for cuDNN."""
+    """The types that arrays are cast to for cuDNN, as far as this GPU has them."""
     if cudnn.missing():
         return []
     here = cudnn.capability()
@@ -78,12 +79,12 @@ def types():
 
 
 def eighths(shape, seed):
-    """Random float32 numbers in [-2, 2], with so few digits that sums of two fit bfloat16."""
+    """Random multiples of 1/8 in [-2, 2], float32: a sum of two is exact in bfloat16."""
     return np.random.default_rng(seed).integers(-16, 17, shape).astype(np.float32) / 8
 
 
 def cast(dtype, maps, gradient, bias):
-    """What the kernels of casts.py, gpu_relu.py make of what `layer` takes, on a GPU."""
+    """`layer` on a GPU, in `dtype`, by the kernels of casts.py and gpu_relu.py."""
     xp = kernels.get_cupy()
     zero = casts.Packed(xp.zeros((1, 1), np.float32), dtype, limit=0)
     scaled = casts.Packed(maps, dtype, limit=0)
@@ -96,15 +97,18 @@ def cast(dtype, maps, gradient, bias):
 
 
 def layer(maps, gradient, bias):
-    """Maps (B, C, H, W) plus a bias (C,), that after a ReLU, what this passes on of a gradient
-    (B, C, H, W), its sums (C,): float32 on the CPU."""
+    """A bias and a ReLU, forward and backward, by NumPy.
+
+    maps, gradient: (B, C, H, W); bias: (C,).  Returns [maps + bias, ReLU of that, the gradient that
+    the ReLU passes on, its sums over all but the channels], float32.
+    """
     whole = maps + bias[:, None, None]
     passed = np.where(whole > 0, gradient, 0)
     return [whole, np.maximum(whole, 0), passed, passed.sum((0, 2, 3))]
 
 
 class Steps:
-    """An updater of one optimizer, as FiniteCheck knows it."""
+    """A minimal updater of one optimizer: what FiniteCheck needs of one."""
 
     iteration = 0
 

@@ -1,8 +1,8 @@
-"""Losses of Mathieu, Couprie and LeCun (ICLR 2016): pure functions of Variables.
+"""Losses of Mathieu, Couprie and LeCun (ICLR 2016), and others: pure functions of Variables.
 
-Frames are (..., C, H, W) in [-1, 1]; each loss is a mean, so its weight means the same at any
-batch, frame or pyramid size.  The paper writes sums; the authors' public code takes means.
-Those of the command line have gradients by `predicted`; lp and gdl have none by `true`.
+Frames are float (..., C, H, W) in [-1, 1].  Each loss is a scalar and a mean, so a weight means the
+same at any batch, frame or pyramid size.  (The paper writes sums; its authors' public code takes
+means.)  Gradients are with respect to `predicted`; lp and gdl have none with respect to `true`.
 """
 
 import functools
@@ -14,21 +14,21 @@ from utils.errors import UserError
 from utils.metrics import SSIM_RADIUS, SSIM_SIGMA, similarity
 from utils.stack import F, chainer, kernels
 
-# Of frames (..., H, W): what has a neighbour above, and that; then, what has one to the left.
+# Slices of (..., H, W): pixels and their neighbours above, then pixels and those to the left.
 NEIGHBOURS = (np.s_[..., 1:, :], np.s_[..., :-1, :]), (np.s_[..., 1:], np.s_[..., :-1])
-EPSILON = 1e-6  # the least probability that pixel_bce gives a pixel
+EPSILON = 1e-6  # pixel_bce clips probabilities to [EPSILON, 1 - EPSILON]
 
 
 def lp(predicted, true, p):
-    """Mean of |predicted - true| ** p, the paper's l_p loss; p is not below 1."""
-    if are_for_kernels(predicted, true):
+    """Mean of |predicted - true| ** p, the paper's l_p loss; p is at least 1."""
+    if fit_kernels(predicted, true):
         return gpu_losses.lp(predicted, true, p)
 
-    def work_out(predicted, true):
-        step = predicted - true
-        return power(step, p).mean(), slope(step, p) / step.size
+    def value_and_gradient(predicted, true):
+        error = predicted - true
+        return power(error, p).mean(), slope(error, p) / error.size
 
-    return PlainLoss(work_out).apply((predicted, chainer.as_array(true)))[0]
+    return FusedLoss(value_and_gradient).apply((predicted, chainer.as_array(true)))[0]
 
 
 def gdl(predicted, true, alpha):
@@ -36,56 +36,59 @@ def gdl(predicted, true, alpha):
 
         | |true gradient| - |predicted gradient| | ** alpha
 
-    for the differences between neighbours along H and along W, added.  alpha is not below 1.
+    for the differences between neighbours along H and along W, added.  alpha is at least 1.
     """
-    if are_for_kernels(predicted, true):
+    if fit_kernels(predicted, true):
         return gpu_losses.gdl(predicted, true, alpha)
 
-    def work_out(predicted, true):
+    def value_and_gradient(predicted, true):
         loss = 0
         gradient = chainer.backend.get_array_module(predicted).zeros_like(predicted)
         for after, before in NEIGHBOURS:
             step = predicted[after] - predicted[before]
-            much = abs(step) - abs(true[after] - true[before])
-            loss += power(much, alpha).mean()
-            by_step = slope(much, alpha) * slope(step, 1) / step.size
+            error = abs(step) - abs(true[after] - true[before])
+            loss += power(error, alpha).mean()
+            by_step = slope(error, alpha) * slope(step, 1) / step.size  # d loss / d step
             gradient[after] += by_step
             gradient[before] -= by_step
         return loss, gradient
 
-    return PlainLoss(work_out).apply((predicted, chainer.as_array(true)))[0]
+    return FusedLoss(value_and_gradient).apply((predicted, chainer.as_array(true)))[0]
 
 
-class PlainLoss(chainer.FunctionNode):
-    """predicted, true -> the loss that work_out(predicted, true) returns beside its gradient by
-    predicted; `true` has no gradient, and that gradient none: NotImplementedError.
+class FusedLoss(chainer.FunctionNode):
+    """predicted, true -> loss, as one function node.
 
-    One node where Chainer's functions would be seven to forty, each of which takes as long as
-    some ten thousand pixels.
+    value_and_gradient(predicted, true) returns the loss and its gradient with respect to
+    `predicted`.  `true` gets no gradient, and the gradient cannot be differentiated again:
+    NotImplementedError.
+
+    Chainer's functions would be seven to forty nodes, each of which costs as much time as the
+    arithmetic of some ten thousand pixels.
     """
 
-    def __init__(self, work_out):
-        self.work_out = work_out
+    def __init__(self, value_and_gradient):
+        self.value_and_gradient = value_and_gradient
 
     def check_type_forward(self, in_types):
         predicted, true = in_types
         same = predicted.shape == true.shape, predicted.dtype == true.dtype
-        chainer.utils.type_check.expect(*same)  # else NumPy would repeat one of them
+        chainer.utils.type_check.expect(*same)  # else NumPy would broadcast one of them
 
     def forward(self, inputs):
-        loss, self.gradient = self.work_out(*inputs)
+        loss, self.gradient = self.value_and_gradient(*inputs)
         return (chainer.utils.force_array(loss),)
 
     def backward(self, indexes, grad_outputs):
-        if chainer.config.enable_backprop:  # so Chainer tells that gradients need some
+        if chainer.config.enable_backprop:  # set in a backward pass if it is to be differentiated
             raise NotImplementedError("gradients of a loss have no gradients")
         return chainer.as_variable(grad_outputs[0].array * self.gradient), None
 
 
 def bce(logits, target):
-    """Mean binary cross-entropy (natural logarithm) of sigmoid(logits) to target.
+    """Mean binary cross-entropy (natural logarithm) between sigmoid(logits) and target.
 
-    target is 1 (real) or 0 (fake).  The sigmoid is taken inside, so any logit gives finite numbers.
+    target is 1 (real) or 0 (fake).  The sigmoid is part of the formula, so that no logit overflows.
     """
     xp = chainer.backend.get_array_module(logits)
     if xp is not np and kernels.usable():
@@ -94,10 +97,10 @@ def bce(logits, target):
 
 
 def pixel_bce(predicted, true):
-    """Mean binary cross-entropy of pixels taken as probabilities, [-1, 1] standing for [0, 1].
+    """Mean binary cross-entropy of pixels taken as probabilities, from [-1, 1] mapped to [0, 1].
 
-    A wholly wrong pixel costs log(1 / EPSILON), not infinity, and has no gradient; nor has one
-    outside [-1, 1].
+    Probabilities are clipped: a wholly wrong pixel costs log(1 / EPSILON), not infinity.  Where
+    they are clipped, the gradient is 0.
     """
     probability = F.clip((predicted + 1) / 2, EPSILON, 1 - EPSILON)
     target = (true + 1) / 2
@@ -122,16 +125,16 @@ def ssim(predicted, true):
 
 
 def gaussian(xp, length, dtype):
-    """The window of SSIM along one axis: it sums to 1 over `length` pixels, an odd number."""
+    """SSIM's Gaussian window along one axis: (length,), odd, with a sum of 1."""
     x = xp.arange(length) - length // 2
     heights = xp.exp(-(x**2) / (2 * SSIM_SIGMA**2))
     return (heights / heights.sum()).astype(dtype)
 
 
-LOSSES = {  # by the names of the command line; gdl with the paper's alpha
+LOSSES = {  # {name in --loss: function}; gdl with the paper's alpha
     "l1": functools.partial(lp, p=1),
     "l2": functools.partial(lp, p=2),
-    "mse": functools.partial(lp, p=2),  # what others call the same
+    "mse": functools.partial(lp, p=2),  # another name for l2
     "bce": pixel_bce,
     "gdl": functools.partial(gdl, alpha=1),
     "ssim": ssim,
@@ -139,11 +142,10 @@ LOSSES = {  # by the names of the command line; gdl with the paper's alpha
 
 
 def by_name(text, alpha):
-    """The losses that a text such as "l2=1,gdl=1,adversarial=0.05" names.
+    """Parse --loss, a text such as "l2=1,gdl=1,adversarial=0.05".
 
-    Returns {name: (weight, loss)}, gdl with the exponent alpha, and the weight of "adversarial", 0
-    where it is not named.  UserError for an unknown or repeated name, or a weight that is not a
-    number from 0 up.
+    Returns ({name: (weight, loss)}, the weight of "adversarial" or 0); gdl has the exponent alpha.
+    UserError for an unknown or repeated name, or a weight that is not a number from 0 up.
     """
     weights = {}
     for part in text.split(","):
@@ -165,15 +167,15 @@ def by_name(text, alpha):
     return {name: (weight, losses[name]) for name, weight in weights.items()}, adversarial
 
 
-def are_for_kernels(predicted, true):
-    """Whether gpu_losses can take these: on a GPU, of one shape and type, float32 or wider."""
+def fit_kernels(predicted, true):
+    """Whether gpu_losses can take these: on a GPU, of one shape and dtype, float32 or wider."""
     on_gpu = chainer.backend.get_array_module(predicted) is not np and kernels.usable()
     alike = predicted.shape == true.shape and predicted.dtype == true.dtype
     return on_gpu and alike and predicted.dtype.itemsize >= 4
 
 
 def power(x, exponent):
-    """|x| ** exponent of an array, by the cheapest way for the exponents in use."""
+    """|x| ** exponent of an array, by the cheapest way for exponents of 1 and 2."""
     return x * x if exponent == 2 else abs(x) if exponent == 1 else abs(x) ** exponent
 
 

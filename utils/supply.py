@@ -11,12 +11,12 @@ from utils import pixels
 from utils.batches import ClipIterator, ClipOrder, split, to_past_and_future
 from utils.stack import chainer, kernels
 
-SHARE = 0.5  # of the GPU's free memory that clips may take; a training needs the rest
-CHUNK_BYTES = 2**26  # of clips on their way from the store
+SHARE = 0.5  # of the GPU's free memory that clips may take; training needs the rest
+CHUNK_BYTES = 2**26  # of clips that are read from the store at a time
 SLOTS = 2  # batches that may be on their way to the GPU at once
 THREADS, BLOCKS = 256, 1024
 
-# A batch of clips that lie on the GPU, made floating as utils/pixels.py does it.
+# Picks a batch out of the clips on the GPU and normalises it as utils/pixels.py does.
 GATHER = r"""
 extern "C" __global__ void gather(
     const unsigned char* clips, const long long* numbers, float* frames,
@@ -30,28 +30,29 @@ extern "C" __global__ void gather(
 
 
 def supply(store, batch_size, seed, device):
-    """What an updater takes its batches from: (iterator, converter to past and future).
+    """(iterator of batches, converter of a batch to past and future) for an updater.
 
-    On a GPU all clips are uploaded if they fit, else read from the store while it computes; a line
-    on stderr says which.  Clips, their order and snapshots are the same either way.
+    On a GPU all clips are uploaded if they fit into its memory; otherwise each batch is read from
+    the store while the GPU computes.  A line on stderr says which.  The clips, their order and what
+    snapshots hold are the same either way.
     """
     if device.xp is np:
         return ClipIterator(store, batch_size, seed), to_past_and_future(store.history)
     size = len(store) * math.prod(store.shape)
     free = device.xp.cuda.runtime.memGetInfo()[0]
     free += device.xp.get_default_memory_pool().free_bytes()
-    told = f"{size / 2**20:.0f} MiB of clips, {free / 2**20:.0f} MiB free on the GPU"
+    sizes = f"{size / 2**20:.0f} MiB of clips, {free / 2**20:.0f} MiB free on the GPU"
     if size <= SHARE * free:
-        with contextlib.suppress(MemoryError):  # others took it, or it is in pieces
+        with contextlib.suppress(MemoryError):  # another process took it, or it is fragmented
             converter = Gather(store, device)
-            print(f"{told}: they are kept there", file=sys.stderr)
+            print(f"{sizes}: they are kept there", file=sys.stderr)
             return ClipOrder(len(store), batch_size, seed), converter
-    print(f"{told}: they are read from {store.path} as it trains", file=sys.stderr)
+    print(f"{sizes}: they are read from {store.path} as it trains", file=sys.stderr)
     return ClipIterator(store, batch_size, seed), Upload(store.history, device)
 
 
 class Gather:
-    """A converter of clip numbers, with all clips on the GPU."""
+    """A converter of clip numbers, int (B,), to past and future; it holds all clips on the GPU."""
 
     def __init__(self, store, device):
         xp = device.xp
@@ -70,7 +71,10 @@ class Gather:
 
 
 def gathered(clips, numbers):
-    """Clips (N, T, C, H, W) on the GPU of these int64 numbers there, (B, T, C, H, W) in [-1, 1]."""
+    """clips[numbers], float32 (B, T, C, H, W) in [-1, 1].
+
+    clips: uint8 (N, T, C, H, W); numbers: int64 (B,); all arrays are on the GPU.
+    """
     if not kernels.usable():
         return pixels.normalise(clips[numbers])
     frames = kernels.get_cupy().empty((len(numbers), *clips.shape[1:]), np.float32)
@@ -81,9 +85,10 @@ def gathered(clips, numbers):
 
 
 class Upload:
-    """A converter that sends clips on a stream of its own, so that no kernel waits for the bus.
+    """A converter of clips, uint8 (B, T, C, H, W), that uploads them while the GPU computes.
 
-    The host writes page-locked memory while the GPU still reads the batch before: SLOTS take turns.
+    They are copied on a stream of its own, from page-locked memory.  SLOTS buffers take turns, so
+    that the host can fill one while the GPU still reads the batch before from another.
     """
 
     def __init__(self, history, device):
@@ -96,7 +101,7 @@ class Upload:
             self.slots = [Slot(self.xp, clips.shape) for _ in range(SLOTS)]
         slot = self.slots.pop(0)
         self.slots.append(slot)
-        slot.sent.synchronize()  # the host may now write there again
+        slot.sent.synchronize()  # its earlier batch is on the GPU: the host may overwrite it
         slot.host[...] = clips
         self.stream.wait_event(slot.taken)
         slot.device.set(slot.host, self.stream)
@@ -109,10 +114,13 @@ class Upload:
 
 
 class Slot:
-    """Memory for a batch on the host and on the GPU, with the events that guard it."""
+    """Buffers for a batch on the host and on the GPU, with the events that guard them.
+
+    sent: the batch has been copied to the GPU.  taken: it has been normalised from there.
+    """
 
     def __init__(self, xp, shape):
         self.host = chainer.backends.cuda.cupyx.empty_pinned(shape, np.uint8)
         self.device = xp.empty(shape, np.uint8)
         self.sent, self.taken = xp.cuda.Event(), xp.cuda.Event()
-        self.taken.record()  # on the current stream, which may have used this memory before
+        self.taken.record()  # the copy waits for earlier work of the current stream on this memory

@@ -22,11 +22,11 @@ from utils.validation import Validation
 
 
 class Trainer(chainer.training.Trainer):
-    """Run an updater up to `iterations` in the directory `out`, to the end or to a signal.
+    """Runs an updater up to `iterations`, or until the time is up or a signal comes.
 
-    minutes: after which it ends in any case; since `began`, by time.monotonic(), else since now.
-    max_norm: of a network's gradient, to which longer ones are scaled; infinity for no limit.
-    keep_going: a file that cannot be written is a warning, not the end of the run.
+    out: directory to write to.  minutes: time limit, counted from `began` (time.monotonic(), now if
+    None).  max_norm: longer gradients of a network are scaled down to this norm.  keep_going: a
+    file that cannot be written is a warning, not the end of the run.
     """
 
     def __init__(
@@ -54,11 +54,14 @@ class Trainer(chainer.training.Trainer):
             if max_norm < math.inf:
                 optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(max_norm))
             for param in optimizer.target.params():
-                # Now, not at the first step, so that all snapshots have the same entries.
+                # Not at the first step, as Chainer does: all snapshots must have the same entries.
                 param.update_rule._init_states(param)
 
     def watch(self, report_every, snapshot_every, kept):
-        """Write log and plots at the one interval, the last `kept` snapshots at the other."""
+        """Write log and plots every `report_every` iterations, snapshots every `snapshot_every`.
+
+        The last `kept` snapshots are kept.
+        """
         report = self.every(report_every)
         self.extend(Log(report))
         self.extend(Plots(), trigger=report)
@@ -68,7 +71,7 @@ class Trainer(chainer.training.Trainer):
         self.extend(ProgressBar(report, self.iterations, self.deadline))
 
     def validate(self, clips, converter, device, every):
-        """Validate the generator on test clips, draw a preview, keep the best generator."""
+        """At this interval validate on test clips, draw a preview, keep the best generator."""
         gen = self.updater.get_optimizer("gen").target
         due = self.every(every)
         self.extend(Validation(clips, gen, converter, device), trigger=due)
@@ -76,11 +79,11 @@ class Trainer(chainer.training.Trainer):
         self.extend(Best(gen, clips.fingerprint), trigger=due)
 
     def schedule(self, factor):
-        """Change the learning rates as the run goes on, by a function of utils/schedule.py."""
+        """Change the learning rates in the course of the run; factor: one of schedule.SCHEDULES."""
         self.extend(Schedule(factor, self.updater.get_all_optimizers()))
 
     def every(self, count):
-        """A trigger that fires each `count` iterations, the last iteration included."""
+        """A trigger that fires every `count` iterations and at the last one."""
 
         def fires(trainer):
             return trainer.updater.iteration % count == 0 or self.last()
@@ -97,7 +100,10 @@ class Trainer(chainer.training.Trainer):
         return self.last() or self.signals.caught
 
     def last(self):
-        """Whether this iteration is the last, by number or time; one answer for all of it."""
+        """Whether this iteration is the last, by number or by time.
+
+        The clock is read once an iteration, so that all triggers get the same answer.
+        """
         iteration = self.updater.iteration
         if self.late[0] != iteration:
             self.late = iteration, time.monotonic() > self.deadline
@@ -111,16 +117,16 @@ class Trainer(chainer.training.Trainer):
         return min(1.0, max(self.updater.iteration / self.iterations, by_time))
 
     def extend(self, extension, *args, **kwargs):
-        """As Chainer's, with the extension made Tolerant if the run is to keep going."""
+        """Chainer's extend, but with keep_going the extension is made Tolerant."""
         super().extend(Tolerant(extension) if self.keep_going else extension, *args, **kwargs)
 
     def run(self):
-        """Train; after a signal save everything and exit with its status.
+        """Train; after a signal, save everything and exit with its status.
 
-        Raises UserError where a file cannot be written and Diverged at NaN or infinity; both name
-        the last good snapshot.
+        Raises UserError if a file cannot be written and Diverged at NaN or infinity; both name the
+        last good snapshot.
         """
-        with self.signals, np.errstate(all="ignore"):  # FiniteCheck tells, in one line
+        with self.signals, np.errstate(all="ignore"):  # FiniteCheck reports overflows, in one line
             try:
                 super().run(show_loop_exception_msg=False)
                 self.finite(self)
@@ -141,7 +147,7 @@ class Trainer(chainer.training.Trainer):
 
 
 class Tolerant:
-    """An extension whose OSErrors are warnings; it is called again when its trigger fires next."""
+    """Wraps an extension: an OSError of it becomes a warning, and the training goes on."""
 
     def __init__(self, extension):
         self.extension = extension

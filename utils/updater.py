@@ -10,6 +10,8 @@ from utils.stack import F, chainer
 class PredictionUpdater(chainer.training.updaters.StandardUpdater):
     """Train the generator alone, on how far its predictions are from the future.
 
+    batches, converter: an iterator and a function of its batches that returns past and future, as
+    supply.supply makes them.
     optimizers: {"gen": the generator's}.
     terms: {name: (weight, loss)} with loss(predicted, true) -> a scalar, as in utils/losses.py.
     """
@@ -20,13 +22,15 @@ class PredictionUpdater(chainer.training.updaters.StandardUpdater):
         self.step = self.learn if device.xp is np else Graph(self.learn, optimizers.values())
 
     def update_core(self):
-        """One iteration: past (B, history, C, H, W), future (B, horizon, C, H, W), one step."""
-        self.step(*self.converter(self.get_iterator("main").next(), self.device))
+        """One iteration: the next batch, one step."""
+        past, future = self.converter(self.get_iterator("main").next(), self.device)
+        self.step(past, future)
 
     def learn(self, past, future):
-        """Take a step on the frames that the converter returns.
+        """Take a step on past (B, history, C, H, W) and future (B, horizon, C, H, W) frames.
 
-        On a GPU the step may become a CUDA graph, so no number is sent to the GPU or read from it.
+        On a GPU the step is captured as a CUDA graph, so it must not send numbers to the GPU or
+        wait for any from it.
         """
         gen_optimizer = self.get_optimizer("gen")
         gen = gen_optimizer.target
@@ -49,10 +53,10 @@ class AdversarialUpdater(PredictionUpdater):
     optimizers: {"gen": the generator's, "dis": the discriminators'}.
     weight: of the adversarial loss beside the terms.
 
-    Two savings leave every gradient exact.  The discriminators judge real and fake frames in one
-    batch, since nothing in them mixes the clips of a batch.  One forward pass of the generator
-    serves both steps: the discriminators learn from its frames as plain arrays, which leaves its
-    graph valid for its own step, where the discriminators just updated judge the frames.
+    Two things save time and leave every gradient exact.  The discriminators judge real and fake
+    frames in one batch, since nothing in them mixes the clips of a batch.  One forward pass of the
+    generator serves both steps: the discriminators learn from its frames as plain arrays, so its
+    graph stays valid for its own step, in which the updated discriminators judge the same frames.
     """
 
     def __init__(self, batches, optimizers, weight, terms, converter, device):
@@ -72,7 +76,10 @@ class AdversarialUpdater(PredictionUpdater):
         descend(gen_optimizer, loss)
 
     def dis_loss(self, dis, pasts, reals, fakes):
-        """Loss of the discriminators (L_adv^D): real is 1, fake is 0; summed over the scales."""
+        """Loss of the discriminators (L_adv^D): real is 1, fake is 0; summed over the scales.
+
+        pasts, reals, fakes: lists of frames (B, T, C, h, w), one for each scale, coarse to fine.
+        """
         twice = [F.concat([past, past], axis=0) for past in pasts]
         both = [F.concat([r, f.array], axis=0) for r, f in zip(reals, fakes, strict=True)]
         logits = F.concat(dis(twice, both), axis=0)  # one loss for all scales: fewer kernels
@@ -90,14 +97,14 @@ class AdversarialUpdater(PredictionUpdater):
 
 
 def descend(optimizer, loss):
-    """Take one step of the optimizer down loss.
+    """Take one step of the optimizer down `loss`, a scalar Variable.
 
-    Gradients are computed for the optimizer's own target alone: a network that only passes them on
-    spends no time on its weights and keeps them.  A network without parameters has nothing to
-    learn.
+    Gradients are computed for the parameters of the optimizer's own network alone: another network
+    that the loss went through gets none and stays as it is.  A network without parameters, such as
+    last_frame, has nothing to learn.
     """
     params = list(optimizer.target.params())
     if params:
         chainer.grad([loss], params, set_grad=True)
         optimizer.update()
-        optimizer.target.cleargrads()  # they are as large as the network
+        optimizer.target.cleargrads()  # frees memory: gradients are as large as the network
