@@ -8,8 +8,8 @@ from utils.errors import UserError
 from utils.store import UNFINISHED, ClipStore
 
 PLAN = "plan"
-PLANNED = {"run": str, "start": int}  # what it tells
-REFUSED = "refused"  # that a file stopped the run: once it is repaired, the same clips never come
+PLANNED = {"run": str, "start": int}  # the fields of a plan and their types
+REFUSED = "refused"  # noted if a file stopped the run; repaired, it would lead to other clips
 
 
 def identity(value):
@@ -19,13 +19,13 @@ def identity(value):
 
 
 class Journal:
-    """Notes of one run: what it is to do, what became of each of its tasks."""
+    """Notes about one unfinished run: its plan, and the outcome of each of its tasks."""
 
     def __init__(self, store):
         self.store = store
 
     def recall(self, name):
-        """What was noted under a name, JSON types; None where nothing was, or it is damaged."""
+        """The value noted under a name, of JSON types; None if there is none or it is damaged."""
         text = self.store.read_file(f"{UNFINISHED}{name}")
         with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
             noted = json.loads(text)
@@ -34,7 +34,7 @@ class Journal:
         return None
 
     def note(self, name, value):
-        """Keep a value under a name, whatever happens to this process."""
+        """Keep a value, of JSON types, under a name; it outlives this process."""
         noted = {"value": value, "digest": identity(value)}
         self.store.write_file(f"{UNFINISHED}{name}", json.dumps(noted).encode())
 
@@ -44,23 +44,25 @@ class Journal:
 
 
 def open_store(path, record, kind, existing, resume):
-    """The store for a run that `record` describes, and whether the run is finished already.
+    """(the ClipStore for a run, whether the run is finished already).
 
-    `kind`: (history, horizon, size, channels) of the clips. An unfinished run with the same
-    record is gone on with, on `resume` or to "append". One that a file stopped is in nobody's way
-    either. Else `existing` says what becomes of the clips there are: "append", "overwrite" or None,
-    which makes them a UserError.
+    `record`: describes the run. `kind`: (history, horizon, size, channels) of its clips.
+
+    With `resume`, or with "append" for `existing`, an unfinished run of the same record is
+    continued. An unfinished run that a file stopped may be replaced by any other. Otherwise
+    `existing` says what becomes of clips that are there: "append", "overwrite", or None, for which
+    they are a UserError.
     """
     run, store = identity(strip(record)), ClipStore.find(path)
     if store is not None:
         journal, goes_on = Journal(store), resume or existing == "append"
         plan, refused = journal.recall(PLAN), journal.recall(REFUSED)
         if not (isinstance(plan, dict) and {k: type(v) for k, v in plan.items()} == PLANNED):
-            plan = None  # another version's
+            plan = None  # of another version of this program
         target = store.target() if goes_on else store
         if plan and plan["run"] == run and goes_on and (resume or target is store):
             finished = len(target) == plan["start"] + record["clips"]
-            if finished:  # but not cleared up
+            if finished:  # but its notes were not deleted
                 store.drop_unfinished()
             else:
                 journal.forget(REFUSED)
@@ -82,5 +84,5 @@ def open_store(path, record, kind, existing, resume):
 
 
 def strip(record):
-    """A record of a run without what may change while it rests."""
+    """A record of a run without what may change before it is resumed."""
     return {key: value for key, value in record.items() if key != "versions"}

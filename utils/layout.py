@@ -10,10 +10,10 @@ from utils.recipe import clips_per_shard
 
 KIND = "video clips"
 ZSTD_LEVEL = 3
-CHECKSUM = "sha256"  # the attribute that vouches for zarr.json; chunks have checksums of their own
-CLIP_BYTES, CLIPS = 2**30, 2**40  # no store has larger clips, or more
-# Chunks keep a clip's axes as height, time, width, channel: rows that belong together lie together,
-# which halves what zstd makes of recorded Ms. Pac-Man (670 -> 370 bytes a clip).
+CHECKSUM = "sha256"  # the attribute with the checksum of zarr.json; chunks have their own
+CLIP_BYTES, CLIPS = 2**30, 2**40  # the most that a store may have: bytes of a clip, clips
+# Clips are stored with the axes height, time, width, channel: the same row of successive frames
+# lies together, which nearly halves their compressed size (Ms. Pac-Man: 670 -> 370 bytes a clip).
 ORDER = [0, 3, 1, 4, 2]
 CODECS = [
     {"name": "transpose", "configuration": {"order": ORDER}},
@@ -22,8 +22,8 @@ CODECS = [
     {"name": "crc32c"},
 ]
 INDEX_CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-# How the names of shards begin, by Zarr's name for the way to name them.  The usual one is first;
-# clips that are to replace others lie beside them under the other names.
+# {Zarr's name of a chunk key encoding: prefix of the shards' names}.  The first is the usual one;
+# clips that are to replace others are written beside them under the names of the other.
 NAMES = {"default": "c.", "v2": ""}
 
 
@@ -52,17 +52,17 @@ def blank(history, horizon, size, channels, naming="default"):
 
 
 def named(naming):
-    """The metadata for one of NAMES."""
+    """The metadata of a chunk key encoding, one of NAMES."""
     return {"name": naming, "configuration": {"separator": "."}}
 
 
 def lengthened(metadata, length):
-    """The metadata of the same store with so many clips."""
+    """The metadata of the same store with `length` clips."""
     return {**metadata, "shape": [length, *metadata["shape"][1:]]}
 
 
 def to_json(metadata):
-    """The content of a zarr.json, sealed with its checksum."""
+    """The content of a zarr.json, with its checksum among the attributes."""
     attributes = {**metadata["attributes"], CHECKSUM: checksum(metadata)}
     return json.dumps({**metadata, "attributes": attributes}, indent=1).encode()
 
@@ -81,11 +81,11 @@ def from_json(content):
     length, *clip = metadata["shape"]
     if not all(type(n) is int and n > 0 for n in clip) or np.prod(clip, dtype=float) > CLIP_BYTES:
         raise ValueError(f"its clips are of {clip}")
-    told = metadata["attributes"]
-    frames = told["history"], told["horizon"]
+    attributes = metadata["attributes"]
+    frames = attributes["history"], attributes["horizon"]
     if not all(type(n) is int and n > 0 for n in frames) or sum(frames) != clip[0]:
         raise ValueError(f"its clips of {clip[0]} frames are said to have {frames}")
-    if not all(type(run.get("look", "")) is str for run in told["runs"]):
+    if not all(type(run.get("look", "")) is str for run in attributes["runs"]):
         raise ValueError("what it tells of its runs is not of this program")
     shards = metadata["codecs"][0]["configuration"]["chunk_shape"]
     naming = metadata["chunk_key_encoding"]
@@ -102,5 +102,5 @@ def checksum(metadata):
 
 
 def fingerprint(metadata):
-    """A digest of what the clips are, however their shards are named."""
+    """A digest of the metadata, the same however the shards are named."""
     return checksum({**metadata, "chunk_key_encoding": named("default")})[:16]

@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 MOST_FRAMES, MOST_PIXELS = 1000, 2**14  # of a clip's past or future, of its height or width
-SHARD_BYTES = 2**25  # uncompressed; what one worker holds in memory before it writes
-SHARD_CLIPS = 2**10  # no more of small clips, lest few workers have something to do
+SHARD_BYTES = 2**25  # uncompressed; a worker holds as much in memory before it writes
+SHARD_CLIPS = 2**10  # at most: with more small clips in a shard, few workers would have work
 
 
 def clips_per_shard(shape):
@@ -35,20 +35,20 @@ class Recipe:
 
     @property
     def frames(self):
-        """Of a clip, past and future."""
+        """Number of frames in a clip, past and future."""
         return self.history + self.horizon
 
     @property
     def channels(self):
-        """Of a frame."""
+        """Channels of a frame: 1 or 3."""
         return 1 if self.gray else 3
 
     @property
     def shape(self):
-        """Of a clip: (T, C, H, W)."""
+        """(T, C, H, W) of a clip."""
         return self.frames, self.channels, *self.size
 
     @property
     def kind(self):
-        """What ClipStore.create asks of the clips."""
+        """(history, horizon, size, channels), the arguments of ClipStore.create."""
         return self.history, self.horizon, self.size, self.channels

@@ -15,10 +15,10 @@ MISSING = 2**64 - 1  # the offset and the length of a chunk that is not there
 
 
 class Shards:
-    """Chunks of `shape`, uint8, zstd with CRC-32C, `count` of them in each file of a folder.
+    """Reads and writes the shards in a folder: files of `count` chunks, zstd with CRC-32C.
 
-    `prefix`: how the names of these files begin, before the number of the shard.
-    tensorstore takes three times as long to read or write them: it opens a file for each chunk.
+    `shape`: of a chunk, uint8. `prefix`: of the files' names, before the number of the shard.
+    `level`: of compression. tensorstore takes three times as long: it opens a file for each chunk.
     """
 
     def __init__(self, path, prefix, count, shape, level):
@@ -28,8 +28,8 @@ class Shards:
         self._shard = functools.lru_cache(OPEN_FILES)(self._open)
 
     def read(self, numbers):
-        """Yield chunks by their number, of `shape`; ValueError, OSError for a damaged one."""
-        decompress = zstandard.ZstdDecompressor().decompress  # not for several threads
+        """Yield the chunks of these numbers; ValueError or OSError for a damaged one."""
+        decompress = zstandard.ZstdDecompressor().decompress  # one a call: it is not thread-safe
         for number in numbers:
             shard, place = divmod(number, self.count)
             content = self._shard(shard).read(place)
@@ -42,7 +42,7 @@ class Shards:
                 raise ValueError(f"chunk {number}: {error}") from None
 
     def write(self, shard, chunks):
-        """Make one file, all of it or nothing, of its first chunks, contiguous; OSError if not."""
+        """Write a shard atomically, its first chunks given, contiguous; OSError if that fails."""
         compress = zstandard.ZstdCompressor(self.level).compress
         parts = [seal(compress(chunk)) for chunk in chunks]
         index = np.full((self.count, 2), MISSING, "<u8")
@@ -59,7 +59,7 @@ class Shards:
 
 
 class Shard:
-    """An open file of `count` chunks, behind which their offsets lie with their lengths."""
+    """An open shard: `count` chunks, followed by an index of their offsets and lengths."""
 
     def __init__(self, path, count):
         self.path = path
@@ -78,8 +78,8 @@ class Shard:
         return self.read_checked(*self.index[place].tolist())
 
     def read_checked(self, offset, length):
-        """Bytes of the file without the checksum that they end with."""
-        if not 0 <= offset <= self.size - length:  # a missing chunk has the highest numbers
+        """`length` bytes at `offset`, without their checksum; ValueError if that is wrong."""
+        if not 0 <= offset <= self.size - length:  # as for a missing chunk, whose offset is MISSING
             raise ValueError(f"{self.path} has no {length} bytes at {offset}")
         content = os.pread(self.file, length, offset)
         if seal(content[:-CRC_BYTES]) != content:
@@ -88,5 +88,5 @@ class Shard:
 
 
 def seal(content):
-    """Bytes with their checksum behind them."""
+    """Bytes with their CRC-32C appended."""
     return content + google_crc32c.value(content).to_bytes(CRC_BYTES, "little")

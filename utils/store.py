@@ -14,22 +14,22 @@ from utils.shards import Shards
 
 INDEX_CACHE_BYTES = 2**26  # shard indices, so that a random read touches the disk once
 ABOUT = "zarr.json"
-UNFINISHED = "unfinished."  # how the names of files begin that are there until a run is finished
+UNFINISHED = "unfinished."  # prefix of the names of files that are deleted when a run is finished
 DRAFT = f"{UNFINISHED}{ABOUT}"
 SHARD = re.compile(r"(c\.)?(\d+)\.0\.0\.0\.0")
 
-# Of metadata, by us or by tensorstore.
+# What layout.from_json and tensorstore raise for damaged metadata.
 DAMAGED = ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError
 
-# A server that does not answer is given up after half a minute.
+# Half a minute of attempts to reach a server.
 RETRIES = {f"{kind}_request_retries": {"max_retries": 5} for kind in ("http", "s3", "gcs")}
 
 
 def locate(path):
-    """The tensorstore key-value store of a local folder or of a URL.
+    """The specification of tensorstore's key-value store for a local folder or a URL.
 
-    s3://bucket/clips is Amazon's, or that of the server that AWS_ENDPOINT_URL names.
-    UserError for a folder whose name is not UTF-8.
+    s3://bucket/clips is at Amazon, or on the server that AWS_ENDPOINT_URL names.  UserError for a
+    folder whose name is not UTF-8, or a URL that names nothing.
     """
     scheme, mark, place = str(path).partition("://")
     place = place.rstrip("/")
@@ -50,7 +50,7 @@ def locate(path):
 
 
 def open_files(path):
-    """The files below a local folder or a URL, as tensorstore has them."""
+    """The files in a local folder or at a URL, as a tensorstore.KvStore."""
     return tensorstore.KvStore.open(locate(path), context=tensorstore.Context(RETRIES)).result()
 
 
@@ -62,11 +62,13 @@ def vacant(path):
 
 
 class ClipStore:
-    """uint8 clips (N, T, C, H, W), T = history + horizon.
+    """Clips, uint8 (N, T, C, H, W), T = history + horizon, in a local folder or at a URL.
 
-    The array's own metadata, zarr.json, is written last: its length counts finished clips only,
-    so a reader never takes a half-written store as good.  Clips that replace others lie beside
-    these under other names, described by a draft of zarr.json, until that takes its place.
+    The array's metadata, zarr.json, is written last and counts finished clips only, so a reader
+    never takes a half-written store for a whole one.  Clips that are to replace others are written
+    beside these under other names, described by a draft of zarr.json that replaces it at the end.
+
+    shape: (T, C, H, W).  shard: clips in a file.
     """
 
     def __init__(self, path, metadata):
@@ -82,7 +84,7 @@ class ClipStore:
 
     @classmethod
     def open(cls, path):
-        """Open a finished store; UserError where there is none."""
+        """The finished store at `path`; UserError if there is none."""
         store = cls.find(path)
         if store is None:
             raise UserError(f"no clips at {path}: make them with `python process_data.py`")
@@ -94,7 +96,7 @@ class ClipStore:
 
     @classmethod
     def create(cls, path, history, horizon, size, channels=3):
-        """An empty store for clips of `size` (height, width); UserError for too large ones."""
+        """Make an empty store for clips of `size` (height, width); UserError for too large ones."""
         store = cls(path, layout.blank(history, horizon, size, channels))
         store.write_file(ABOUT, layout.to_json(store.metadata))
         return store
@@ -136,7 +138,7 @@ class ClipStore:
         about = os.path.join(path, ABOUT)
         try:
             if "://" not in str(path) and os.path.exists(about) and not os.path.isfile(about):
-                raise ValueError("its zarr.json is not a file")  # a pipe would be waited for
+                raise ValueError("its zarr.json is not a file")  # reading from a pipe would hang
             found = open_files(path).read(ABOUT).result()
             if found.state != "value":
                 if vacant(path):
@@ -149,8 +151,8 @@ class ClipStore:
             ) from None
 
     def target(self):
-        """Where an unfinished run puts its clips: the draft of what is to replace this store, where
-        there is one, else this store.  UserError for a damaged draft."""
+        """The store that an unfinished run writes to: the draft that is to replace this one, if
+        there is one, else this one.  UserError for a damaged draft."""
         content = self.read_file(DRAFT)
         if content is None:
             return self
@@ -159,7 +161,7 @@ class ClipStore:
         except DAMAGED:
             cure = "give --overwrite, without --resume, to begin anew"
             raise UserError(f"{self.path}: its {DRAFT} is damaged; {cure}") from None
-        # Of the same names is one that has replaced what was here, and was not cleared away.
+        # A draft that uses this store's names has replaced it already, but was not deleted.
         return self if draft._naming == self._naming else draft
 
     def __len__(self):
@@ -172,7 +174,7 @@ class ClipStore:
 
     @property
     def looks(self):
-        """How the runs saw their videos, `Look.flags` where it was recorded; no two alike."""
+        """The different `Look.flags` with which the runs read their videos, as far as recorded."""
         return list(dict.fromkeys(run["look"] for run in self.runs if "look" in run))
 
     @property
@@ -186,7 +188,7 @@ class ClipStore:
         if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"clips {indices.min()} to {indices.max()} of {len(self)}")
         clips = np.empty((len(indices), *self.shape), np.uint8)
-        stored = clips.transpose(ORDER)  # as they lie there: numpy moves the axes quickest
+        stored = clips.transpose(ORDER)  # a view in the order on disk: NumPy permutes fastest
         try:
             if self._shards is None:
                 stored[...] = self._array.transpose(ORDER)[indices].read().result()
@@ -196,12 +198,16 @@ class ClipStore:
         except (FileNotFoundError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else error
             raise UserError(f"{self.path} is damaged: {why}; make it anew") from None
-        except OSError as error:  # not the clips' fault: permissions, open files, the network
+        except OSError as error:  # no damage: permissions, too many open files, the network
             raise UserError(f"{reason(error)}: cannot be read") from None
         return clips
 
     def write(self, start, clips, length):
-        """Store uint8 (n, T, C, H, W) from clip `start` on, in an array that will be `length`."""
+        """Write clips, uint8 (n, T, C, H, W), from number `start` on.
+
+        length: the number of clips the array will have.  Whole shards of a local store are written
+        directly, all else by tensorstore.
+        """
         shard, stop = start // self.shard, start + len(clips)
         whole = start == shard * self.shard and stop == min(length, start + self.shard)
         try:
@@ -216,9 +222,9 @@ class ClipStore:
             raise UserError(f"cannot write to {place}; {cure}") from None
 
     def commit(self, length, run):
-        """Declare the first `length` clips finished; `run` says how the new ones were made.
+        """Declare the first `length` clips finished; `run`: the record of how they were made.
 
-        Clips that they replace are deleted, and what is noted of the run.
+        The clips that they replace and the notes about the run are deleted.
         """
         attributes = {**self.attributes, "runs": [*self.runs, run]}
         finished = {**layout.lengthened(self.metadata, length), "attributes": attributes}
@@ -232,7 +238,7 @@ class ClipStore:
         return sum(file.stat().st_size for file in Path(self.path).rglob("*") if file.is_file())
 
     def give_up(self):
-        """Delete what an unfinished run has left; the store, too, where that is all of it."""
+        """Delete what an unfinished run has left, and the store itself if it has no other clips."""
         store = ClipStore.find(self.path)
         store.drop_unfinished()
         if not len(store):
@@ -247,26 +253,26 @@ class ClipStore:
             if key.startswith(UNFINISHED) or (shard and not ours):
                 self.delete_files(key)
         if "://" not in str(self.path):
-            for cut_off in Path(self.path).glob("*.__lock"):  # not listed: never a whole file
-                cut_off.unlink()
+            for partial in Path(self.path).glob("*.__lock"):  # tensorstore does not list its own
+                partial.unlink()
 
     def read_file(self, name):
         """The bytes of a small file beside the clips, None where there is none."""
         place = os.path.join(self.path, name)
         if "://" not in str(self.path) and os.path.exists(place) and not os.path.isfile(place):
-            raise UserError(f"{place}: not a file; remove it")  # a pipe would be waited for
+            raise UserError(f"{place}: not a file; remove it")  # reading from a pipe would hang
         found = self._files().read(name).result()
         return found.value if found.state == "value" else None
 
     def write_file(self, name, content):
-        """Write a small file beside the clips, all of it or nothing."""
+        """Write a small file beside the clips, atomically."""
         try:
             self._files().write(name, content).result()
         except (ValueError, NotImplementedError) as error:
             raise UserError(f"cannot write to {self.path}: {describe_error(error)}") from None
 
     def delete_files(self, prefix):
-        """Delete the files whose names begin so."""
+        """Delete the files whose names begin with `prefix`."""
         prefix = prefix.encode()
         end = prefix[:-1] + bytes([prefix[-1] + 1])
         self._files().delete_range(tensorstore.KvStore.KeyRange(prefix, end)).result()
@@ -317,8 +323,8 @@ class ClipStore:
             {
                 **RETRIES,
                 "cache_pool": {"total_bytes_limit": INDEX_CACHE_BYTES},
-                # Threads would cost more than they bring: 21,500 clips per processor second,
-                # 14,000 with as many threads as cores.
+                # Threads cost more than they gain: 21,500 clips per second of processor time with
+                # one, 14,000 with as many as there are cores.
                 "data_copy_concurrency": {"limit": 1},
                 "file_io_concurrency": {"limit": 1},
             }

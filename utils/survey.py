@@ -23,14 +23,15 @@ def survey(blocks, recipe, parallel_map, report):
     motion = {}
     for outcome in parallel_map(functools.partial(sample, recipe=recipe), samples):
         add_motion(motion, outcome.motion)
-        report(dataclasses.replace(outcome, motion={}))  # what moves is told of all blocks later
+        report(dataclasses.replace(outcome, motion={}))  # motion is counted when clips are cut
     return shares(motion)
 
 
 def drop_still(blocks, recipe, still, parallel_map, report):
-    """Name the categories of which a smaller share of crops than `still` moves -> other blocks.
+    """The blocks without those of still categories, which are printed.
 
-    `parallel_map` and `report` as for make_clips.  UserError where none are left.
+    still: the share of moving crops below which a category is still.  `parallel_map` and `report`
+    as for make_clips.  UserError if no blocks are left.
     """
     found = survey(blocks, recipe, parallel_map, report)
     names = sorted(name for name, moving in found.items() if moving < still)
@@ -43,7 +44,7 @@ def drop_still(blocks, recipe, still, parallel_map, report):
 
 
 def sample(block, recipe):
-    """An Outcome that says what moves in a block, from which no clip is drawn."""
+    """Measure what moves in a block, without drawing clips -> Outcome."""
     seen = Outcome()
     film, usable = Reel(recipe, seen).load(block)
     maps = find_motion(film, usable, recipe, seen).maps

@@ -10,7 +10,7 @@ from utils.survey import shares
 
 
 class Refused(UserError):
-    """A file that cannot be used, where all have to be."""
+    """A file cannot be used, and --strict asks to stop at it."""
 
 
 class Tally:
@@ -38,7 +38,10 @@ class Tally:
         add_motion(self.motion, outcome.motion)
 
     def left_out(self, still):
-        """Lines that say what made no clips, folders named of which less than `still` moves."""
+        """Yield lines that say what was left out, and in which folders little moves.
+
+        still: the share of moving crops below which a folder is named.
+        """
         if self.counts["cut_windows"]:
             yield f"left out: {self.counts['cut_windows']} windows with a scene cut"
         if self.counts["copies"]:
