@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from utils.errors import UserError, first_line
 from utils.files import open_file, write_whole
 
-# The comment of the zip file, hence its last bytes: its kind, then the SHA-256 of all before.
+# The file ends with the zip comment: its kind, its version, then the SHA-256 of all bytes before.
 KIND, VERSION = b"video-frame-prediction ", b"1"
 SEAL = KIND + VERSION + b" sha256 "
 DIGITS = 64
@@ -22,16 +22,16 @@ CHUNK = 2**20
 
 
 def write_archive(path, arrays):
-    """Write {name: array} uncompressed, whole or not at all; np.load can read it.
+    """Write {name: array} to an uncompressed .npz atomically; np.load can read it.
 
-    The same arrays give the same bytes.  Raises OSError where the file cannot be written,
-    ValueError for an array of Python objects.
+    The same arrays give the same bytes.  Raises OSError if the file cannot be written, ValueError
+    for an array of Python objects.
     """
 
     def write(file):
         with zipfile.ZipFile(file, "w") as archive:
             for name, array in sorted(arrays.items()):
-                info = zipfile.ZipInfo(f"{name}.npy")  # of 1980, whatever the time
+                info = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980, so the bytes are the same
                 with archive.open(info, "w", force_zip64=True) as member:
                     npy.write_array(member, np.asanyarray(array), allow_pickle=False)
             archive.comment = SEAL + b"0" * DIGITS
@@ -43,12 +43,11 @@ def write_archive(path, arrays):
 
 
 class Archive:
-    """The arrays of a file of `write_archive`, whose every byte has been checked; a context.
+    """The arrays in a file of `write_archive`, after its checksum has been verified; a context.
 
-    A mapping from names to arrays, which are read one by one on access.  `forms` is
-    {name: (shape, dtype)}.  Nothing is unpickled, decompressed or allocated beyond the size of the
-    file, which is at most `at_most` bytes.  UserError for a file that is damaged, too large or
-    something else.
+    A mapping from names to arrays, each read when it is accessed.  `forms`: {name: (shape, dtype)}.
+    Nothing is unpickled or decompressed, and no more memory is allocated than the file is large.
+    UserError for a file that is damaged, larger than `at_most` bytes or not such a file.
     """
 
     def __init__(self, path, at_most):
@@ -87,7 +86,7 @@ class Archive:
             raise UserError(f"{self.path}: {name} is damaged ({first_line(error)})") from None
 
     def check_seal(self, at_most):
-        """Refuse a file that is too large, not of this kind and version, or not as written."""
+        """UserError for a file that is too large, of another kind or version, or altered."""
         size = self.file.seek(0, os.SEEK_END)
         if size > at_most:
             raise UserError(
@@ -105,13 +104,13 @@ class Archive:
         self.file.seek(0)
 
     def name(self, info):
-        """The array's name; ValueError if the member is something else."""
+        """The name of the array in a zip member; ValueError if it is no uncompressed array."""
         if not info.filename.endswith(".npy") or info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{info.filename!r} is not an uncompressed array")
         return info.filename.removesuffix(".npy")
 
     def form(self, info):
-        """(shape, dtype) of a member; ValueError unless it holds that array and nothing else."""
+        """(shape, dtype) of a zip member; ValueError unless it holds one array and nothing else."""
         with self.zip.open(info) as member:
             if npy.read_magic(member) != (1, 0):
                 raise ValueError(f"{info.filename!r} is of another version")
@@ -123,15 +122,15 @@ class Archive:
         return shape, dtype
 
 
-UNREADABLE = (
+UNREADABLE = (  # what zipfile and NumPy raise for damaged files
     *(ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError, MemoryError),
     *(OverflowError, struct.error, zipfile.BadZipFile, zlib.error),
-    *(SyntaxError, tokenize.TokenError),  # of the headers of arrays
+    *(SyntaxError, tokenize.TokenError),  # raised for the headers of arrays
 )
 
 
 def digest_of(file, length):
-    """SHA-256, as hexadecimal bytes, of the first `length` bytes; the file is left behind them."""
+    """SHA-256, in hexadecimal, of the first `length` bytes; the file is then positioned after."""
     digest = hashlib.sha256()
     file.seek(0)
     while length:

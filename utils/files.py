@@ -14,17 +14,17 @@ PARTIAL = ".partial"  # ends the names of files that are being written
 
 
 def write_whole(path, write):
-    """Have `write` fill a file, binary, that takes the place of `path` once it is safe on disk.
+    """Write a file atomically: write(file) fills a binary file that then replaces `path`.
 
-    It is written aside in the same directory, synced, renamed; then the directory is synced, so a
-    power cut leaves either the old file or the new one.  An OSError of any step leaves the old one.
-    `write` may read and seek, too.
+    It is written under another name in the same directory, synced and renamed; then the directory
+    is synced, so that even a power cut leaves either the old file or the new one.  An OSError in
+    any step leaves the old one.  `write` may read and seek, too.
     """
     path = Path(path)
     aside = path.with_name(path.name + PARTIAL)
     try:
         aside.unlink(missing_ok=True)
-        with open(aside, "x+b") as file:  # x: never through a link that somebody has put there
+        with open(aside, "x+b") as file:  # "x" follows no symbolic link
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -32,7 +32,7 @@ def write_whole(path, write):
     except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # it names nothing where the disk is full
+        if isinstance(error, OSError):  # "disk full", for one, names no file
             error.filename = str(aside if os.path.lexists(aside) else path)
         raise
     sync_directory(path.parent)
@@ -49,13 +49,13 @@ def write_rows(path, rows):
 
 
 def read_file(path, at_most=-1):
-    """The bytes of a file, the first `at_most` of them; OSError for anything but a file."""
+    """The first `at_most` bytes of a file, all by default; OSError for anything but a file."""
     with open(open_file(path), "rb") as file:
         return file.read(at_most)
 
 
 def read_lines(path, wanted):
-    """The lines of a text file; UserError, with what is `wanted` as the cure, if it is none."""
+    """The lines of a UTF-8 text file; UserError, which asks for `wanted`, if it cannot be read."""
     try:
         return read_file(path).decode().splitlines()
     except OSError as error:
@@ -65,7 +65,7 @@ def read_lines(path, wanted):
 
 
 def open_file(path):
-    """A descriptor to read a file from; OSError for anything else: a pipe would wait for ever."""
+    """A file descriptor to read from; OSError for anything but a file: a pipe would block."""
     found = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(found).st_mode):
         os.close(found)
@@ -74,7 +74,7 @@ def open_file(path):
 
 
 def sync_directory(path):
-    """Have the names in a directory survive a power cut."""
+    """Make new and renamed files in a directory survive a power cut."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -9,11 +9,11 @@ from utils.errors import UserError, warn, writing_to
 
 @contextlib.contextmanager
 def claim(path):
-    """Keep other processes from claiming the folder `path`, created if missing.
+    """Context in which no other process can claim the folder `path`, created if missing.
 
-    The system forgets the claim when the process ends, however that comes. UserError if another
-    one holds it. A URL cannot be claimed, nor can, with a warning, some network drives. A folder
-    that was made, but is still empty at the end, is removed.
+    The system releases the claim when the process ends, for whatever reason. UserError if another
+    process holds it. A URL is not claimed, nor are, with a warning, some network drives. A folder
+    that was created here and is still empty at the end is removed.
     """
     if "://" in str(path):
         yield
@@ -48,4 +48,4 @@ def open_locked(path):
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(folder), os.stat(path)):
                 return folder
-        os.close(folder)  # its last owner removed it before it was locked here
+        os.close(folder)  # its last owner removed the folder before it was locked here: try again

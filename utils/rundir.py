@@ -19,15 +19,15 @@ from utils.recipe import MOST_FRAMES, MOST_PIXELS
 
 OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
-BEST = "BEST.model"  # of all validations so far
+BEST = "BEST.model"  # the weights with the best validation so far
 SNAPSHOT = "snapshot_iter_"
-ITERATION = re.compile(r"0|[1-9]\d{0,17}")  # as it stands in the name of a snapshot
+ITERATION = re.compile(r"0|[1-9]\d{0,17}")  # the end of a snapshot's name
 LOG = "log"
-PICTURES = ("loss.png", "samples.gif", "samples")  # the first ones of a run
+PICTURES = ("loss.png", "samples.gif", "samples")  # those that a run writes first
 PLOTS = ("loss.png", "psnr.png", "ssim.png", "sharpness.png", "perceptual.png")
 REPORTED = (LOG, *PLOTS, "samples.gif", "samples/preview_*.png")
-RENAMED = {"single_frame_dis": "unconditional_dis"}  # options of older runs
-OPTIONS_BYTES = 2**20  # no record is larger
+RENAMED = {"single_frame_dis": "unconditional_dis"}  # {name of an option in older runs: now}
+OPTIONS_BYTES = 2**20  # the most that is read of an options.json
 LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 1000, "size": MOST_PIXELS}
 PACKAGES = (
     *("chainer", "numpy", "scipy", "onednn-cpu-gomp"),
@@ -42,11 +42,13 @@ def exists(out):
 
 @contextlib.contextmanager
 def claimed(out, resume):
-    """Make the directory, keep other runs from it inside this context.
+    """Context in which the directory, created if missing, belongs to this run alone.
 
-    UserError where another run is at work, where a fresh run would overwrite a trained model or
-    files that are no run's, or where a link could lead what is written elsewhere.  What a
-    killed run left goes: a snapshot half written; without any, all that it reported.
+    UserError if another run is at work there, if a fresh run would overwrite a trained model or
+    files that no run wrote, or if a symbolic link could lead what is written elsewhere.
+
+    What a killed run has left is deleted: half-written snapshots, and, if there is no whole one,
+    its log and pictures, too.
     """
     out = Path(out)
     with lock.claim(out):
@@ -59,21 +61,21 @@ def claimed(out, resume):
             if path.is_symlink():
                 raise UserError(f"{path}: a symbolic link, a run follows none; remove it")
         if exists(out) and not resume:
-            read_options(out)  # else it is somebody else's
+            read_options(out)  # UserError if it is not a run's
         for name in () if exists(out) or snapshots(out) else (LOG, BEST, *PICTURES):
             if (out / name).exists():
                 raise UserError(f"{out / name}: no run left it there; give a new --out")
-        left = () if snapshots(out) else REPORTED  # would pass for what the next run reports
-        for path in (p for name in (f"{SNAPSHOT}*{PARTIAL}", *left) for p in out.glob(name)):
+        stale = () if snapshots(out) else REPORTED  # would be mistaken for this run's
+        for path in (p for name in (f"{SNAPSHOT}*{PARTIAL}", *stale) for p in out.glob(name)):
             with writing_to(path):
                 path.unlink()
         yield
 
 
 def write_options(out, record):
-    """Write the record (JSON types only) with versions, commit and checksum to out/options.json.
+    """Write a record of JSON types to out/options.json, with versions, commit and checksum.
 
-    UserError where it cannot be written.
+    UserError if it cannot be written.
     """
     record = {**record, "versions": versions(), "commit": commit()}
     record["sha256"] = digest(record)
@@ -84,7 +86,7 @@ def write_options(out, record):
 
 
 def read_options(out):
-    """Return the record that a run left in its directory; UserError where there is none."""
+    """The record in a run's options.json; UserError if there is none or it was altered."""
     path = Path(out) / OPTIONS
     try:
         record = json.loads(read_file(path, OPTIONS_BYTES))
@@ -112,9 +114,10 @@ def read_options(out):
 
 
 def saved_options(out, options):
-    """The options of a run, {name: value}, of the same types as in `options`, the present ones.
+    """The options saved in a run's directory, {name: value}.
 
-    None may stand for a text.  UserError for an option that is unknown or of another type.
+    options: {name: default} of this version.  UserError for a saved option that it does not have,
+    or has with another type; None may stand for any.
     """
     record = read_options(out)
     found = {RENAMED.get(name, name): value for name, value in record["options"].items()}
@@ -123,8 +126,8 @@ def saved_options(out, options):
             raise UserError(f"{out}: from another version, its --{name} is unknown here")
         kinds = {type(options[name]), type(value)} - {type(None)}
         if len(kinds) > 1 or not kinds <= {bool, int, float, str}:
-            told = f"its --{name} is {reprlib.repr(value)}"
-            raise UserError(f"{out}: {told}; train again or restore {OPTIONS}")
+            problem = f"its --{name} is {reprlib.repr(value)}"
+            raise UserError(f"{out}: {problem}; train again or restore {OPTIONS}")
     return found
 
 
@@ -141,7 +144,7 @@ def digest(record):
 
 
 def check_model(model):
-    """Raise ValueError for a network that nobody can have trained."""
+    """Raise ValueError for arguments of models.create that no run can have had."""
     if len(model["size"]) != 2:
         raise ValueError(f"size {model['size']}")
     for name, largest in LARGEST.items():
@@ -151,27 +154,27 @@ def check_model(model):
 
 
 def snapshots(out, up_to=None):
-    """The paths of a run's snapshots, newest first, without those of iterations after `up_to`."""
+    """The paths of a run's snapshots, newest first; only iterations up to `up_to`, if given."""
     numbers = [p.name.removeprefix(SNAPSHOT) for p in Path(out).glob(f"{SNAPSHOT}*")]
     found = sorted((int(n) for n in numbers if ITERATION.fullmatch(n)), reverse=True)
     return [Path(out) / f"{SNAPSHOT}{n}" for n in found if up_to is None or n <= up_to]
 
 
 def model_at(path):
-    """The path of a file of weights: the model of the run, where `path` is a run's directory."""
+    """The file of weights at `path`: the MODEL in it if it is a run's directory, else itself."""
     return Path(path) / MODEL if exists(path) else path
 
 
 def find_runs(paths):
-    """{directory: its name} of runs; a path that is none itself stands for the runs below it.
+    """{directory: its name in tables} of runs.
 
-    UserError where one of them, or what else is there, cannot be looked into.
+    paths: directories of runs, or folders that contain some.  UserError if one cannot be read.
     """
     runs = []
     try:
         for path in map(Path, paths):
-            above = path.is_dir() and not exists(path)
-            below = sorted(filter(exists, path.iterdir())) if above else []
+            is_folder_of_runs = path.is_dir() and not exists(path)
+            below = sorted(filter(exists, path.iterdir())) if is_folder_of_runs else []
             runs += below or [path]
     except OSError as error:
         cure = "make it readable or give --load the runs to test"
@@ -180,10 +183,10 @@ def find_runs(paths):
 
 
 def training_cost(run):
-    """What the log says of the training in a run's MODEL: {"iterations": n, "training": seconds}.
+    """What the training of a run's MODEL took: {"iterations": n, "training": seconds}.
 
-    MODEL is as old as the newest snapshot; the log of a killed run goes on beyond them.
-    Nothing, {}, where the log has no such entry or cannot be read.
+    MODEL is as old as the newest snapshot; the log of a killed run may go further.  {} if the log
+    has no entry up to that iteration or cannot be read.
     """
     try:
         log = json.loads(read_file(Path(run) / LOG))
@@ -196,7 +199,10 @@ def training_cost(run):
 
 
 def versions(packages=PACKAGES):
-    """{package: version} of Python and of those installed, usually what can change a result."""
+    """{package: version} of Python and of the packages that are installed.
+
+    The default is those that can change a result.
+    """
     found = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -207,7 +213,7 @@ def versions(packages=PACKAGES):
 
 
 def commit():
-    """The commit of the source, with "+" where it was edited since; None outside a checkout."""
+    """The Git commit of the source, with "+" if it was edited since; None outside a checkout."""
     here = Path(__file__).parent
     git = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+"]
     try:

@@ -1,4 +1,4 @@
-"""Snapshots of a whole training, from which it resumes to the bit."""
+"""Snapshots of a whole training, which resumes from one to exactly the same bits."""
 
 import sys
 from pathlib import Path
@@ -10,19 +10,20 @@ from utils.errors import UserError, first_line
 from utils.stack import chainer
 from utils.weights import arrays_of, check_fit, forms_of, save_weights, size
 
-UPDATER = "updater/"  # begins the names of weights, optimizers, position in the clips
-SPARE_BYTES = 2**30  # for the log, which grows
+UPDATER = "updater/"  # prefix of the arrays of networks, optimizers and the position in the clips
+SPARE_BYTES = 2**30  # that a snapshot may be larger by: the log in it grows
 
 
 class Snapshot(chainer.training.Extension):
-    """Writes the training to snapshot_iter_N, its generator to rundir.MODEL; keeps the last `kept`.
+    """Writes the training to snapshot_iter_N and its generator to rundir.MODEL.
 
-    No older one goes before the new one is safe on disk.  Raises OSError where writing fails, all
-    files being as before; Diverged, before writing, where a weight is NaN or infinite.
+    The last `kept` snapshots are kept; older ones are deleted once the new one is safe on disk.
+    Raises OSError if writing fails, with all files as before, and Diverged, before anything is
+    written, if a weight is NaN or infinite.
     """
 
     name = "snapshot"
-    priority = -100  # after what writes, so that all of this iteration is in it
+    priority = -100  # after all extensions that report, so that it holds what they reported
 
     def __init__(self, kept):
         self.kept = kept
@@ -32,7 +33,7 @@ class Snapshot(chainer.training.Extension):
         out, iteration = Path(trainer.out), trainer.updater.iteration
         arrays = arrays_of(trainer)
         check_arrays(iteration, {n: a for n, a in arrays.items() if n.startswith(UPDATER)})
-        # The model first: where the snapshot is, nothing of its iteration is missing.
+        # The model is written first: if there is a snapshot, there is a model as new.
         save_weights(out / rundir.MODEL, trainer.updater.get_optimizer("gen").target)
         write_archive(out / f"{rundir.SNAPSHOT}{iteration}", arrays)
         self.written = iteration
@@ -41,10 +42,10 @@ class Snapshot(chainer.training.Extension):
 
 
 def resume(trainer):
-    """Load the newest snapshot of the trainer's directory that is whole, naming those that are not.
+    """Load the newest intact snapshot in the trainer's directory; print which are damaged.
 
-    Says so, leaving the trainer as it is, where there is none at all.  UserError where none is
-    whole or the newest is of another network.
+    If there is none at all, print that and leave the trainer as it is.  UserError if all are
+    damaged, or the newest is of another network.
     """
     arrays = arrays_of(trainer.updater)
     archive = newest(trainer.out, size(arrays) + SPARE_BYTES)
@@ -55,7 +56,7 @@ def resume(trainer):
         needed = {UPDATER + name: form for name, form in forms_of(arrays).items()}
         found = {n: form for n, form in archive.forms.items() if n.startswith(UPDATER)}
         check_fit(archive.path, needed, found)
-        # What watches the training may differ: test clips can come or go.
+        # Not strict: the extensions may differ, for instance if there were no test clips before.
         deserializer = chainer.serializers.NpzDeserializer(archive, strict=False)
         try:
             deserializer.load(trainer)
@@ -63,15 +64,15 @@ def resume(trainer):
             raise UserError(f"{archive.path}: not a snapshot ({first_line(error)})") from None
     iteration = trainer.updater.iteration
     if archive.path.name != f"{rundir.SNAPSHOT}{iteration}":
-        # Renamed to a later iteration, it would be gone back to again and again.
+        # Under the name of a later iteration it would be resumed from again and again.
         raise UserError(f"{archive.path}: holds iteration {iteration}; rename it accordingly")
     print(f"resumed from {archive.path}", file=sys.stderr)
 
 
 def newest(out, at_most):
-    """The newest snapshot that is whole, opened; None where there is none.
+    """The newest intact snapshot, opened; None if there are no snapshots.
 
-    Says which it passes over.  UserError where there are some and all are damaged.
+    Prints which ones it skips.  UserError if all are damaged.
     """
     paths = rundir.snapshots(out)
     for path in paths:
@@ -85,7 +86,7 @@ def newest(out, at_most):
 
 
 def last_good(out):
-    """The path of the newest snapshot that is whole, None where there is none."""
+    """The path of the newest intact snapshot; None if there is none."""
     for path in rundir.snapshots(out):
         try:
             with Archive(path, sys.maxsize):

@@ -12,17 +12,17 @@ from utils.stack import chainer
 
 IN_SNAPSHOT = "updater/model:gen/"  # where a snapshot of the whole training keeps the generator
 SAFETENSORS = ".safetensors"  # the ending of files in that format
-# What a file may hold beside the weights asked for: a snapshot has the optimisers, the
-# discriminators, the log too.
+# A file may be TIMES as large as the weights, and SPARE_BYTES more: a snapshot also holds the
+# optimisers, the discriminators and the log.
 TIMES, SPARE_BYTES = 64, 2**28
-TOLD = 4  # differing parameters that a message names
+NAMED = 4  # differing parameters that a message names
 
 
 def save_weights(path, chain, about=None):
-    """Write the chain's weights whole or not at all, as safetensors where the ending says so.
+    """Write the chain's weights atomically; OSError if that fails.
 
-    Else as an .npz with a checksum, whatever the ending.  Raises OSError where that fails.
-    `about`: {name: text} that a .safetensors file tells its readers, its "metadata".
+    The format is safetensors if the path ends with that, else .npz with a checksum.  `about`:
+    {name: text} for the "metadata" of a .safetensors file.
     """
     arrays = arrays_of(chain)
     if str(path).endswith(SAFETENSORS):
@@ -35,9 +35,9 @@ def save_weights(path, chain, about=None):
 def load_weights(path, chain):
     """Fill the chain from a file of `save_weights` or from a snapshot of a training run.
 
-    Never unpickles, never reads what the chain has no place for.  Raises UserError for a file that
-    cannot be read, that holds numbers that are not finite, or other parameters than the chain's, of
-    which the message names several.
+    Never unpickles anything, and reads only what belongs to the chain.  Raises UserError for a file
+    that cannot be read, that holds numbers that are not finite, or whose parameters are not the
+    chain's; the message names some that differ.
     """
     if os.path.isdir(path):
         raise UserError(f"{path}: a folder; give the file of weights or the snapshot in it")
@@ -69,8 +69,8 @@ def load_archive(path, chain, needed, at_most):
 def read_safetensors(path, needed, at_most):
     """The arrays of a .safetensors file, named as Chainer names them, if they are those needed."""
     try:
-        if (there := os.path.getsize(path)) > at_most:
-            raise UserError(f"{path}: {there} bytes, more than the {at_most} this network can need")
+        if (count := os.path.getsize(path)) > at_most:
+            raise UserError(f"{path}: {count} bytes, more than the {at_most} this network can need")
         with safetensors.safe_open(path, "np") as file:
             arrays = {name.replace(".", "/"): file.get_tensor(name) for name in file.offset_keys()}
         check_fit(path, needed, forms_of(arrays))
@@ -87,24 +87,25 @@ def check_fit(path, needed, found):
     """Raise UserError unless both {name: (shape, dtype)} are the same, naming what differs."""
     if needed == found:
         return
-    told = []
+    differences = []
     for name in sorted(needed | found):
         if name not in found:
-            told.append(f"{name} is missing, {words(needed[name])} here")
+            differences.append(f"{name} is missing, {words(needed[name])} here")
         elif name not in needed:
-            told.append(f"{name} is {words(found[name])}, unknown here")
+            differences.append(f"{name} is {words(found[name])}, unknown here")
         elif needed[name] != found[name]:
-            told.append(f"{name} is {words(found[name])}, {words(needed[name])} here")
-    more = f"; {len(told) - TOLD} more" if len(told) > TOLD else ""
+            differences.append(f"{name} is {words(found[name])}, {words(needed[name])} here")
+    count, named = len(differences), "; ".join(differences[:NAMED])
+    more = f"; {count - NAMED} more" if count > NAMED else ""
     raise UserError(
         f"{path}: of other clips (history, horizon, channels), another --arch, --width, --pyramid, "
         "--model-options, --adversarial, --optimizer or version "
-        f"({len(told)} of {len(needed | found)} parameters differ: {'; '.join(told[:TOLD])}{more})"
+        f"({count} of {len(needed | found)} parameters differ: {named}{more})"
     )
 
 
 def arrays_of(chain):
-    """{name: array} of all that the chain would save, its parameters first of all."""
+    """{name: array} of all that a chain, or a trainer, would save."""
     return chainer.serializers.npz.serialize(chain)
 
 
@@ -114,7 +115,7 @@ def forms_of(arrays):
 
 
 def size(arrays):
-    """Bytes of {name: array} together."""
+    """Total bytes of {name: array}."""
     return sum(array.nbytes for array in arrays.values())
 
 
