@@ -15,21 +15,21 @@ from utils.files import write_whole
 from utils.usage import local_path
 
 SPLITS = ("train", "test")
-UNFINISHED = ".unfinished-"  # begins the names of what a run leaves only where it is interrupted
+UNFINISHED = ".unfinished-"  # prefix of files and folders that only an interrupted run leaves
 
 
 class Collection:
-    """The folder --out of a script, while it is filled; a context.
+    """The folder --out of a script while it is filled; a context.
 
-    A file beside the videos keeps the names of those that a run puts there, until it ends as it
-    should: the same command, given again after an interruption, passes over them.
+    A file of notes in it lists the videos that this run puts there, until the run is finished.  If
+    it is interrupted, the same command, given again, skips the videos that are there already.
     """
 
     def __init__(self, options):
         self.out = options.out
         command = Path(sys.argv[0]).name, os.getcwd(), vars(options)
-        told = json.dumps(command, default=str, sort_keys=True)
-        run = hashlib.blake2b(told.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        text = json.dumps(command, default=str, sort_keys=True)
+        run = hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
         self.notes = self.out / f"{UNFINISHED}{run}"
         self.known = set()
 
@@ -43,7 +43,7 @@ class Collection:
             self.notes.unlink(missing_ok=True)
 
     def has(self, target):
-        """Whether a run of the same command has put this there; UserError if another one has."""
+        """Whether a run of the same command has made `target`; UserError if anything else has."""
         if not os.path.lexists(target):
             return False
         if not self.knows(target):
@@ -51,11 +51,11 @@ class Collection:
         return True
 
     def knows(self, target):
-        """Whether an interrupted run of the same command was to put this there."""
+        """Whether the notes of an interrupted run of the same command list `target`."""
         return self._name(target) in self.known
 
     def note(self, *targets):
-        """Note that this run is to put these there, and no longer another one, interrupted."""
+        """List targets in the notes of this run, no longer in those of interrupted runs."""
         names = {self._name(target) for target in targets}
         for notes in filter(Path.is_file, set(self.out.glob(f"{UNFINISHED}*")) - {self.notes}):
             with contextlib.suppress(FileNotFoundError):  # the other run has just ended
@@ -66,7 +66,7 @@ class Collection:
             file.write(b"\0".join([*sorted(names), b""]))
 
     def add_frames(self, folder, frames):
-        """Have a folder of frames, as `write_frames` does; not where it has been before."""
+        """`write_frames`, unless an earlier run of the same command has -> the number of frames."""
         if self.has(folder):
             return len(os.listdir(folder))
         self._prepare(folder)
@@ -91,7 +91,7 @@ class Collection:
                 unfinished.unlink(missing_ok=True)
 
     def write_file(self, target, write):
-        """Have `write` fill a new file, as `write_whole` does; not where it has been before."""
+        """`write_whole` of a file, unless an earlier run of the same command has."""
         if not self.has(target):
             self._prepare(target)
             with writing_to(target):
@@ -135,6 +135,6 @@ def add_out(parser):
 
 
 def tell_missing(names, what, root):
-    """Warn, in one line, of what a list of the data set has and its folder lacks."""
+    """Warn that `names` on a list of the data set, called `what`, are not in its folder `root`."""
     if names:
         warn(f"{len(names)} {what} are not below {root}, the first is {names[0]}")

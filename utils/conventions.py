@@ -1,7 +1,7 @@
 """Metrics as other code bases compute them, so that their tables can be compared with ours.
 
-As in utils/metrics.py frames are float (..., C, H, W) in [0, 1], one value a frame; each function
-converts to the range of its origin.  The quirks are theirs, and are the point.
+As in utils/metrics.py frames are float (..., C, H, W) in [0, 1], and functions return one value a
+frame, (...).  Each converts to the range of its original, whose quirks it reproduces on purpose.
 """
 
 import numpy as np
@@ -21,14 +21,15 @@ LUMA = np.array([0.299, 0.587, 0.114])[:, None, None]
 
 
 def psnr_mathieu(predicted, true):
-    """Mathieu et al., image_error_measures.lua: 128 stands for 127.5, so 0.034 dB too low."""
+    """Mathieu et al., image_error_measures.lua: takes 128 for 127.5, so 0.034 dB too low."""
     return mathieu_decibels(128**2 * 4 * mse(predicted, true))
 
 
 def sharpness_mathieu(predicted, true):
-    """Mathieu et al., the same file: not the paper's formula; each direction is compared by itself.
+    """Mathieu et al., the same file, which is not the paper's formula.
 
-    An absolute difference is scaled by 128 squared, a sum over the inner pixels divided by all.
+    Horizontal and vertical gradients are compared separately, absolute differences are scaled by
+    128 squared, and a sum over the inner pixels is divided by the number of all pixels.
     """
     gap = sum(np.abs(np.abs(d(predicted)) - np.abs(d(true))) for d in (above, left))
     inner = gap[..., :-1, :-1].sum(axis=(-3, -2, -1))
@@ -125,7 +126,7 @@ CONVENTIONS = {
     )
 }
 
-UNCLIPPED = "mse_openstl", "mae_openstl"  # all others are given frames in [0, 1]
+UNCLIPPED = "mse_openstl", "mae_openstl"  # are given predictions before clipping to [0, 1]
 
 
 def luma(frames):
@@ -134,13 +135,14 @@ def luma(frames):
 
 
 def slopes(frames):
-    """|dy|, |dx| of frames in [-1, 1], to the pixels below and right; all is grey, 0, beyond them.
+    """|dy|, |dx| of frames, here scaled to [-1, 1], to the pixel below and to the right.
 
-    TensorFlow's SAME padding, by which dyelax and team-pragmatic-chaos compute both.
+    Beyond the frame all is 0, a mid-grey: dyelax and team-pragmatic-chaos use TensorFlow's SAME
+    padding.
     """
     return [np.abs(np.diff(2 * frames - 1, axis=axis, append=0)) for axis in (-2, -1)]
 
 
 def mathieu_decibels(error):
-    """10 log10(255^2 / error), which their code stops at 88 dB."""
+    """10 log10(255^2 / error), which their code limits to 88 dB."""
     return 10 * np.log10(255**2 / np.maximum(error, 1e-4))

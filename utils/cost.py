@@ -1,4 +1,4 @@
-"""The arithmetic that a prediction costs."""
+"""The number of floating-point operations that a prediction takes."""
 
 import math
 
@@ -10,8 +10,8 @@ get_conv_outsize = chainer.utils.conv.get_conv_outsize
 def flops(model, size):
     """Floating-point operations of one prediction at (height, width) `size`, batch 1.
 
-    Only convolutions and matrix products count, a multiplication with its addition as two; the rest
-    is small beside them.  Counted while the network predicts on its own device.
+    Only convolutions and matrix products are counted, a multiplication and an addition as two; the
+    rest is negligible.  They are counted while the network predicts on its device.
     """
     past = model.xp.zeros((1, model.history, model.channels, *size), "float32")
     with chainer.using_config("train", False), chainer.no_backprop_mode(), Count() as count:
@@ -34,10 +34,10 @@ class Count(chainer.FunctionHook):
 
 
 def convolution(function, x, W):
-    """Every output is a sum over the kernel; how many there are is worked out from the shapes."""
+    """Multiplications: for each image and output position as many as there are weights."""
     try:
         geometry = function.stride, function.pad, function.dilate
-    except AttributeError:  # the 2D function has one attribute for each number
+    except AttributeError:  # Convolution2DFunction has an attribute for each axis
         geometry = (
             (function.sy, function.sx),
             (function.ph, function.pw),
@@ -50,7 +50,7 @@ def convolution(function, x, W):
     return x[0] * math.prod(sizes) * math.prod(W)
 
 
-# Multiplications of each kind of function, by the shapes of its inputs.
+# {label of a function node: its number of multiplications, from the shapes of its two inputs}
 PRODUCTS = {
     "Convolution2DFunction": convolution,
     "ConvolutionND": convolution,

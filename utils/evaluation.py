@@ -17,15 +17,15 @@ from utils.spacing import evenly
 from utils.stack import chainer
 from utils.workers import cores
 
-PREDICTORS = ("model", "copy")  # copy: every future frame is guessed to be the last past one
-MATHIEU_CLOSE = 50  # dB; their image_error_measures.lua averages only frames below
+PREDICTORS = ("model", "copy")  # copy: the last past frame, repeated
+MATHIEU_CLOSE = 50  # dB; image_error_measures.lua leaves frames from there up out of its means
 AREAS = ("whole", "moving")
 
 
 def windows(video, length, count):
-    """Yield (number of the first frame, clip) for `count` places spread evenly over a video.
+    """Yield (number of the first frame, clip) for `count` windows spread evenly over a video.
 
-    A clip is as `read_clip` reads it; a place where that is None is left out.
+    A clip is uint8 (length, C, H, W); a window that `read_clip` cannot read is left out.
     """
     last = max(0, len(video) - length)
     for start in evenly(last + 1, count):
@@ -36,7 +36,7 @@ def windows(video, length, count):
 def read_clip(video, start, length):
     """Successive frames of a video from number `start` on, uint8 (length, C, H, W).
 
-    None, and a line on stderr, where the video has not so many or one cannot be used.
+    None, with a line on stderr, if the video is too short or one of the frames cannot be used.
     """
     if not 0 <= start <= len(video) - length:
         warn_once(video.path, f"{len(video)} frames, {length} are needed")
@@ -52,21 +52,21 @@ class Window(NamedTuple):
     """A prediction at one place of a video."""
 
     start: int  # number of the first past frame
-    clip: np.ndarray  # uint8 (T, C, H, W), the past and the truth
-    predicted: np.ndarray  # float32 (F, C, H, W) in [-1, 1]
-    seconds: float  # that a predicted frame took
-    scores: dict  # as `score` finds them
+    clip: np.ndarray  # uint8 (T, C, H, W): past frames, then the F true ones
+    predicted: np.ndarray  # float32 (F, C, H, W), nominally in [-1, 1]
+    seconds: float  # per predicted frame
+    scores: dict  # of `score`
 
     @property
     def motion(self):
-        """The share of the frame that moves."""
+        """The mean share of the frame that moves."""
         return self.scores["model", "moving"]["moving"].mean()
 
 
 def examine(model, device, video, history, frames, count):
-    """Yield a Window for each of `count` places of a video: `frames` frames after `history` ones.
+    """Yield a Window for `count` places of a video: `frames` frames predicted after `history`.
 
-    Fewer, or none, where the video is too short.
+    There are fewer, or none, if the video is too short or damaged.
     """
     for start, clip in windows(video, history + frames, count):
         began = time.perf_counter()
@@ -87,11 +87,13 @@ def predict(model, device, past, frames):
 def score(predicted, clip):
     """Compare predicted, float (F, C, H, W) in [-1, 1], with the last F frames of the clip.
 
-    clip: uint8 (T, C, H, W).  Returns {(predictor, area): {metric: values of each frame, (F,)}};
-    "moving" among the metrics is the share of the frame that moves.  Over the moving area our own
-    metrics are means of its pixels.  For those of other code bases still pixels are made black in
-    both frames and all pixels count, as Mathieu et al. do it.  Where nothing moves both are NaN, as
-    are Mathieu's own where psnr_mathieu over the moving area is 50 or more.
+    clip: uint8 (T, C, H, W), T > F.  Returns {(predictor, area): {metric: (F,) values}}; the
+    "metric" called "moving" is the share of the frame that moves.
+
+    Over the moving area our own metrics are means of its pixels.  For the metrics of other code
+    bases, still pixels are made black in both frames and all pixels count, as Mathieu et al. do it.
+    Values are NaN for frames in which nothing moves, and Mathieu's also for frames whose
+    psnr_mathieu over the moving area is 50 dB or more.
     """
     frames = len(predicted)
     known = metrics.to_unit(normalise(clip[-frames - 1 :]))
@@ -110,12 +112,12 @@ def score(predicted, clip):
         }
 
     asked = list(itertools.product(PREDICTORS, AREAS))
-    with ThreadPoolExecutor(cores()) as threads:  # NumPy and SciPy let others run meanwhile
+    with ThreadPoolExecutor(cores()) as threads:  # NumPy and SciPy release the GIL
         return dict(zip(asked, threads.map(compare, *zip(*asked, strict=True)), strict=True))
 
 
 def by_convention(guess, unclipped, true, mask):
-    """{metric of another code base: values of each frame, (F,)}, over the mask or all of it."""
+    """{metric of another code base: (F,) values}, over the mask, bool (F, H, W), or the frame."""
     if mask is not None:
         guess, unclipped, true = (frames * mask[:, None] for frames in (guess, unclipped, true))
     found = {

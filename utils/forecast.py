@@ -11,9 +11,9 @@ from utils.pixels import denormalise
 def forecast_ends(model, device, videos, frames, out):
     """Predict the `frames` frames after the end of each video -> the number of videos.
 
-    The folder out/NAME-forecast has them as PNG files, out/NAME-forecast.gif plays the end of the
-    video and them.  A video that is too short, or ends with a frame that cannot be used, is named
-    on stderr and left out; UserError if all are.
+    They are written as PNG files to out/NAME-forecast; out/NAME-forecast.gif plays the end of the
+    video, then them.  A video that is too short, or whose last frames cannot be used, is named on
+    stderr and left out; UserError if all are.
     """
     count, names = 0, [f"{video.name}-forecast" for video in videos]
     bar = tqdm(videos, desc="forecast", unit="video", disable=None, leave=False)
@@ -34,7 +34,7 @@ def forecast_ends(model, device, videos, frames, out):
 
 
 def save_frames(folder, frames):
-    """Write frames, uint8 (F, C, H, W), as predicted_0001.png and on, in place of earlier ones."""
+    """Write frames, uint8 (F, C, H, W), as predicted_0001.png, ...; delete earlier ones first."""
     folder.mkdir(exist_ok=True)
     for earlier in folder.glob("predicted_[0-9][0-9][0-9][0-9].png"):
         earlier.unlink()

@@ -1,4 +1,4 @@
-"""The predictions of a test to look at: an animation a video, one sheet of them all."""
+"""The predictions of a test to look at: an animation of each video, one sheet of them all."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from utils.names import number_apart
 from utils.pixels import denormalise
 from utils.spacing import evenly
 
-COLUMNS = 8  # predicted frames of the contact sheet, spread over those there are
-VIDEOS = 8  # videos on it
-NAME_BYTES = 200  # the end of a long name; disks take 255 with what write_whole adds
+COLUMNS = 8  # predicted frames of a video on the contact sheet, spread over all
+VIDEOS = 8  # videos on the contact sheet
+NAME_BYTES = 200  # of the end of a long name; with all that is appended, disks take 255
 
 
 def stems(names, taken=()):
-    """What the files of the videos called so are to be called, without endings; none is `taken`."""
+    """File names without endings for videos of these names, all different and none `taken`."""
     flat = (name.replace("/", "_").encode()[-NAME_BYTES:] for name in names)
     return number_apart((stem.decode(errors="ignore") for stem in flat), taken)
 
@@ -49,7 +49,7 @@ def play(path, past, future):
 def contact_sheet(path, examples):
     """Write a PNG with rows of truth, prediction and error for each (name, clip, predicted).
 
-    Clips and predictions as `animate` takes them; the first column is the last frame seen.
+    Clips and predictions are as for `animate`; the first column is the last past frame.
     """
     rows = []
     for name, clip, predicted in examples[:VIDEOS]:

@@ -14,34 +14,34 @@ from utils.report import as_json
 RECORD, NUMBERS = "leaderboard.json", "leaderboard.csv"
 TABLE, PLOT = "leaderboard.md", "leaderboard.png"
 FILES = RECORD, NUMBERS, TABLE, PLOT
-COPY = "copy last"  # the row that every table has
+COPY = "copy last"  # the row for copying the last frame, in every table
 HEAD = ("run", "frame 1", "mean", "last", "weights", "GFLOP", "ms/frame", "trained")
 
 
 class Entry(NamedTuple):
-    """A run, or the copy of the last frame, which costs nothing."""
+    """A row of the leaderboard: a run, or copying the last frame, which costs nothing."""
 
     name: str
     means: dict  # {(predictor, area): {metric: (F,)}}
     predictor: str = "model"
     parameters: int = 0
     flops: int = 0  # of one predicted frame, of the largest size
-    seconds: float = 0.0  # that it took
-    iterations: int | None = None  # None where nobody knows
-    training: float | None = None  # seconds
+    seconds: float = 0.0  # per predicted frame
+    iterations: int | None = None  # of training; None if unknown
+    training: float | None = None  # seconds of training; None if unknown
 
     def curve(self, metric, area):
-        """The metric of each predicted frame, (F,)."""
+        """The metric's mean for each predicted frame, (F,)."""
         return self.means[self.predictor, area][metric]
 
 
 def with_copy(entries):
-    """The entries and one for copying the last frame, whose numbers all runs share."""
+    """The entries and one for copying the last frame, whose numbers are the same in all runs."""
     return [*entries, Entry(COPY, entries[0].means, "copy", iterations=0, training=0.0)]
 
 
 def ranked(entries, metric, area):
-    """The entries, the best mean over the predicted frames first, those without any last."""
+    """The entries by their mean over the predicted frames, the best first, NaN last."""
 
     def badness(entry):
         mean = metrics.mean(metric, entry.curve(metric, area))
@@ -108,7 +108,7 @@ def save_plot(path, entries, metric):
 
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     styles = cycler(linestyle=("-", ":", "-.")) * rcParams["axes.prop_cycle"]  # for many runs
-    copy = {"color": "black", "linestyle": "--", "zorder": 3}  # before those that do no better
+    copy = {"color": "black", "linestyle": "--", "zorder": 3}  # drawn on top of equal curves
     for axes, area in zip(figure.subplots(1, 2), AREAS, strict=True):
         axes.set_prop_cycle(styles)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -119,11 +119,11 @@ def save_plot(path, entries, metric):
             lines += axes.plot(range(1, len(curve) + 1), curve, marker=".", **style)
         axes.set(title="whole frame" if area == "whole" else "moving area", xlabel="frame")
         axes.grid(alpha=0.3)
-    names = [f" {entry.name}" for entry in entries]  # one that begins with _ would be left out
+    names = [f" {entry.name}" for entry in entries]  # legends omit names that begin with _
     legend = figure.legend(lines, names, loc="outside right upper", fontsize="small")
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a name may have a $
+        text.set_parse_math(False)  # a name may contain $
     figure.supylabel(metric)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # that the font lacks: a box stands for it
+        warnings.filterwarnings("ignore", "Glyph")  # characters the font lacks are drawn as boxes
         write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))

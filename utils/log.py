@@ -10,13 +10,13 @@ from utils.stack import chainer
 
 
 class Log(chainer.training.Extension):
-    """Keeps `entries`, one dict of means each time `due` fires, and writes them as JSON.
+    """Appends to `entries`, whenever the trigger `due` fires, the means of what was reported since.
 
-    What has no mean, such as the SSIM of frames too small for it, is None there, null in JSON.
+    The entries are dicts {name: mean} and are written as JSON.  A mean that is not a number, such
+    as the SSIM of frames too small for it, is None there, null in JSON.
 
-    The sums of an unfinished interval go with the snapshots, so a run that was killed or stopped by
-    a signal has, resumed, the entries of one never stopped.  On a GPU the sums stay there until an
-    entry is due.
+    The sums of an unfinished interval are saved in snapshots, so that the log of a resumed run is
+    that of one never stopped.  On a GPU the sums stay there until an entry is due.
     """
 
     name = "log"
@@ -33,7 +33,7 @@ class Log(chainer.training.Extension):
             self.sums[name] = total + getattr(value, "array", value), count + 1
         if not self.due(trainer):
             return
-        entry = {name: known(float(total) / count) for name, (total, count) in self.sums.items()}
+        entry = {name: finite(float(total) / count) for name, (total, count) in self.sums.items()}
         entry |= {"epoch": trainer.updater.epoch, "iteration": trainer.updater.iteration}
         entry["elapsed_time"] = trainer.elapsed_time
         self.entries.append(entry)
@@ -41,7 +41,7 @@ class Log(chainer.training.Extension):
         write_text(Path(trainer.out) / rundir.LOG, json.dumps(self.entries, indent=1))
 
     def serialize(self, serializer):
-        sums = {name: [known(float(total)), count] for name, (total, count) in self.sums.items()}
+        sums = {name: [finite(float(total)), count] for name, (total, count) in self.sums.items()}
         text = serializer("state", json.dumps([self.entries, sums]))
         if isinstance(serializer, chainer.Deserializer):
             self.entries, sums = json.loads(text)
@@ -51,6 +51,6 @@ class Log(chainer.training.Extension):
             }
 
 
-def known(value):
-    """A number, None where it is NaN or infinite, which JSON has no word for."""
+def finite(value):
+    """The number, or None if it is NaN or infinite, which JSON cannot express."""
     return value if value is not None and math.isfinite(value) else None

@@ -9,9 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5  # the 11 x 11 Gaussian of Wang et al. 2004
-BEST_DECIBELS = 60.0  # the most a frame counts in a mean; rounding to 8 bits alone leaves 58.9
-MOVING_LEVEL = 10.5 / 255  # more than 10 levels, a change that the eye sees and noise stays below
-MOVING_REACH = 4  # pixels around a change that count as its area
+BEST_DECIBELS = 60.0  # cap of a frame's value in means; rounding to 8 bits alone gives 58.9 dB
+MOVING_LEVEL = 10.5 / 255  # a change of more than 10 levels: visible, and above usual noise
+MOVING_REACH = 4  # pixels around a change that count as moving, too
 
 
 def to_unit(frames):
@@ -84,10 +84,10 @@ def moving(frames):
 
 
 def mean(name, values, axis=None):
-    """Mean over frames of a metric's values; frames without one (NaN) do not count.
+    """Mean over frames of the values of the metric called `name`; NaN values do not count.
 
-    In decibels none counts more than 60, else one frame that is equal would outweigh all others.
-    NaN where no frame has a value.
+    Values in decibels are capped at 60: a frame predicted exactly, at infinity, would outweigh all
+    others.  NaN if no frame has a value.
     """
     values = np.asarray(values)
     if name in DECIBELS:
@@ -107,9 +107,9 @@ METRICS = {
     "mae": mae,
     "edge_contrast": edge_contrast,
 }
-HIGHER = ("psnr", "ssim", "sharpness")  # begin the names of metrics that are better when higher
+HIGHER = ("psnr", "ssim", "sharpness")  # prefixes of the names of metrics where higher is better
 DECIMALS = {"psnr": 2, "ssim": 4, "sharpness": 2, "mse": 5, "gdl": 4}  # in the table of a test
-DECIBELS = ("psnr", "sharpness", "psnr_dyelax", "sharpness_dyelax")  # that know no bound
+DECIBELS = ("psnr", "sharpness", "psnr_dyelax", "sharpness_dyelax")  # unbounded, capped in means
 
 
 def pixel_mean(values, mask):
@@ -129,9 +129,10 @@ def decibels(error):
 
 
 def similarity(predicted, true, window_mean, c1, c2, unbias=1):
-    """Map of structural similarity, of arrays or Variables.
+    """SSIM of each pixel (Wang et al. 2004, equation 13), for arrays or Variables.
 
-    `window_mean` averages over each pixel's window; `unbias` makes sample variances of variances.
+    window_mean: averages over each pixel's window.  c1, c2: the constants (K L)^2.  unbias: factor
+    that makes variances sample variances, n / (n - 1).
     """
     mean_p, mean_t = window_mean(predicted), window_mean(true)
     var_p = unbias * (window_mean(predicted * predicted) - mean_p * mean_p)
@@ -143,7 +144,7 @@ def similarity(predicted, true, window_mean, c1, c2, unbias=1):
 
 
 def blur(frames):
-    """Weighted mean of each pixel's 11 x 11 neighbourhood."""
+    """Gaussian-weighted mean of each pixel's 11 x 11 neighbourhood, mirrored at the edges."""
     for axis in (-2, -1):
         frames = ndimage.gaussian_filter1d(frames, SSIM_SIGMA, axis=axis, radius=SSIM_RADIUS)
     return frames

@@ -8,11 +8,11 @@ from utils.files import write_whole
 
 MARGIN = 4  # pixels between panels
 CAPTION = 14  # height of the line above a panel, pixels
-SMALLEST = 96  # frames below this height are enlarged, or nobody could see them
+SMALLEST = 96  # frames below this height are enlarged to be visible
 BACKGROUND = (24, 24, 24)
 INK = (220, 220, 220)
 SECONDS = 0.25  # each picture of an animation
-GIF_SIDE = 2**16 - 1  # pixels, by its format
+GIF_SIDE = 2**16 - 1  # most pixels of a GIF's height or width
 
 
 def panel(frame, caption=""):
@@ -32,7 +32,7 @@ def row(panels):
 
 
 def column(rows):
-    """Put rows below each other, the narrower ones filled up on the right."""
+    """Put rows below each other, narrower ones padded on the right."""
     width = max(row.shape[1] for row in rows)
     filled = [np.full((len(row), width, 3), BACKGROUND, np.uint8) for row in rows]
     for wide, row in zip(filled, rows, strict=True):
@@ -50,14 +50,14 @@ def join(tiles, axis):
 
 
 def error(predicted, true):
-    """How far two uint8 frames are apart, bright where they differ."""
+    """Absolute difference of two uint8 frames, uint8."""
     return np.abs(predicted.astype(np.int16) - true).astype(np.uint8)
 
 
 def save_animation(path, pictures):
-    """Write pictures, uint8 (H, W, 3) of one size, as a GIF that plays for ever.
+    """Write pictures, uint8 (H, W, 3) of one size, as a GIF that repeats for ever.
 
-    Of those too large for one it has every second pixel, or every third, ...
+    Pictures too large for a GIF are reduced to every second pixel, or every third, ...
     """
     timing = {"duration": 1000 * SECONDS, "loop": 0}
     step = -(-max(pictures[0].shape) // GIF_SIDE)

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from utils.files import write_whole
 from utils.stack import chainer
 
-PAUSE = 30  # seconds at least; drawing takes as long as many steps of a small network
-CURVES = {  # file: its y axis, how the names of its curves begin
+PAUSE = 30  # seconds between drawings, at least: one takes as long as many steps of a small network
+CURVES = {  # {file: (label of the y axis, prefixes of the names of its curves)}
     "loss.png": ("loss", ("gen/", "dis/")),
     "psnr.png": ("PSNR, dB", ("val/psnr", "copy/psnr")),
     "ssim.png": ("SSIM", ("val/ssim", "copy/ssim")),
@@ -19,16 +19,13 @@ CURVES = {  # file: its y axis, how the names of its curves begin
 
 
 class Plots(chainer.training.Extension):
-    """Draws the entries of the extension called "log".
-
-    At most every PAUSE seconds, and once more when the training ends.
-    """
+    """Draws the entries of the extension "log", at most every PAUSE seconds and at the end."""
 
     name = "plots"
 
     def __init__(self):
         self.drawn = float("-inf")
-        self.entries = 0  # in what has been drawn
+        self.entries = 0  # how many have been drawn
 
     def __call__(self, trainer):
         entries, now = trainer.get_extension("log").entries, time.monotonic()
@@ -44,13 +41,13 @@ class Plots(chainer.training.Extension):
 
 
 def draw(path, entries, names, label):
-    """Write a PNG with a curve over the iterations for each of `names`; `label`: the y axis."""
+    """Write a PNG with a curve over the iterations for each of `names`; label: of the y axis."""
     figure = Figure(layout="constrained")
     axes = figure.add_subplot(xlabel="iteration", ylabel=label)
     axes.grid()
     for name in names:
         found = [entry for entry in entries if entry.get(name) is not None]
-        look = {"label": name, "marker": "." if len(found) == 1 else ""}  # a line needs two
-        axes.plot([e["iteration"] for e in found], [e[name] for e in found], **look)
+        style = {"label": name, "marker": "." if len(found) == 1 else ""}  # a line needs two points
+        axes.plot([e["iteration"] for e in found], [e[name] for e in found], **style)
     figure.legend(loc="outside upper center", ncols=3)
     write_whole(path, lambda file: figure.savefig(file, format="png"))

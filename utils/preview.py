@@ -13,12 +13,12 @@ from utils.spacing import evenly
 from utils.stack import chainer
 
 CLIPS = 6
-SHOTS = 60  # at most; of a longer training every second picture, or every third, ...
+SHOTS = 60  # most pictures in the GIF; of more, every second is taken, or every third, ...
 PATTERN = "preview_*.png"
 
 
 class Preview(chainer.training.Extension):
-    """Writes samples/preview_N.png of fixed clips, and at most SHOTS of these as samples.gif."""
+    """Writes samples/preview_N.png, predictions of fixed clips, and a GIF of them, samples.gif."""
 
     name = "preview"
 
@@ -40,12 +40,12 @@ class Preview(chainer.training.Extension):
         folder.mkdir(exist_ok=True)
         latest = folder / PATTERN.replace("*", f"{iteration:08d}")
         pictures.save_picture(latest, picture)
-        # Later pictures are left from before the run was killed and resumed from a snapshot.
+        # Pictures of later iterations are left over if the run was killed and resumed from before.
         paths = [p for p in sorted(folder.glob(PATTERN)) if p <= latest and p.is_file()]
         step = max(1, math.ceil((len(paths) - 1) / (SHOTS - 1)))
         shots = []
         for path in paths[:-1:step]:
-            with contextlib.suppress(BadFrame):  # a picture is not worth a training
+            with contextlib.suppress(BadFrame):  # a damaged picture must not end the training
                 shots.append(read_image(path))
         shots = [shot for shot in shots if shot.shape == picture.shape]
         pictures.save_animation(folder.parent / "samples.gif", [*shots, picture])

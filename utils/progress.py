@@ -8,15 +8,17 @@ from tqdm import tqdm
 
 from utils.stack import chainer
 
-REFRESH = 0.5  # seconds between looks at the losses
-VALIDATED = ("val/", "copy/")  # how the names of what is not in the bar begin
+REFRESH = 0.5  # seconds between updates of the losses shown
+VALIDATED = ("val/", "copy/")  # prefixes of the names that the bar does not show
 
 
 class ProgressBar(chainer.training.Extension):
-    """A bar with iterations per second, time left and the losses, below a line of each validation.
+    """A bar with iterations per second, time left and losses; above it a line for each validation.
 
-    Off a terminal it is instead a line of the log's newest entry each time that `due` fires.
-    deadline: when, by time.monotonic(), the run ends in any case; infinity for never.
+    Without a terminal there is no bar, but a line for each entry of the log.
+
+    due: the trigger by which the log gets an entry.  iterations, deadline (time.monotonic()): when
+    the run ends, whichever comes first.
     """
 
     trigger = (1, "iteration")
@@ -43,7 +45,8 @@ class ProgressBar(chainer.training.Extension):
                 sys.stderr.flush()
 
     def refresh(self, trainer):
-        """Move the bar on; show the losses, which on a GPU wait for the device, now and then."""
+        """Move the bar; update the losses every REFRESH seconds only, since reading them waits for
+        the GPU."""
         now, iteration = time.monotonic(), trainer.updater.iteration
         if now - self.looked > REFRESH:
             self.looked = now
@@ -56,7 +59,7 @@ class ProgressBar(chainer.training.Extension):
         self.bar.update(iteration - self.bar.n)
 
     def expected(self, iteration, now):
-        """The iterations that there will have been at the end, at the pace so far."""
+        """The iteration at which the run will end, at the pace so far."""
         pace = (iteration - self.bar.initial) / self.bar.format_dict["elapsed"]
         return int(min(self.iterations, iteration + pace * max(0, self.deadline - now)))
 
@@ -65,7 +68,7 @@ class ProgressBar(chainer.training.Extension):
 
 
 def line(entry):
-    """An entry of the log as text, its numbers to four digits, without those that it lacks."""
-    told = {"iteration", "epoch", "elapsed_time"}
-    means = ", ".join(f"{k} {v:.4g}" for k, v in entry.items() if k not in told and v is not None)
+    """An entry of the log as text: its means, those that are not None, to four digits."""
+    others = {"iteration", "epoch", "elapsed_time"}
+    means = ", ".join(f"{k} {v:.4g}" for k, v in entry.items() if k not in others and v is not None)
     return f"iteration {entry['iteration']}, {entry['elapsed_time']:.0f} s: {means}"

@@ -1,4 +1,4 @@
-"""NumPy's global generator, which a snapshot must hold for the run to go on as it would have."""
+"""The state of NumPy's global random generator, which snapshots save."""
 
 import numpy as np
 
@@ -6,10 +6,11 @@ from utils.stack import chainer
 
 
 class Randomness(chainer.training.Extension):
-    """Save the generator with the trainer; never called.
+    """Saves the generator's state with the trainer, so that a resumed run draws what it would have.
 
-    It is the only global generator in use: batches are drawn from (seed, epoch), random numbers in
-    architectures from (seed, count), and nothing from CuPy's generator, whose state cannot be read.
+    As an extension it does nothing.  NumPy's is the only global generator in use: the order of
+    clips is drawn by (seed, epoch), random numbers in architectures by (seed, count), and nothing
+    by CuPy's generator, whose state cannot be read.
     """
 
     name = "randomness"

@@ -12,15 +12,15 @@ from utils.files import read_file, write_rows, write_text
 from utils.metrics import DECIMALS
 
 WIDTH = 10  # of a column of the table
-FOREIGN = (  # raised where a test has left no record
+NO_RECORD = (  # raised while reading a record that is missing or was not written by a test
     *(FileNotFoundError, NotADirectoryError, ValueError, LookupError, TypeError),
     *(AttributeError, RecursionError),
 )
-SHOWN = (*range(1, 11), 16, 32, 64, 128)  # frames in the table, with the last
+SHOWN = (*range(1, 11), 16, 32, 64, 128)  # frames in the table, and the last one
 
 
 def average(scores):
-    """Mean over windows of what `evaluation.score` found in each, every metric still (F,)."""
+    """Means over windows: a list of what `evaluation.score` returns -> the same with (F,) means."""
     return {
         key: {
             name: metrics.mean(name, np.stack([one[key][name] for one in scores]), axis=0)
@@ -31,8 +31,8 @@ def average(scores):
 
 
 def table(means):
-    """The means as text: the model, the last frame repeated, the difference; frame by frame, then
-    of all frames; "-" where there is no number."""
+    """The means of `average` as text: of each frame SHOWN and of all, the model, the last frame
+    repeated and the difference; "-" stands for NaN."""
     names = "".join(f"{name:>{WIDTH}}" for name in DECIMALS)
     lines = [
         f"{'':18}{'whole frame':>{len(names)}}    {'moving area':>{len(names)}}",
@@ -53,14 +53,14 @@ def table(means):
 
 
 def at(means, k):
-    """The means of the frame with index k."""
+    """{(predictor, area): {metric: mean of the frame with index k}}."""
     return {
         key: {name: curve[k] for name, curve in values.items()} for key, values in means.items()
     }
 
 
 def over_frames(means):
-    """The means of all predicted frames."""
+    """{(predictor, area): {metric: mean of all predicted frames}}."""
     return {
         key: {name: metrics.mean(name, curve) for name, curve in values.items()}
         for key, values in means.items()
@@ -100,24 +100,25 @@ def save_csv(path, scores):
 def save_json(path, conditions, means):
     """Write how the numbers were obtained and their means by predictor, area and metric.
 
-    "mean" has lists by predicted frame, "overall" the means of all frames; null is a mean over
-    nothing, such as a moving area never seen.
+    "mean" has lists by predicted frame, "overall" the means of all frames.  A mean of nothing, for
+    instance over a moving area that is always empty, is null.
     """
     content = {"mean": as_json(means), "overall": as_json(over_frames(means))}
     write_text(path, json.dumps({"conditions": conditions, **content}, indent=2))
 
 
 def left_before(out, files):
-    """The names of what an earlier test left in a folder beside these `files`, its record first.
+    """The names of files, beside `files`, that an earlier test left in a folder, from its record.
 
-    UserError where there are such files of other origin: a test would overwrite them.
+    files: the names that every test writes, the record's first.  UserError if one of them is there
+    without a record: a test would overwrite a file that no test wrote.
     """
     try:
         if not (record := read_file(out / files[0])):
-            return []  # an older version left it, on a full disk
+            return []  # empty: left by an older version when the disk was full
         conditions = json.loads(record)["conditions"]
         return [name for name in conditions.get("files", []) if Path(name).name == name]
-    except FOREIGN:
+    except NO_RECORD:
         for name in files:
             if (out / name).exists():
                 raise UserError(f"{out / name}: no test left it there; give a new --out") from None
@@ -125,7 +126,7 @@ def left_before(out, files):
 
 
 def as_json(means):
-    """Means by (predictor, area) -> nested dicts, null for what is not a number."""
+    """Means by (predictor, area) -> nested dicts of lists or numbers, None for NaN."""
     found = {}
     for (predictor, area), values in means.items():
         found.setdefault(predictor, {})[area] = {

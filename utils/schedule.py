@@ -4,38 +4,40 @@ import math
 
 from utils.stack import chainer
 
-WARM_UP, FIRST, LAST = 0.3, 1 / 25, 1 / 25e4  # of onecycle: a share of the run, shares of the rate
+# Of onecycle: the share of the run in which rates rise; the first and the last factor.
+WARM_UP, FIRST, LAST = 0.3, 1 / 25, 1 / 25e4
 
 
-def cosine(over):
+def cosine(progress):
     """Half a cosine from 1 down to 0 (Loshchilov and Hutter 2017, equation 5, without restarts)."""
-    return between(1, 0, over)
+    return anneal(1, 0, progress)
 
 
-def onecycle(over):
+def onecycle(progress):
     """Up for three tenths of the run, then down to nearly 0 (Smith and Topin 2018).
 
-    The rates are those of PyTorch's OneCycleLR as OpenSTL calls it; Adam's beta1 does not change.
+    The factors are those of PyTorch's OneCycleLR as OpenSTL calls it; Adam's beta1 does not change.
     """
-    if over < WARM_UP:
-        return between(FIRST, 1, over / WARM_UP)
-    return between(1, LAST, (over - WARM_UP) / (1 - WARM_UP))
+    if progress < WARM_UP:
+        return anneal(FIRST, 1, progress / WARM_UP)
+    return anneal(1, LAST, (progress - WARM_UP) / (1 - WARM_UP))
 
 
-def between(start, end, over):
-    """From `start` to `end` along half a cosine."""
-    return end + (start - end) * (1 + math.cos(math.pi * over)) / 2
+def anneal(start, end, progress):
+    """From `start` to `end` along half a cosine, as `progress` goes from 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
+# {name: function of the share of the run that is over, 0 to 1 -> factor of the learning rates}
 SCHEDULES = {"cosine": cosine, "onecycle": onecycle}
 
 
 class Schedule(chainer.training.Extension):
-    """Has optimizers learn at the rates they were made with times factor(share of the run over).
+    """Multiplies the learning rates that optimizers were made with by factor(share of run over).
 
-    factor: a function of SCHEDULES.  Reports the rates as lr/NAME, by the names in `optimizers`.
-    The rates follow from the iteration, or from the time where that limits the run, so nothing of
-    it is in a snapshot.
+    factor: one of SCHEDULES.  optimizers: {name: optimizer}; the rates are reported as lr/NAME.
+    They follow from the iteration, or from the time if that limits the run, so no snapshot needs
+    to hold them.
     """
 
     name = "schedule"
@@ -62,5 +64,5 @@ def rate(optimizer):
 
 
 def rate_name(optimizer):
-    """What Chainer calls it: Adam's `lr` is the rate with the bias of its moments corrected."""
+    """The attribute with the learning rate; Adam's `lr` is another one, with bias correction."""
     return "alpha" if isinstance(optimizer, chainer.optimizers.Adam) else "lr"

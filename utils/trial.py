@@ -19,12 +19,12 @@ ENDINGS = (".gif", ".npz")  # of the other files of a test
 
 @dataclasses.dataclass
 class Trial:
-    """What became of the videos.
+    """The results of a network on all videos.
 
-    scores: {(video, first frame): what `evaluation.score` found}. seconds: what a predicted frame
-    took, of each window. shown: examples as `gallery.contact_sheet` takes them, the window of a
-    video with the most motion. files: the names of GIFs and arrays. videos: how many were long
-    enough. size: (height, width) of the largest frames.
+    scores: {(video, first frame): what `evaluation.score` returns} of each window. seconds: per
+    predicted frame, of each window. shown: examples for `gallery.contact_sheet`, from each video
+    the window with the most motion. files: names of the GIFs and arrays written. videos: how many
+    were long enough. size: (height, width) of the largest frames.
     """
 
     scores: dict = dataclasses.field(default_factory=dict)
@@ -36,11 +36,11 @@ class Trial:
 
     @functools.cached_property
     def means(self):
-        """Of all windows, as `report.average` has them; to be asked for once these are scored."""
+        """Means over all windows, as `report.average` returns them; cached at the first access."""
         return report.average(list(self.scores.values()))
 
     def save(self, out, conditions):
-        """Leave the contact sheet and the numbers, which `conditions` explains, in a folder."""
+        """Write the contact sheet and the numbers to a folder; conditions: how they came about."""
         gallery.contact_sheet(out / SHEET, self.shown)
         report.save_csv(out / NUMBERS, self.scores)
         counts = {"videos": self.videos, "windows": len(self.scores)}
@@ -48,9 +48,9 @@ class Trial:
         report.save_json(out / RECORD, conditions, self.means)
 
     def entry(self, name, model, training):
-        """The line of the network called `name` in a leaderboard.
+        """The leaderboard.Entry of the network, called `name`.
 
-        Operations are those for the largest frames. training: what `rundir.training_cost` knows.
+        Its operations are those for the largest frames. training: of `rundir.training_cost`.
         """
         return Entry(
             name,
@@ -62,18 +62,18 @@ class Trial:
         )
 
 
-def make_way(out, names):
-    """Make a folder for a test; pictures and arrays of an earlier one there go.
+def prepare_folder(out, names):
+    """Create a folder for a test, or delete the pictures and arrays of an earlier test in it.
 
-    Returns {name: what the files of the video called so are to be called, without endings}.
-    UserError as of `report.left_before`.
+    names: of the videos.  Returns {name: file name without ending for its pictures and arrays}.
+    Raises UserError as `report.left_before` does.
     """
     out.mkdir(parents=True, exist_ok=True)
     earlier = {name for name in report.left_before(out, FILES) if name.endswith(ENDINGS)}
     taken = (path.stem for path in out.iterdir() if path.name not in earlier)
     stems = dict(zip(names, gallery.stems(names, taken), strict=True))
     planned = {f"{stem}{ending}" for stem in stems.values() for ending in ENDINGS}
-    # Before the first of them goes or comes: a test that is killed now has left all of these.
+    # Recorded before the first file is deleted or written, in case this test is killed meanwhile.
     report.save_json(out / RECORD, {"files": sorted(earlier | planned)}, {})
     for name in earlier:
         (out / name).unlink(missing_ok=True)
@@ -81,11 +81,12 @@ def make_way(out, names):
 
 
 def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs, arrays):
-    """The Trial of a network on its device, GIFs of the first `gifs` videos written to `out`.
+    """Test a network on all videos -> Trial; pictures are written to the folder `out`.
 
-    history, frames: how many past frames are shown, how many are predicted, at `windows` places of
-    each video. arrays: whether these are written, too. `name` is for the progress bar.
-    There are no scores where no video is long enough; then `out` stays as it is.
+    At `windows` places of each video the network sees `history` frames and predicts `frames` more.
+    gifs: of how many videos GIFs are written. arrays: whether past, truth and prediction are
+    written as .npz files. name: for the progress bar. If no video is long enough, the Trial has no
+    scores and `out` stays as it is.
     """
     trial, stems = Trial(), {}
     for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
@@ -100,7 +101,7 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
         if not liveliest:
             continue
         if not trial.videos:
-            stems = make_way(out, [video.name for video in videos])
+            stems = prepare_folder(out, [video.name for video in videos])
         stem = stems[video.name]
         trial.videos += 1
         trial.size = max(trial.size, liveliest.clip.shape[2:], key=math.prod)
@@ -117,8 +118,10 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
 
 
 def save_arrays(path, windows):
-    """Write the windows of a video, N of them: start (N,), past (N, P, C, H, W), true and predicted
-    (N, F, C, H, W), frames uint8."""
+    """Write the N windows of a video as a compressed .npz.
+
+    start: (N,); past: (N, P, C, H, W); true, predicted: (N, F, C, H, W); frames are uint8.
+    """
     frames = len(windows[0].predicted)
     arrays = {
         "start": np.array([window.start for window in windows]),

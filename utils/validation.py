@@ -10,17 +10,17 @@ from utils.spacing import evenly
 from utils.stack import chainer
 from utils.store import ClipStore
 
-CLIPS = 64  # drawn once, spread over the store, so that every validation judges the same ones
+CLIPS = 64  # spread over the store; every validation judges the same ones
 BATCH = 16
 SHOWN = {name: metrics.METRICS[name] for name in ("psnr", "ssim", "sharpness")}
 SHOWN["perceptual"] = perceptual
 
 
 def find_test_clips(path, clips):
-    """The ClipStore at `path`; None where there is none or it has no clips yet.
+    """The ClipStore at `path`; None if there is none or it has no clips yet.
 
-    UserError where its clips have another history or number of channels than those of `clips`; a
-    warning where they were cut otherwise.
+    UserError if its clips have another history or number of channels than the training clips,
+    `clips`; a warning if they were cut with another --step or --resize.
     """
     test_clips = ClipStore.find(path)
     if test_clips is None or len(test_clips) == 0:
@@ -38,9 +38,9 @@ def find_test_clips(path, clips):
 
 
 class Validation(chainer.training.Extension):
-    """Reports the metrics SHOWN of the generator (val/...) and of copying (copy/...).
+    """Reports the metrics SHOWN, of the generator (val/...) and of copying frames (copy/...).
 
-    store: a ClipStore, of which a few clips are judged.
+    store: the ClipStore of test clips, of which CLIPS are used.  converter: as an updater's.
     """
 
     name = "validation"
