@@ -1,21 +1,22 @@
 """Chainer on today's stack: `from utils.stack import F, L, chainer`, never `import chainer`.
 
 compat     patches Chainer for today's Python, NumPy and CuPy
-providers  puts a library into its convolutions and linear layers, which geometry describes:
-  onednn   on the CPU: dnnl is oneDNN's C interface; direct has its own convolutions, winograd those
-           by minimal filtering, of tiles and products
-  cudnn    on a GPU: cudnn_plans is cuDNN's C interface, cudnn_engines chooses what computes a
-           shape, casts makes arrays with channels last, gpu_relu takes ReLUs of these
-layers     has it compute several in a row: cpu_layers node for node the same, in gpu_layers arrays
-           stay as cuDNN wants them from one to the next
-branches   has a GPU compute several networks at the same time
-precision  chooses the type in which both multiply
-kernels    tells whether own CUDA kernels are used
-Adam is quicker by adam and gpu_adam; on a GPU gpu_norm has the norm of gradients, gpu_join joins
-arrays in one launch, gpu_neutral skips adding 0 and multiplying by 1; tables pass many arrays to
-one launch.
-On the CPU nodes, lstm, pooling, sums have quicker ways, or gradients, than Chainer's own; slices
-have a quicker gradient everywhere.
+
+Convolutions and linear layers
+providers  replaces their code in Chainer by a library's; geometry describes a convolution
+  onednn   on the CPU: dnnl is oneDNN's C interface, direct its own convolutions; winograd does
+           minimal filtering, with tiles and products
+  cudnn    on a GPU: cudnn_plans is cuDNN's C interface, cudnn_engines chooses the engine for each
+           shape, casts makes arrays with channels last, gpu_relu computes bias and ReLU of those
+layers     makes several layers one function node, computed by cpu_layers or gpu_layers
+branches   computes several networks at the same time on a GPU
+precision  chooses the type in which layers multiply
+
+Faster than Chainer's own
+everywhere slices (gradients of indexing)
+on the CPU nodes (overhead of function nodes), adam, lstm, pooling, sums
+on a GPU   gpu_adam, gpu_norm (of gradients), gpu_join (concat, stack), gpu_neutral (adding 0,
+           multiplying by 1); kernels compiles CUDA code, tables passes many arrays to one launch
 """
 
 from utils.stack import (

@@ -1,4 +1,4 @@
-"""Adam on the CPU: a network at once, in pieces that stay in the processor's cache."""
+"""Adam on the CPU: all parameters of a network together, in pieces that fit the cache."""
 
 import concurrent.futures
 import functools
@@ -8,17 +8,17 @@ import numpy as np
 
 from utils.workers import cores
 
-PIECE = 32768  # numbers: with gradient, two moments and a temporary 640 KiB
+PIECE = 32768  # parameters; with gradients, two moments and a temporary that is 640 KiB
 FLOAT32 = np.dtype(np.float32)
 
 
 def install(chainer):
     """Let `chainer`'s Adam update the float32 parameters of a network together, to the same bits.
 
-    Chainer's rules take each parameter by itself, 80 us for a small one; NumPy runs one operation
-    after the other over whole arrays, so a parameter larger than the cache is read from memory
-    eleven times instead of once.  Threads share the pieces.  AMSGrad, AdaBound, weight decay, other
-    types and parameters with rules of their own are left to Chainer's own code.
+    Chainer's update rules take each parameter array by itself, which costs 80 us even for a small
+    one, and each NumPy operation goes over a whole array, so that one larger than the cache is read
+    from memory eleven times.  Here arrays are updated in pieces, which threads share.  AMSGrad,
+    AdaBound, weight decay, other dtypes and parameters with their own rules are left to Chainer.
     """
     adam = chainer.optimizers.Adam
     own = adam.update
@@ -48,8 +48,11 @@ def install(chainer):
 
 
 def arrays_of(optimizer, param):
-    """A parameter's gradient, numbers, first, second moment as 1-D arrays; () where its rule is not
-    just the optimizer's, or the arrays are not C-contiguous float32, or not there yet."""
+    """[gradient, values, first moment, second moment] of a parameter as 1-D float32 views.
+
+    () if Chainer has to update it: its rule has other hyperparameters or hooks than the optimizer,
+    or an array is not C-contiguous float32 or does not exist yet.
+    """
     rule = param.update_rule
     if rule is None or not rule.enabled or (rule.state or {}).keys() != {"m", "v"}:
         return ()
@@ -65,12 +68,12 @@ def arrays_of(optimizer, param):
 
 
 def move(hp, rate, params):
-    """One step of Adam, in place, on params: lists of four 1-D float32 arrays as of `arrays_of`."""
+    """One step of Adam, in place; params: a list of what `arrays_of` returns."""
     errors = np.geterr()
 
     def steps(pieces):
         temporary = np.empty(PIECE, np.float32)
-        with np.errstate(**errors):  # a thread has its own
+        with np.errstate(**errors):  # each thread has its own settings
             for parts in pieces:
                 step_together(hp, rate, parts, temporary)
 
@@ -78,7 +81,7 @@ def move(hp, rate, params):
 
 
 def pieces(params):
-    """Yield lists of (parts of) params, each with up to PIECE numbers."""
+    """Yield lists of whole params or parts of them, each list with up to PIECE numbers."""
     parts, room = [], PIECE
     for arrays in params:
         for start in range(0, arrays[0].size, PIECE):
@@ -99,7 +102,7 @@ def is_plain(hyperparam):
 
 
 def share(work, pieces):
-    """Call work(part of the pieces) in each of several threads, if there are enough pieces."""
+    """Call work(some of the pieces) in each of several threads, if there are enough pieces."""
     if len(pieces) < 2 or threads() < 2:
         work(pieces)
         return
@@ -112,7 +115,7 @@ def share(work, pieces):
 
 @functools.cache
 def threads():
-    """The number of threads, as OpenMP would choose it."""
+    """The number of threads, as OpenMP would choose: OMP_NUM_THREADS, else one for each core."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit():
         return max(1, int(asked))
@@ -121,12 +124,12 @@ def threads():
 
 @functools.cache
 def pool(process):
-    """The threads of the process with this id: a fork does not inherit its parent's."""
+    """The thread pool of the process with this id: after a fork a child needs its own."""
     return concurrent.futures.ThreadPoolExecutor(threads() - 1, thread_name_prefix="adam")
 
 
 def step_together(hp, rate, parts, temporary):
-    """`step` for each of parts, lists of its four arrays, which are joined for it."""
+    """One `step` for several parts, lists of four arrays, which are joined, then split again."""
     if len(parts) == 1:
         step(hp, rate, *parts[0], temporary)
         return

@@ -1,6 +1,6 @@
-"""Networks that do not need each other, side by side on a GPU: each on a CUDA stream of its own.
+"""Independent networks computed at the same time on a GPU, each on a CUDA stream of its own.
 
-The kernels of small layers leave most of a GPU idle, and wait for each other in a single stream.
+The kernels of small layers leave most of a GPU idle, and in a single stream wait for each other.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ from utils.errors import first_line
 from utils.stack import chainer, kernels
 
 logger = logging.getLogger(__name__)
-_alone = False  # whether networks compute one after the other
+_alone = False  # whether networks are computed one after the other
 
 
 @contextlib.contextmanager
 def one_by_one():
-    """In this context, as with CHAINER_BRANCHES=0, networks compute one after the other."""
+    """In this context, as with CHAINER_BRANCHES=0, networks are computed one after the other."""
     global _alone
     before, _alone = _alone, True
     try:
@@ -28,10 +28,10 @@ def one_by_one():
 
 
 def applied(links, xs):
-    """What each link makes of its x: Variables, as [link(x) for link, x in zip(links, xs)].
+    """[link(x) for link, x in zip(links, xs)], Variables.
 
-    On a GPU the links compute at the same time, forward and backward.  Where that has failed once
-    on the way forward they do not, from then on.
+    On a GPU the links are computed at the same time, forward and backward, unless a forward pass
+    has failed to do so before in this process.
     """
     global _alone
     xs = list(map(chainer.as_variable, xs))
@@ -50,9 +50,10 @@ def applied(links, xs):
 
 
 class Branches(chainer.FunctionNode):
-    """x, the first link's parameters, x, the second link's parameters, ... -> what each makes of x.
+    """x, parameters of the first link, x, parameters of the second, ... -> the output of each link.
 
-    The links' own function nodes are inside of this one, which asks them for gradients.
+    The links' own function nodes form separate graphs inside this one, which its backward pass
+    asks for gradients.
     """
 
     def __init__(self, links):
@@ -70,11 +71,11 @@ class Branches(chainer.FunctionNode):
         return tuple(y.array for _, y in self.trees)
 
     def grow(self, link, x):
-        """The inputs of a link, what it makes of them."""
+        """([x, parameters of a link], its output): the ends of its graph."""
         return [x, *link.params()], link(x)
 
     def backward(self, indexes, grad_outputs):
-        if chainer.config.enable_backprop:  # gradients are to have gradients: on a single stream
+        if chainer.config.enable_backprop:  # gradients that can be differentiated: on one stream
             trees = list(map(self.grow, self.links, self.get_retained_inputs()))
             leaves = sum((leaves for leaves, _ in trees), [])
             parts = zip(trees, grad_outputs, strict=True)
@@ -95,12 +96,14 @@ class Branches(chainer.FunctionNode):
 
 @contextlib.contextmanager
 def side_by_side(count):
-    """So many streams to work on, after all that the current one was given before; what it is given
-    later comes after all of theirs.
+    """Context that yields `count` streams.
 
-    CuPy gives memory that is free again to its own stream alone.  So no array is overwritten too
-    early, as long as nothing is put on the current stream meanwhile and no array is passed from one
-    of these streams to another.
+    Their work begins after that which the current stream was given before the context; what it is
+    given later waits for theirs.
+
+    CuPy reuses freed memory only on the stream that it was allocated on.  So no array is
+    overwritten too early, as long as in this context nothing is put on the current stream and no
+    array is passed from one of these streams to another.
     """
     cuda = kernels.get_cupy().cuda
     here, streams = cuda.get_current_stream(), side_streams(cuda.Device().id, count)
@@ -117,12 +120,12 @@ def side_by_side(count):
 
 
 def follow(here, streams):
-    """Have the stream `here` wait for all that the others have been given."""
+    """Make the stream `here` wait for all work that the others have been given."""
     for stream in streams:
         here.wait_event(stream.record())
 
 
 @functools.cache
 def side_streams(device, count):
-    """Streams of a device; always the same, since each keeps memory."""
+    """Streams of a device, always the same ones: each has memory that CuPy keeps for it."""
     return [kernels.get_cupy().cuda.Stream(non_blocking=True) for _ in range(count)]

@@ -1,7 +1,7 @@
-"""Float32 arrays on a GPU as others whose channels are neighbours in memory, by own kernels.
+"""Float32 arrays on a GPU converted to ones with channels last, and back, by own CUDA kernels.
 
-They are of 16 bits, or of float32 for tf32, which cuDNN rounds itself.  CuPy has no such type for
-bfloat16, so the 16 bits are uint16 here.
+The converted arrays are of 16 bits, or float32 for tf32, which cuDNN rounds itself.  CuPy has no
+bfloat16, so arrays of 16 bits are of dtype uint16 here.
 """
 
 import math
@@ -12,12 +12,13 @@ from utils.stack import kernels
 
 DTYPES = "bfloat16", "float16"
 KEPT_IN = {"bfloat16": "uint16", "float16": "uint16", "tf32": "float32"}
-BLOCKS, ROWS, TILE = 4096, 8, 32  # a block has TILE * ROWS threads, moves TILE * TILE numbers
-MOST = 64  # arrays of a launch: its arguments may take 4 KiB
+BLOCKS, ROWS, TILE = 4096, 8, 32  # a block has TILE * ROWS threads and moves TILE * TILE numbers
+MOST = 64  # arrays in one launch, whose arguments may take 4 KiB
 ARRAY = [(name, "i8") for name in ("from", "to", "size", "rows", "columns", "tiles")]
 ARRAYS = np.dtype([("of", ARRAY, MOST), ("count", "i8")])
 
-# The only instructions that differ.  They need no header of CUDA's, which may not be installed.
+# All that differs between the types.  Instead of CUDA's headers, which may not be installed, PTX
+# instructions convert the numbers.
 CONVERSIONS = {
     "bfloat16": r"""
 __device__ bits narrow(float x) {
@@ -123,17 +124,18 @@ SOURCES = {dtype: SIZES + there + KERNELS for dtype, there in TYPES.items()}
 
 
 def limit(terms):
-    """The power of two that float16 factors must stay below, so that a sum of so many of their
-    products does not overflow."""
+    """The largest `limit` for which a sum of `terms` products of numbers below 2**limit does not
+    overflow float16."""
     return (15 - math.ceil(math.log2(terms))) // 2
 
 
 class Packed:
     """A float32 array (B, C, ...) as one of `dtype` (B, ..., C) on the current device.
 
-    float16 reaches from 6e-8 to 65504 only: its numbers are multiplied by the power of two that
-    brings the largest just below 2**limit.  That never leaves the device, so it needs no loss
-    scaling, no skipped steps.  bfloat16 reaches as far as float32.
+    float16 reaches from 6e-8 to 65504 only, so numbers are multiplied by the power of two that
+    brings the largest of them just below 2**limit; then no loss scaling is needed and no step has
+    to be skipped.  The power is found on the device and stays there.  bfloat16 reaches as far as
+    float32.
     """
 
     def __init__(self, array, dtype, limit):
@@ -148,10 +150,10 @@ class Packed:
 
 
 def packed(arrays, dtype, largest=0, limit=0):
-    """Float32 arrays (B, C, ...) as others (B, ..., C) of `dtype`, whose shapes stay (B, C, ...).
+    """Convert float32 arrays (B, C, ...) to `dtype` with channels last in memory, in one launch.
 
-    By one launch; one that is the same either way is returned itself.  largest, limit: as Packed
-    has them.
+    The new arrays still state the shape (B, C, ...).  An array whose memory would be the same is
+    returned as it is.  largest, limit: as in Packed.
     """
     empty = kernels.get_cupy().empty
     made = [a if same(a, dtype) else empty(a.shape, KEPT_IN[dtype]) for a in arrays]
@@ -160,10 +162,10 @@ def packed(arrays, dtype, largest=0, limit=0):
 
 
 def unpacked(arrays, dtype, factors=(), limit=0, bias=None):
-    """What `packed` makes of arrays, back as float32 (B, C, ...); likewise by one launch.
+    """The inverse of `packed`: arrays back to float32 (B, C, ...), in one launch.
 
-    factors: the two Packed ones that each is the product of.  bias: C numbers to add to the
-    channels.
+    factors: the two Packed of which each array is the product; their scaling is undone.  bias:
+    C numbers to add to the channels.
     """
     empty = kernels.get_cupy().empty
     made = [a if bias is None and same(a, dtype) else empty(a.shape, "float32") for a in arrays]
@@ -173,12 +175,12 @@ def unpacked(arrays, dtype, factors=(), limit=0, bias=None):
 
 
 def same(array, dtype):
-    """Whether an array (B, C, ...) of float32 has the same numbers in the same order if packed."""
+    """Whether packing a float32 array (B, C, ...) would leave its memory as it is."""
     return KEPT_IN[dtype] == "float32" and 1 in (array.shape[1], math.prod(array.shape[2:]))
 
 
 def _transpose(name, arrays, made, dtype, *arguments):
-    """Have a kernel write all that is made, but what is an array itself."""
+    """Launch a kernel that writes each of `made` from its array, unless they are the same one."""
     moves = [
         (array.data.ptr, to.data.ptr, array.size, *sides(name, array.shape))
         for array, to in zip(arrays, made, strict=True)
@@ -192,7 +194,7 @@ def _transpose(name, arrays, made, dtype, *arguments):
 
 
 def sides(name, shape):
-    """Rows, columns of the matrices that a kernel transposes, the tiles of all."""
+    """(rows, columns, tiles in all) of the matrices that a kernel transposes in an array."""
     batch, channels, *axes = shape
     places = math.prod(axes)
     rows, columns = (channels, places) if name == "pack" else (places, channels)

@@ -27,7 +27,7 @@ def patched_chainer():
 
 
 def forget_half_import():
-    """A bare `import chainer` fails on NumPy 2 but leaves submodules bound to the dead package."""
+    """A bare `import chainer` fails on NumPy 2, but leaves submodules of the failed package."""
     if "chainer" not in sys.modules:
         for name in [name for name in sys.modules if name.startswith("chainer.")]:
             del sys.modules[name]
@@ -118,7 +118,7 @@ def no_cudnn_notices():
 def refuse_pickles(chainer):
     """serializers/npz.py:21 lets NumPy unpickle what a snapshot holds, which can run any code.
 
-    None, which Chainer saves for an array that is not there yet, is recognised by its bytes.
+    Chainer saves None for an array that does not exist yet; that is recognised by its bytes.
     """
     chainer.serializers.npz._allow_pickle_kwargs["allow_pickle"] = False
     deserializer = chainer.serializers.npz.NpzDeserializer

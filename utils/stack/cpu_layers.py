@@ -1,4 +1,4 @@
-"""Layers in a row on a CPU, by oneDNN: as node by node, to the bit."""
+"""Successive layers on a CPU, by oneDNN, with the same bits as Chainer's own function nodes."""
 
 import numpy as np
 
@@ -16,12 +16,12 @@ class CpuLayers:
 
     @staticmethod
     def take(array):
-        """Whether they work on such arrays, here and now."""
+        """Whether this class can compute layers of such an array."""
         return type(array) is np.ndarray and onednn.usable()
 
     def forward(self, x, *params):
-        """x (B, C, H, W) or (B, C), weights, biases of each layer, all float32 -> as the last layer
-        has it, (B, O, H', W') or (B, O); Unsuitable for what oneDNN cannot do."""
+        """x (B, C, H, W) or (B, C), then weights and bias of each layer, all float32 -> the output
+        of the last layer, (B, O, H', W') or (B, O); Unsuitable for what oneDNN cannot do."""
         x, *params = map(np.ascontiguousarray, (x, *params))
         self.maps, self.weights = [x], params[::2]
         for k, (W, b) in enumerate(zip(self.weights, params[1::2], strict=True)):
@@ -38,7 +38,10 @@ class CpuLayers:
         return y
 
     def gradients(self, wanted, gy):
-        """{number of an input: its gradient}, at least of those wanted."""
+        """{index of an input of `forward`: its gradient}, at least for the indexes wanted.
+
+        gy: the gradient of `forward`'s output.
+        """
         gy, found = np.ascontiguousarray(gy), {}
         for k in reversed(range(len(self.weights))):
             x, W = self.maps[k], self.weights[k]
@@ -56,7 +59,7 @@ class CpuLayers:
         return found | {0: gy}
 
     def weight_gradient(self, k, x, gy):
-        """Of layer `k`, whose inputs are `x`, whose outputs' gradient is `gy`."""
+        """The gradient of the weights of layer `k`; x: its input, gy: its output's gradient."""
         if gy.ndim == 2:
             return onednn.multiplied(gy.T, x)
         return onednn.convolved("weight_gradient", self.geometries[k], x, gy)

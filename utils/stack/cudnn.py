@@ -27,7 +27,7 @@ _dtype = "tf32"  # type in which convolutions and linear layers multiply
 
 
 class Packing(threading.local):
-    """What each thread's node at work has packed, as `_packing` has it."""
+    """What the function node that a thread is computing has packed, as in `_packing`."""
 
     packed = None
 
@@ -36,11 +36,11 @@ _node = Packing()
 
 
 def install(chainer):
-    """Let `chainer`'s convolutions, deconvolutions of any dimensions, linear layers, with all
+    """Let `chainer`'s convolutions and deconvolutions of any dimensions and linear layers, with all
     their gradients, use cuDNN on a GPU.
 
-    Without the library, with CHAINER_CUDNN=0 or chainer.config.use_cudnn "never" and for what cuDNN
-    cannot do they stay with Chainer's own code, and the log says why, once.
+    Chainer's own code computes them, and the log says why, once, if there is no cuDNN, with
+    CHAINER_CUDNN=0 or chainer.config.use_cudnn "never", and for what cuDNN cannot do.
     """
     linear = _linear, _linear_data_gradient, _linear_weight_gradient
     computes = _convolution, _weight_gradient, _deconvolution, *linear
@@ -61,7 +61,7 @@ def _on_gpu(inputs):
 
 
 def _chainer():
-    import chainer  # patched, by the time that a node computes
+    import chainer  # imported late: by the time a node is computed it has been patched
 
     return chainer
 
@@ -71,11 +71,11 @@ def using_dtype(name):
     """In this context convolutions and linear layers on a GPU multiply numbers of this type, in
     every thread.
 
-    Arrays, sums and parameters are float32.  "tf32", the default, rounds what is multiplied to 3
-    digits, on a GPU that has it; "float32" does not.  "bfloat16" rounds it and the result to 2
-    digits; the arrays between the layers of layers.py stay in bfloat16.  "float16" rounds both to 3
-    digits, each array scaled into its range by a power of two.  Raises UserError where there is no
-    cuDNN for it, or where the device in use cannot do it.
+    Arrays, sums and parameters stay float32.  "float32" multiplies them as they are.  "tf32", the
+    default, rounds factors to 3 digits, on GPUs that can.  "bfloat16" rounds factors and results to
+    2 digits; arrays between the layers of layers.py stay in bfloat16.  "float16" rounds both to 3
+    digits, and scales each array into its range by a power of two.  Raises UserError if there is no
+    cuDNN for it, or if the device in use cannot do it.
     """
     global _dtype
     if name != "float32":
@@ -100,13 +100,13 @@ def _refuse_impossible(name):
 
 
 def capability():
-    """Of the GPU in use, as CAPABILITY has it."""
+    """The compute capability of the GPU in use, 80 for 8.0."""
     return int(kernels.get_cupy().cuda.Device().compute_capability)
 
 
 def _prepared(compute):
-    """Decorate `compute`: it gets contiguous, aligned arrays, and what cuDNN cannot do is
-    Unsuitable."""
+    """Decorate `compute`: its arrays are made contiguous and aligned; it raises Unsuitable for what
+    cuDNN cannot do."""
 
     @functools.wraps(compute)
     def prepared(node, *inputs):
@@ -126,12 +126,12 @@ def _prepared(compute):
 
 
 def _with_what_was_packed(own):
-    """The backward method of a node, which packs no array again that forward has packed."""
+    """Decorate a node's backward method: arrays that forward has packed are not packed again."""
 
     @functools.wraps(own)
     def backward(self, indexes, grad_outputs):
         packed = getattr(self, "packed", None)
-        if not packed:  # on a CPU, in 32 bits
+        if not packed:  # nothing is packed on a CPU, or in 32 bits
             return own(self, indexes, grad_outputs)
         with _packing(packed.copy()):
             return own(self, indexes, grad_outputs)
@@ -141,7 +141,7 @@ def _with_what_was_packed(own):
 
 @contextlib.contextmanager
 def _packing(known):
-    """In this context an array is packed once: {(its id, how): (it, casts.Packed)}."""
+    """In this context each array is packed once; known: {(id, how): (array, casts.Packed)}."""
     _node.packed = known
     try:
         yield
@@ -195,7 +195,7 @@ def _linear_weight_gradient(node, x, gy):
 
 
 def _widened(geometry):
-    """The same with two axes for one: cuDNN wants two or three."""
+    """The same Geometry with two axes instead of one: cuDNN takes two or three."""
     if len(geometry.stride) > 1:
         return geometry
     (stride, pad, dilate), shapes = geometry[3:6], geometry[:3]
@@ -204,7 +204,7 @@ def _widened(geometry):
 
 
 def dtype_in_use():
-    """Of the numbers that convolutions multiply, as `using_dtype` has it; None without cuDNN."""
+    """The type of `using_dtype` in which convolutions multiply now; None if cuDNN is not used."""
     return None if missing() or _chainer().config.use_cudnn == "never" else _dtype
 
 
@@ -213,7 +213,7 @@ def in_words():
     dtype = dtype_in_use()
     if dtype is None:
         return "no cuDNN"
-    if capability() < CAPABILITY[dtype]:  # nobody has asked for tf32: an older GPU does without
+    if capability() < CAPABILITY[dtype]:  # the default, tf32, on a GPU that does not have it
         dtype = "float32"
     major, rest = divmod(cudnn_plans.library().version, 10000)
     return f"cuDNN {major}.{rest // 100}.{rest % 100} in {dtype}"
@@ -241,11 +241,12 @@ def as_aligned(array):
 
 
 def run(direction, geometry, bias=None, **arrays):
-    """The one operand that is not among `arrays`, in its shape of the geometry, float32.
+    """Compute the one operand of a convolution that is not among `arrays`, float32.
 
-    direction: one of cudnn_plans.DIRECTIONS.  arrays: by the names of OPERANDS, float32 of the
-    current device, C-contiguous, aligned.  bias: a number to add to each of the result's channels.
-    Raises Unsuitable, cudnn_plans.Error where cuDNN cannot.
+    direction: one of cudnn_plans.DIRECTIONS.  geometry: shapes of all operands.  arrays: the other
+    two, by their names in OPERANDS; float32, on the current device, C-contiguous, aligned.  bias: a
+    number to add to each channel of the result.  Raises Unsuitable or cudnn_plans.Error for what
+    cuDNN cannot do.
     """
     (written,) = set(OPERANDS) - arrays.keys()
     shapes = dict(zip(OPERANDS, geometry, strict=False))
@@ -264,7 +265,7 @@ def run(direction, geometry, bias=None, **arrays):
 
     arrays[written] = kernels.get_cupy().empty(shape, np.float32)
     if bias is not None and direction == "forward":
-        with contextlib.suppress(Unsuitable):  # where no engine adds it in one go
+        with contextlib.suppress(Unsuitable):  # then no engine adds the bias itself
             cudnn_engines.compute(direction, geometry, {**arrays, "bias": bias})
             return arrays[written]
     cudnn_engines.compute(direction, geometry, arrays)
@@ -274,7 +275,8 @@ def run(direction, geometry, bias=None, **arrays):
 
 
 def _terms(geometry):
-    """How many products the sum has, at most, that makes one number of a result."""
+    """The largest number of products that are added up for one number of a result, in any
+    direction."""
     outputs, inputs, *kernel = geometry.weights
     most = max(inputs, outputs // geometry.groups) * math.prod(kernel)
     return max(most, geometry.outputs[0] * math.prod(geometry.outputs[2:]))
@@ -282,7 +284,7 @@ def _terms(geometry):
 
 @functools.cache
 def missing():
-    """A log level, why there is no cuDNN here; None where there is."""
+    """(log level, reason) why cuDNN cannot be used; None if it can."""
     if os.environ.get("CHAINER_CUDNN") == "0":
         return logging.INFO, "CHAINER_CUDNN is 0"
     try:

@@ -1,8 +1,7 @@
-"""Which of cuDNN's engines computes what: those that run are tried, the fastest is kept.
+"""Which of cuDNN's engines computes a shape: the first that runs, with autotune the fastest.
 
 The choice follows Chainer's configuration: use_cudnn_tensor_core, cudnn_deterministic, autotune.
-A shape seen before needs no wait for the device, so that a CUDA graph can capture what is done for
-it.
+Only the first call for a shape waits for the device: later ones can be captured in a CUDA graph.
 """
 
 import functools
@@ -15,22 +14,23 @@ from utils.stack.providers import Unsuitable
 
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
 TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
-# Python needs longer to launch a small kernel than the GPU to run it: what is to be timed queues up
-# behind this one, a tenth of a millisecond for each run.
+# Python takes longer to launch a small kernel than the GPU to run it.  So that launching is not
+# timed, the runs queue up behind this kernel, which waits a tenth of a millisecond for each.
 CYCLES = 200_000
 IDLE = r"""
 extern "C" __global__ void idle(long long cycles) {
   for (long long start = clock64(); clock64() - start < cycles;);
 }
 """
-FAILURES = RuntimeError, MemoryError  # of an engine: cuDNN's and CUDA's own are RuntimeErrors
+FAILURES = RuntimeError, MemoryError  # raised by an engine; cuDNN's and CUDA's are RuntimeErrors
 OPERANDS = "images", "weights", "outputs"  # in the order of a plan's tensors
 
 
 class Thread(threading.local):
-    """What each thread has for itself, since cuDNN's objects are not to be shared.
+    """What each thread has for itself, since cuDNN's objects must not be shared.
 
-    handles: by device.  plans: by what they are for; Unsuitable's arguments where there is none.
+    handles: {device: Handle, or why there is none}.  plans: {(device, what it is for): Plan, or the
+    arguments of Unsuitable if there is none}.
     """
 
     def __init__(self):
@@ -38,14 +38,14 @@ class Thread(threading.local):
 
 
 _thread = Thread()
-_kept = []  # the plans of all threads: a CUDA graph may run their kernels after the thread's end
+_kept = []  # the plans of all threads: CUDA graphs may run their kernels after the thread has ended
 
 
 def compute(direction, geometry, arrays, last=False):
-    """Have cuDNN write one of the arrays, {an operand or "bias": array of its layout}.
+    """Have cuDNN compute the operand that the direction writes, into its array.
 
-    last: whether channels are neighbours in memory.  Raises Unsuitable, cudnn_plans.Error where
-    cuDNN cannot.
+    arrays: {name in OPERANDS or "bias": array}.  last: whether channels are last in memory.  Raises
+    Unsuitable or cudnn_plans.Error for what cuDNN cannot do.
     """
     cupy = kernels.get_cupy()
     device = cupy.cuda.runtime.getDevice()
@@ -66,11 +66,11 @@ def compute(direction, geometry, arrays, last=False):
                 providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
             plan = None
     if plan is None:
-        if cupy.cuda.get_current_stream().is_capturing():  # which nobody may wait in
+        if cupy.cuda.get_current_stream().is_capturing():  # trying engines waits for the GPU
             raise RuntimeError("no engine of cuDNN can be tried while a graph is captured")
         plan, short = _choose(handle, addresses, *key)
         _kept.append(plan)
-        if not short:  # else a better one may be had the next time
+        if not short:  # if memory was short, there may be a better one the next time
             _thread.plans[(device, *key)] = plan
     if isinstance(plan, tuple):
         raise Unsuitable(*plan)
@@ -78,7 +78,7 @@ def compute(direction, geometry, arrays, last=False):
 
 
 def _handle(device):
-    """This thread's Handle of a device; Unsuitable if there is none, which is not tried again."""
+    """This thread's Handle of a device; Unsuitable if cuDNN could not be started there before."""
     if device not in _thread.handles:
         try:
             _thread.handles[device] = cudnn_plans.Handle()
@@ -92,7 +92,7 @@ def _handle(device):
 
 def execute(plan, handle, addresses):
     """Run a Plan on the arrays at these addresses, as `Plan.execute` takes them."""
-    room = kernels.get_cupy().cuda.alloc(plan.workspace)  # of the pool in use: a graph can keep it
+    room = kernels.get_cupy().cuda.alloc(plan.workspace)  # from the pool in use, as of a CUDA graph
     plan.execute(handle, addresses, room.ptr)
 
 
@@ -103,7 +103,7 @@ def _config():
 
 
 def unwanted(dtype):
-    """Properties that an engine must not have."""
+    """Numerical properties ("notes") that an engine must not have under the present settings."""
     config = _config()
     notes = {cudnn_plans.DOWN_CONVERT, cudnn_plans.REDUCED_SUMS}
     if dtype == "float32" or config.use_cudnn_tensor_core == "never":
@@ -114,8 +114,7 @@ def unwanted(dtype):
 
 
 def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
-    """The plan to use, or Unsuitable's arguments; whether another time may be better, since memory
-    was short."""
+    """(the plan to use or Unsuitable's arguments, whether memory was too short for some engine)."""
     told = handle, addresses, (failures := [])
     found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
     working = (plan for plan in found if _runs(plan, *told))
@@ -134,7 +133,7 @@ def _choose(handle, addresses, direction, geometry, bias, last, without, autotun
 
 
 def _runs(plan, handle, addresses, failures):
-    """Whether cuDNN executes its own plan, which loads the kernels; `failures` say why not."""
+    """Whether a plan can be executed, which also loads its kernels; failures: gets the reason."""
     try:
         execute(plan, handle, addresses)
     except FAILURES as error:
@@ -144,7 +143,7 @@ def _runs(plan, handle, addresses, failures):
 
 
 def _fastest(working, handle, addresses, failures):
-    """Of the first few, by the clock of the device; None of none."""
+    """The fastest of the first TRIED plans, timed on the device; None if there are none."""
     times = {}
     kernels.get_cupy().cuda.runtime.deviceSynchronize()  # other streams may still be at work
     for plan in itertools.islice(working, TRIED):
@@ -156,7 +155,7 @@ def _fastest(working, handle, addresses, failures):
 
 
 def milliseconds(work, runs, cycles=CYCLES):
-    """Of the GPU, for one of so many runs, each of which Python launches within so many cycles."""
+    """GPU time of work(), the mean of `runs`; cycles: of the GPU, that a launch takes at most."""
     cuda = kernels.get_cupy().cuda
     start, end = cuda.Event(), cuda.Event()
     idle(cycles * runs)
@@ -169,6 +168,6 @@ def milliseconds(work, runs, cycles=CYCLES):
 
 
 def idle(cycles):
-    """Have the GPU wait."""
+    """Keep the GPU waiting for so many cycles."""
     if kernels.usable():
         kernels.compiled(IDLE, "idle")((1,), (1,), (cycles,))

@@ -1,4 +1,4 @@
-"""Plans of convolutions on a GPU, made by cuDNN 9, called through its C interface."""
+"""Execution plans for convolutions on a GPU, made by cuDNN 9 through the C interface."""
 
 import ctypes
 import functools
@@ -45,8 +45,8 @@ DIRECTIONS = {  # the kind, its first attribute, its tensors in the order of the
     "data_gradient": (DATA_GRADIENT, 706, (WEIGHTS, IMAGES, OUTPUTS)),
     "weight_gradient": (WEIGHT_GRADIENT, 712, (WEIGHTS, IMAGES, OUTPUTS)),
 }
-# Engines with wrong results, by direction, axes and number: the versions of cuDNN in which PyTorch
-# leaves them out, too (plan_errata_exception of its Conv_v8.cpp).
+# {(direction, number of axes, engine): versions of cuDNN in which the engine's results are wrong}.
+# PyTorch leaves out the same ones (plan_errata_exception in its Conv_v8.cpp).
 WRONG = {
     ("forward", 3, 23): range(90800, 91501),
     ("data_gradient", 3, 23): range(8000, 10**6),
@@ -68,7 +68,7 @@ FUNCTIONS = {  # all return a status
 
 
 class Error(RuntimeError):
-    """cuDNN answered a call with another status than success."""
+    """A call of cuDNN failed."""
 
 
 class Library:
@@ -95,9 +95,9 @@ class Library:
 
 
 def load():
-    """The shared library: the loader's, else that of a wheel on Python's path.
+    """The shared library that the loader finds, else that of a wheel on Python's path.
 
-    Raises OSError, with the loader's words, if there is none.
+    Raises OSError, with the loader's message, if there is none.
     """
     try:
         return ctypes.CDLL(LIBRARY)
@@ -115,7 +115,7 @@ def library():
 
 
 class Descriptor:
-    """Anything cuDNN describes; destroyed with the last reference to it."""
+    """A cuDNN backend descriptor, destroyed with the last reference to it."""
 
     def __init__(self, kind):
         self._as_parameter_, self._uses = c_void_p(), []
@@ -136,14 +136,14 @@ class Descriptor:
         return self
 
     def get(self, attribute, kind, most=1):
-        """Up to so many values of an attribute."""
+        """Up to `most` values of an attribute."""
         (number, ctype), count = kind, c_int64()
         values = (ctype * most)()
         library().get(self, attribute, number, most, byref(count), values)
         return values[: min(count.value, most)]
 
     def get_descriptors(self, attribute, kind, most=None):
-        """Those of an attribute, up to so many, None for all."""
+        """The descriptors of an attribute, up to `most`, None for all."""
         count = c_int64()
         if most is None:
             library().get(self, attribute, DESCRIPTOR[0], 0, byref(count), None)
@@ -154,14 +154,16 @@ class Descriptor:
         return found[: count.value]
 
     def __del__(self):
-        # As Python ends, cuDNN may have ended before.
+        # When Python ends, cuDNN may have been unloaded before.
         if self._as_parameter_ and not sys.is_finalizing():
             self._destroy(self)
 
 
 class Handle:
-    """cuDNN on the device in use.  A thread needs its own, which lives as long as the process:
-    to destroy it would wait for the device, or fail where CUDA has ended before."""
+    """cuDNN's context for the device in use; each thread needs its own.
+
+    It is never destroyed: that would wait for the device, or fail if CUDA has ended before.
+    """
 
     attributes, type = {GRAPH: 800, PLAN: 400}, HANDLE
 
@@ -170,14 +172,14 @@ class Handle:
         library().create_handle(byref(self._as_parameter_))
 
     def follow(self, stream):
-        """Have all that is executed from now on join the CUDA stream at this address."""
-        if stream != self._stream:  # cuDNN takes microseconds even for the stream it has
+        """Execute on the CUDA stream at this address from now on."""
+        if stream != self._stream:  # setting even the same stream again takes microseconds
             library().set_stream(self, stream)
             self._stream = stream
 
 
 class Properties:
-    """A device described by its properties, cuDNN's JSON: plans can be made for it, not run."""
+    """A device known by its properties alone, cuDNN's JSON: plans for it can be made, not run."""
 
     attributes, type = {HEURISTIC: 204, PLAN: 407}, DESCRIPTOR
 
@@ -188,7 +190,7 @@ class Properties:
 
 
 def _on(device, kind):
-    """A descriptor of this kind, which belongs to the device where its kind does."""
+    """A descriptor of this kind, bound to the device if its kind has to be."""
     descriptor = Descriptor(kind)
     if kind in device.attributes:
         descriptor.set(device.attributes[kind], device.type, device)
@@ -208,7 +210,7 @@ class Plan:
         (self.engine,), self.notes = engine.get(1301, INTEGER), notes
         try:
             self.description = self._descriptor.get(405, CHARACTER, DESCRIPTION)
-        except Error:  # it may run all the same
+        except Error:  # the plan may work all the same
             self.description = None
         self._tensors = tensors
 
@@ -221,17 +223,16 @@ class Plan:
 
 
 def plans(device, direction, geometry, bias=False, channels_last=False, without=(), workspace=0):
-    """Yield the Plans for one direction of a convolution, those that cuDNN deems fastest first.
+    """Yield Plans for one direction of a convolution, those expected to be fastest first.
 
-    device: a Handle, or Properties.  direction: one of DIRECTIONS; the tensor that it does not
-    read is the one it writes.  bias: whether `forward` adds one to each channel.  channels_last:
-    whether channels are neighbours in memory, of the images, weights, outputs alike.  without:
-    notes that an engine must not have.  workspace: bytes that one may need.  Raises Error for a
-    geometry that makes no sense.
+    device: a Handle, or Properties.  direction: one of DIRECTIONS.  bias: whether `forward` adds
+    one to each channel.  channels_last: whether images, weights and outputs have channels last in
+    memory.  without: notes that an engine must not have.  workspace: bytes that one may need.
+    Raises Error for an impossible geometry.
     """
     graph = _graph(device, direction, geometry, bias, channels_last)
     tensors = (IMAGES, WEIGHTS, OUTPUTS, BIAS)[: 4 if bias else 3]
-    seen = set()  # the heuristics agree on many
+    seen = set()  # several heuristics yield the same plans
     for mode in (MODE_A, MODE_B, FALLBACK):
         for choice in _choices(device, graph, mode):
             (engine,) = choice.get_descriptors(300, ENGINE, 1)
@@ -240,7 +241,7 @@ def plans(device, direction, geometry, bias=False, channels_last=False, without=
                 continue
             try:
                 plan = Plan(device, choice, engine, notes, tensors)
-            except Error:  # not for this geometry or device, as some turn out to be
+            except Error:  # the engine turns out not to support this geometry or device
                 continue
             wrong = WRONG.get((direction, len(geometry.stride), plan.engine), ())
             known = plan.description in seen or library().version in wrong
@@ -249,11 +250,11 @@ def plans(device, direction, geometry, bias=False, channels_last=False, without=
                 yield plan
 
 
-_searching = threading.Lock()  # cuDNN's own frontend has one, too
+_searching = threading.Lock()  # as in cuDNN's own frontend
 
 
 def _choices(device, graph, mode):
-    """Engines with their settings as one of the heuristics ranks them; maybe none."""
+    """Engine configurations in the order of one of cuDNN's heuristics; may be empty."""
     search = _on(device, HEURISTIC).set(201, DESCRIPTOR, graph).set(200, SEARCH, mode)
     try:
         with _searching:
@@ -263,7 +264,7 @@ def _choices(device, graph, mode):
 
 
 def _graph(device, direction, geometry, bias, channels_last):
-    """The operation or, with a bias, the two of them that a plan is for."""
+    """The operation graph that a plan is for: a convolution, then with a bias an addition."""
 
     def tensor(number, shape, virtual=False):
         dtype = SINGLE if virtual else DATA_TYPES[geometry.dtype]
@@ -295,7 +296,7 @@ def _graph(device, direction, geometry, bias, channels_last):
 
 
 def _convolution(geometry):
-    """Products are summed in float32, whatever is multiplied."""
+    """The convolution descriptor; products are summed in float32, whatever type is multiplied."""
     described = Descriptor(CONVOLUTION).set(100, DATA_TYPE, SINGLE)
     described.set(101, MODE, CROSS_CORRELATION).set(106, INTEGER, len(geometry.stride))
     numbers = geometry.dilate, geometry.stride, geometry.pad_after, geometry.pad
@@ -305,8 +306,8 @@ def _convolution(geometry):
 
 
 def strides(shape, channels_last):
-    """Numbers from one element of each axis to the next: of rows after rows as in NumPy, or with
-    the second axis, the channels, moved last."""
+    """The strides of a contiguous array, in elements; with the channels, axis 1, last in memory if
+    `channels_last`."""
     order = list(range(len(shape)))
     if channels_last:
         order.append(order.pop(1))

@@ -1,4 +1,4 @@
-"""Convolutions of NumPy arrays by oneDNN's own kernels, the direct way."""
+"""Convolutions of NumPy arrays by oneDNN's direct kernels."""
 
 from utils.stack import dnnl
 
@@ -7,7 +7,7 @@ DTYPES = {"float32": dnnl.F32, "tf32": dnnl.F32, "bfloat16": dnnl.BF16}  # of th
 
 
 def _grouped_weights(geometry):
-    """The weights' shape as oneDNN has it: groups are an axis of their own."""
+    """The weights' shape for oneDNN, in which groups are an axis of their own."""
     outputs, *others = geometry.weights
     if geometry.groups == 1:
         return geometry.weights
@@ -28,7 +28,7 @@ def _round_up(size):
 
 
 class Operand:
-    """Brings an array from NumPy's layout to the one that a kernel wants, or back."""
+    """An operand of a kernel: reorders an array between NumPy's memory layout and the kernel's."""
 
     def __init__(self, kernel, role, shape, offset):
         self._plain, self._packed = dnnl.descriptor(shape, dnnl.F32), kernel.descriptor(role)
@@ -41,7 +41,8 @@ class Operand:
         self.reorder = dnnl.reorder(*ends, dnnl.library().attributes)
 
     def addresses(self, array, buffer):
-        """Where the array lies, where for the kernel: there if that will do, else in `buffer`."""
+        """(address of the array, address for the kernel): the same if the layout and alignment suit
+        the kernel, else in `buffer`."""
         if array.nbytes != self._bytes or not array.flags.c_contiguous:
             raise ValueError(f"not {self._bytes} bytes in a row: {array.dtype} {array.shape}")
         address = array.ctypes.data
@@ -54,7 +55,7 @@ class Convolution:
     """One direction of a convolution, compiled for its shapes; threads may share it."""
 
     def __init__(self, kernel, shapes, result):
-        """`shapes` are the operands', by role, the output's last; `result` is the new array's."""
+        """shapes: {role: shape} of the operands, the output last; result: shape of a new array."""
         self.implementation = kernel.implementation
         self._kernel, self._result = kernel, result
         operands, end = [], 0
@@ -65,7 +66,7 @@ class Convolution:
         self._bytes = end
 
     def __call__(self, *arrays):
-        """C-contiguous float32 arrays of the compiled shapes -> a new one."""
+        """C-contiguous float32 arrays of the compiled shapes -> a new array."""
         result = dnnl.empty(self._result)
         buffer = dnnl.thread.buffers["operands"].address(self._bytes)
         packed = []
@@ -152,7 +153,8 @@ def _forward(geometry, bias=False):
 
 
 def _descriptors(geometry, result):
-    """Of images, weights, outputs, their layouts left for oneDNN to choose; `result` is float32."""
+    """Memory descriptors of images, weights, outputs, with layouts that oneDNN may choose; the one
+    called `result` is float32."""
     shapes = {
         "images": geometry.images,
         "weights": _grouped_weights(geometry),

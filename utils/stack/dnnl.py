@@ -1,4 +1,4 @@
-"""oneDNN 3 on the CPU, called through its C interface: what every kernel of it needs."""
+"""oneDNN 3 on the CPU, called through its C interface: what all of its kernels need."""
 
 import collections
 import ctypes
@@ -78,7 +78,7 @@ FUNCTIONS = {  # all return a status, which is checked
     "primitive_create": [New, Object],
     "primitive_destroy": [Object],
 }
-QUICK = {  # the same of what each call of a kernel takes, whose status is left to the caller
+QUICK = {  # functions that each call of a kernel uses: to save time their caller checks the status
     "memory_set_data_handle": [Object, c_void_p],
     "primitive_execute": [Object, Object, c_int, POINTER(Argument)],
     "stream_wait": [Object],
@@ -86,20 +86,20 @@ QUICK = {  # the same of what each call of a kernel takes, whose status is left 
 
 
 class Error(RuntimeError):
-    """oneDNN answered a call with another status than success."""
+    """A call of oneDNN failed."""
 
 
 class Library:
     """oneDNN, loaded, with the engine and the attributes that all primitives share.
 
-    Raises OSError, with the loader's words, if there is no oneDNN 3 here.
+    Raises OSError, with the loader's message, if there is no oneDNN 3.
     """
 
     def __init__(self):
         if "OMP_WAIT_POLICY" not in os.environ:
-            # Idle threads spin, by default for so long that others lack the cores: NumPy's BLAS, or
-            # another program, beside which a step then takes twice as long as it need.  Without
-            # spinning, each of the many short loops of a training step would have to wake them.
+            # OpenMP's idle threads spin, by default for so long that NumPy's BLAS and other
+            # programs lack the cores; beside one a training step took twice as long as it need.
+            # Without any spinning, each of a step's many short loops would have to wake them.
             os.environ.setdefault("GOMP_SPINCOUNT", "3000")
         _keep_memory()
         self._lib = lib = ctypes.CDLL(_path())
@@ -117,7 +117,7 @@ class Library:
 
         self.engine, self.attributes = c_void_p(), c_void_p()
         self.engine_create(byref(self.engine), CPU, 0)
-        # With its own scratchpad, as is the default, a primitive is not safe to share by threads.
+        # By default a primitive has its own scratchpad, so that threads could not share it.
         self.primitive_attr_create(byref(self.attributes))
         self.primitive_attr_set_scratchpad_mode(self.attributes, SCRATCHPAD_USER)
 
@@ -136,11 +136,11 @@ class Library:
 
 
 def _keep_memory():
-    """Have malloc keep the memory of freed large arrays for the next ones.
+    """Make malloc keep the memory of freed large arrays for the next ones.
 
-    The system would have to clear each page of new memory: a tenth of a rollout's time.
+    Otherwise the system clears every page of new memory, which took a tenth of a rollout's time.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
     if mallopt:
         mallopt(MMAP_MAX, 0)
         mallopt(TRIM_THRESHOLD, 2**31 - 1)
@@ -231,11 +231,11 @@ thread = Thread()
 
 
 class NoSignals(threading.local):
-    """In this context, or several, no signal interrupts the thread, nor any that it starts.
+    """In this context, which may be nested, signals are blocked in this thread and those it starts.
 
-    Some of oneDNN's kernels for large products let the stack pointer point to their scratchpad.
-    The system would put the frame of a signal's handler right below, over whatever lies there: a
-    Ctrl-C would be the end of numbers that are saved after it, or of the process.
+    Some of oneDNN's kernels for large products set the stack pointer to their scratchpad.  The
+    system puts the frame of a signal handler right below it, over whatever lies there: a Ctrl-C
+    could corrupt arrays, which would be saved later, or crash the process.
     """
 
     def __init__(self):
@@ -260,7 +260,7 @@ no_signals = NoSignals()
 
 
 class Operands(threading.local):
-    """A primitive's operands in one thread: made once, given new addresses at each call."""
+    """A primitive's operands in one thread: created once, given new addresses for each call."""
 
     def __init__(self, descriptors):
         create = functools.partial(Owned, "memory", "memory_create")
@@ -271,7 +271,7 @@ class Operands(threading.local):
         self.arguments = (Argument * self.count)(*arguments)
 
     def place(self, addresses):
-        """Give the operands that are to lie elsewhere than in the last call their addresses."""
+        """Set the addresses of operands, as far as they differ from those of the last call."""
         for k, (memory, address) in enumerate(zip(self.memories, addresses, strict=True)):
             if self.addresses[k] != address:
                 status = library().memory_set_data_handle(memory, address)
@@ -289,7 +289,7 @@ class Primitive:
         self._operands = Operands({role: self.descriptor(role) for role in (*roles, SCRATCHPAD)})
 
     def descriptor(self, role):
-        """The memory descriptor that it wants in a role."""
+        """The memory descriptor that the kernel wants for a role (SRC, DST, ...)."""
         descriptor = c_void_p()
         query = library().primitive_desc_query
         query(self._descriptor, QUERY_ARGUMENT_LAYOUT, role, byref(descriptor))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Geometry(NamedTuple):
-    """A convolution over any number of axes, of which most have two: height, width."""
+    """A convolution over any number of axes; comments are for two, height and width."""
 
     images: tuple  # (B, I, H, W)
     weights: tuple  # (O, I / groups, kernel height, kernel width)
@@ -18,8 +18,8 @@ class Geometry(NamedTuple):
 
     @property
     def pad_after(self):
-        """After the last row, after the last column: as much as before if that gives these outputs,
-        else just what they need, which may be negative."""
+        """Padding after the last row, after the last column: as much as before the first if that
+        gives these outputs, else just what they need, which may be negative."""
         return tuple(map(_pad_after, *(part[2:] for part in self[:3]), *self[3:6]))
 
 
@@ -57,7 +57,7 @@ def of_weight_gradient(node, images, outputs, dtype):
 def of_deconvolution(node, outputs, weights, dtype):
     """The Geometry of the convolution whose data gradient this deconvolution is.
 
-    As in Chainer's own code, what the node's backward pass needs is left in the node.
+    As Chainer's own code does, it sets the node's attributes that its backward pass needs.
     """
     images = outputs[0], weights[1] * node.groups, *_deconvolved_size(node, outputs, weights)
     return Geometry(images, weights, outputs, *_steps(node), node.groups, dtype)

@@ -1,4 +1,4 @@
-"""Adam on a GPU: one launch for all parameters of a network."""
+"""Adam on a GPU: one kernel launch for all parameters of a network."""
 
 import functools
 
@@ -7,8 +7,8 @@ import numpy as np
 from utils.stack import kernels, tables
 from utils.stack.adam import is_plain
 
-# Operations are those of utils/stack/adam.py in their order; the rate may differ in its last bit,
-# since CUDA's pow is not rounded correctly.
+# The operations of utils/stack/adam.py in the same order; the learning rate may differ in its last
+# bit, since CUDA's pow is not correctly rounded.
 SOURCE = (
     tables.STRUCT
     + r"""
@@ -43,11 +43,11 @@ extern "C" __global__ void adam(
 def install(chainer):
     """Let `chainer`'s Adam update float32 parameters on a GPU all at once.
 
-    The number of updates, by which the rate grows, is counted on the GPU as well, so that an update
-    can be captured in a CUDA graph; outside of one it is set to the host's count.  The learning
-    rate lies there too: see `tell_rate`.  No parameter moves where an optimizer's `halted`, an
-    int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight decay and other types are left to
-    Chainer's own code.
+    The number of updates, which the bias correction needs, is counted on the GPU as well, so that
+    an update can be captured in a CUDA graph; outside of a capture it is set to the host's count.
+    The learning rate is on the GPU, too: see `tell_rate`.  No parameter changes while an
+    optimizer's `halted`, an int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight decay and other
+    dtypes are left to Chainer's own code.
     """
     adam = chainer.optimizers.Adam
     own = adam.update
@@ -71,7 +71,7 @@ def install(chainer):
 
 
 def suit(optimizer, params):
-    """Whether `move` does all that Chainer's own update would."""
+    """Whether `move` would do all that Chainer's own update does."""
     hp = optimizer.hyperparam
     if not tables.take(params) or optimizer._loss_scale is not None:
         return False
@@ -81,14 +81,14 @@ def suit(optimizer, params):
         for rule in rules
     )
     hooks = any(r._hookable._pre_update_hooks or r._hookable._post_update_hooks for r in rules)
-    # Else a kernel would write to a copy.
+    # All must be contiguous: the kernel would write to copies of others.
     written = [array for p in params for array in (p.array, *(p.update_rule.state or {}).values())]
     whole = all(array.flags.c_contiguous for array in written)
     return alike and is_plain(hp) and not hooks and whole
 
 
 def counts_on_the_host(optimizer):
-    """Whether this is an Adam whose updates are Chainer's own: no CUDA graph may hold these."""
+    """Whether this is an Adam that Chainer's own code updates, which no CUDA graph may capture."""
     params = list(optimizer.target.params())
     return "amsgrad" in optimizer.hyperparam.get_dict() and params and not suit(optimizer, params)
 
@@ -119,7 +119,7 @@ def move(optimizer, params):
 
 
 def tell_rate(optimizer):
-    """Have the GPU know the learning rate of the next step, if `move` takes that optimizer's."""
+    """Send the learning rate of the next step to the GPU, where `move` takes the steps."""
     if hasattr(optimizer, "told") and optimizer.told != optimizer.alpha:
         optimizer.alpha_there.fill(optimizer.alpha)
         optimizer.told = optimizer.alpha

@@ -1,4 +1,4 @@
-"""F.concat and F.stack on a GPU: one launch for all arrays, where CuPy copies one by one."""
+"""F.concat and F.stack on a GPU: one kernel launch, where CuPy copies array by array."""
 
 import functools
 import math
@@ -7,13 +7,13 @@ import numpy as np
 
 from utils.stack import kernels
 
-MOST = 240  # arrays of a launch: their addresses are among its arguments, which may take 4 KiB
+MOST = 240  # arrays in one launch: their addresses are among its arguments, which may take 4 KiB
 THREADS, BLOCKS = 256, 4096
-NUMBERS = {1: "char", 2: "short", 4: "int", 8: "long long"}  # of as many bytes; none is looked at
+NUMBERS = {1: "char", 2: "short", 4: "int", 8: "long long"}  # {bytes: C type}; they are just copied
 Arrays = np.dtype([("at", "u8", MOST), ("start", "i8", MOST + 1)])
 
-# Rows of the result are made of rows of the arrays: those of array k from column start[k] to
-# start[k + 1].  Threads that are neighbours write neighbours.
+# Each row of the result is made of rows of the arrays: array k fills columns start[k] to
+# start[k + 1].  Neighbouring threads write neighbouring numbers.
 SOURCE = (
     f"struct Arrays {{ const number* at[{MOST}]; long long start[{MOST + 1}]; }};"
     + r"""
@@ -33,16 +33,16 @@ SOURCES = {size: f"typedef unsigned {name} number;\n{SOURCE}" for size, name in 
 
 
 def install(chainer):
-    """Let `chainer`'s Concat and Stack, also used in the gradients of others, join arrays so.
+    """Let `chainer`'s Concat and Stack, which other functions' gradients use, too, call `joined`.
 
-    More than 8 small arrays CuPy 14 joins by a table of their addresses, which comes from the host:
-    no CUDA graph may hold that.  Empty arrays, those of 16 bytes a number and those that are not
-    alike stay with CuPy.
+    CuPy 14 joins more than 8 small arrays by a table of addresses that it sends to the GPU, which
+    no CUDA graph may capture.  Empty arrays, numbers of 16 bytes and arrays whose dtypes or shapes
+    do not match are left to CuPy.
     """
     cuda, array = chainer.backends.cuda, chainer.functions.array
 
     def patch(function, replaced):
-        """replaced: how many axes of each array the result's axis stands for."""
+        """replaced: axes of each array that become the result's joined axis: 1, or 0 for stack."""
         own = function.forward
 
         @functools.wraps(own)
@@ -66,7 +66,7 @@ def install(chainer):
 
 
 def joined(arrays, shape, axis):
-    """A new array of this shape: arrays of the same dtype one after the other along the axis."""
+    """A new array of this shape: arrays of one dtype, one after the other along the axis."""
     cupy = kernels.get_cupy()
     made = cupy.empty(shape, arrays[0].dtype)
     rows = math.prod(shape[:axis])

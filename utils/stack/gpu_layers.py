@@ -1,9 +1,8 @@
-"""Layers in a row on a GPU, by cuDNN.
+"""Successive layers on a GPU, by cuDNN.
 
-From layer to layer their arrays keep channels last, in 16 bits for bfloat16, as cuDNN's engines
-want them: only what comes in, what goes out is transposed, by one kernel each.  A layer is two
-kernels forward, one of which adds the bias, takes the ReLU; and three backward, one of which makes
-the gradients of both.
+Between the layers arrays keep channels last, in 16 bits for bfloat16, as cuDNN's engines want them.
+Only the input and the output are transposed, by one kernel each.  A layer takes two kernels
+forward, one of them for bias and ReLU, and three backward, one of them for the gradients of both.
 """
 
 from utils.stack import casts, chainer, cudnn, cudnn_engines, gpu_relu, kernels
@@ -22,7 +21,7 @@ class GpuLayers:
 
     @staticmethod
     def take(array):
-        """Whether they work on such arrays, here and now."""
+        """Whether this class can compute layers of such an array."""
         on_gpu = isinstance(array, chainer.backends.cuda.ndarray)
         return on_gpu and cudnn.dtype_in_use() in DTYPES and kernels.usable()
 
@@ -42,7 +41,7 @@ class GpuLayers:
             bias = kernels.get_cupy().ascontiguousarray(params[2 * k + 1])
             if k < max(self.relus, len(self.geometries) - 1):
                 made = gpu_relu.activated(made, bias, self.dtype, relu=k < self.relus)
-                bias = None  # else it is added to float32 numbers
+                bias = None  # a last layer's, if it has no ReLU, is added below, in float32
             self.maps.append(made)
             if not chainer.config.enable_backprop:
                 del self.maps[0]
@@ -50,8 +49,9 @@ class GpuLayers:
         return y.reshape(geometry.outputs[: x.ndim])
 
     def gradients(self, wanted, gy):
-        """{number of an input: its gradient, float32 of its shape}, at least of those wanted; gy is
-        y's, of its shape.
+        """{index of an input of `forward`: its gradient, float32}, at least for those wanted.
+
+        gy: the gradient of `forward`'s output.
         """
         groups = [gpu_relu.groups(geometry.weights[0]) for geometry in self.geometries]
         counters = kernels.get_cupy().zeros(sum(groups), "int32")
@@ -81,7 +81,7 @@ class GpuLayers:
         return casts.packed(rows, self.dtype)
 
     def computed(self, direction, geometry, factors):
-        """What cuDNN makes of the factors."""
+        """What cuDNN computes from two factors, {name in OPERANDS: array}: the third operand."""
         (written,) = set(cudnn_engines.OPERANDS) - factors.keys()
         shape = dict(zip(cudnn_engines.OPERANDS, geometry, strict=False))[written]
         made = kernels.get_cupy().empty(shape, casts.KEPT_IN[self.dtype])

@@ -1,13 +1,10 @@
-"""Adding 0 and multiplying by 1 on a GPU: nothing is launched."""
+"""Adding 0 and multiplying by 1 on a GPU without launching a kernel."""
 
 import functools
 
 
 def install(chainer):
-    """Let `chainer` begin a sum with 0, as Python's sum() does, or weigh by 1 at no cost on a GPU.
-
-    What comes out is the array that went in.
-    """
+    """Let `chainer`'s x + 0, as Python's sum() begins, and x * 1 return the array of x itself."""
     cuda, functions = chainer.backends.cuda, chainer.functions.math.basic_math
 
     def patch(function, neutral):

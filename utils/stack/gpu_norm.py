@@ -24,7 +24,7 @@ extern "C" __global__ void square_sum(const Table arrays, double* sums) {
 
 
 def install(chainer):
-    """Let `chainer`'s GradientClipping take it so from float32 gradients on a GPU."""
+    """Let `chainer`'s GradientClipping use `square_sum` for float32 gradients on a GPU."""
     clipping = chainer.optimizer_hooks.gradient_clipping
     own = clipping._sum_sqnorm_grads
 
@@ -39,7 +39,7 @@ def install(chainer):
 
 
 def square_sum(arrays):
-    """The sum of all squares in float32 arrays on a GPU: a float64 array () there."""
+    """The sum of the squares of all numbers in float32 arrays on a GPU: float64 (), there, too."""
     sums = kernels.get_cupy().zeros(tables.BLOCKS * tables.THREADS, np.float64)
     for table, blocks in tables.launches(arrays):
         kernels.compiled(SOURCE, "square_sum")((blocks,), (tables.THREADS,), (table, sums))

@@ -1,4 +1,4 @@
-"""Bias and ReLU of maps whose channels are neighbours in memory, with their gradients, on a GPU."""
+"""Bias and ReLU on a GPU, with their gradients, for arrays with channels last in memory."""
 
 from utils.stack import casts, kernels
 
@@ -70,17 +70,17 @@ SOURCES = {dtype: SIZES + there + KERNELS for dtype, there in casts.TYPES.items(
 
 
 def activated(maps, bias, dtype, relu):
-    """Maps (B, C, ...), as casts.Packed has them, with a bias (C,); with `relu` after a ReLU."""
+    """Maps (B, C, ...), packed as by casts.packed, plus a bias (C,), after a ReLU if `relu`."""
     made = kernels.get_cupy().empty(maps.shape, casts.KEPT_IN[dtype])
     _launch_shared(dtype, "activate", (maps, bias, made, int(relu)), maps)
     return made
 
 
 def passed_on(gradient, made, dtype, done):
-    """What a ReLU passes on of a gradient, the sums of that over all but the channels.
+    """(gradient of a ReLU's input; its sums over all but the channels, the bias's gradient).
 
-    gradient, made: (B, C, ...) as casts.Packed has them, of what the ReLU made; None for no ReLU.
-    done: an int32 array of zeros, one for each of its `groups`, in use.
+    gradient: of the ReLU's output, (B, C, ...), packed as by casts.packed.  made: that output, None
+    if there is no ReLU.  done: int32 zeros, at least groups(C) of them, which the kernel counts up.
     """
     empty = kernels.get_cupy().empty
     passed, channels = empty(gradient.shape, casts.KEPT_IN[dtype]), gradient.shape[1]
@@ -91,7 +91,7 @@ def passed_on(gradient, made, dtype, done):
 
 
 def _launch_shared(dtype, name, arguments, maps):
-    """PARTS blocks at most share the places of a channel."""
+    """Launch a kernel in which up to PARTS blocks share the places of each channel."""
     channels = maps.shape[1]
     places = maps.size // channels
     parts = max(1, min(PARTS, places // (ROWS * EACH)))
@@ -100,5 +100,5 @@ def _launch_shared(dtype, name, arguments, maps):
 
 
 def groups(channels):
-    """How many blocks side by side have all channels."""
+    """How many blocks of TILE channels all channels take."""
     return -(-channels // TILE)

@@ -1,9 +1,10 @@
-"""Own CUDA kernels, made by CuPy; whether they compute on a GPU, or Chainer's and CuPy's."""
+"""This project's own CUDA kernels, compiled by CuPy, and whether they are used."""
 
 import functools
 import os
 
-# The numbers of a thread, where a grid goes through an array: the first, how far it is to the next.
+# For a grid of threads that goes through an array: the index of a thread's first number, and the
+# step to its next one.
 GRID = """
 #define FIRST ((long long)blockIdx.x * blockDim.x + threadIdx.x)
 #define STEP ((long long)gridDim.x * blockDim.x)
@@ -12,12 +13,12 @@ _failed = False
 
 
 def usable():
-    """Not with CHAINER_KERNELS=0, nor after `give_up`."""
+    """Whether own kernels are used: not with CHAINER_KERNELS=0, nor after `give_up`."""
     return not _failed and os.environ.get("CHAINER_KERNELS") != "0"
 
 
 def give_up():
-    """Use none from now on."""
+    """Use no own kernels from now on."""
     global _failed
     _failed = True
 
@@ -31,5 +32,5 @@ def get_cupy():
 
 @functools.cache
 def compiled(source, name):
-    """A kernel of a source in CUDA C++; no multiplication is fused with an addition."""
+    """The kernel called `name` in CUDA C++ source; without fused multiply-add, as on the CPU."""
     return get_cupy().RawKernel(GRID + source, name, ("--fmad=false",))

@@ -1,7 +1,7 @@
-"""Convolutions or linear layers in a row, ReLU between them, as one function node.
+"""Successive convolutions or linear layers, with ReLU between them, as one function node.
 
-Node by node each layer would take six in a training step, whose Python takes longer than the
-arithmetic of small ones; on a GPU their arrays would be transposed on the way to each.
+With Chainer's own nodes a layer takes six of them in a training step.  Their Python code takes
+longer than the arithmetic of small layers, and on a GPU arrays would be transposed for each layer.
 """
 
 import os
@@ -21,8 +21,8 @@ def fused(x, links, relus):
     """x (B, C, H, W) after the Convolution2D `links`, or (B, C) after the Linear ones, ReLU after
     the first `relus` of them.
 
-    None where they are not to be one node: without oneDNN or cuDNN, for what these cannot do, where
-    function hooks watch each, with CHAINER_LAYERS=0.
+    None if they cannot be one node: without oneDNN or cuDNN, for what these cannot do, if there are
+    function hooks, or with CHAINER_LAYERS=0.
     """
     x = chainer.as_variable(x)
     params = [param for link in links for param in (link.W, link.b)]
@@ -32,7 +32,7 @@ def fused(x, links, relus):
     geometries, images = [], x.shape
     for link in links:
         if images[1] != link.W.shape[1] * getattr(link, "groups", 1):
-            return None  # Chainer's own node tells what is wrong
+            return None  # Chainer's own node will say what is wrong
         geometries.append(geometry_of(link, images, way.dtype_in_use()))
         images = geometries[-1].outputs
     if any(min(geometry.outputs) < 1 for geometry in geometries):
@@ -45,7 +45,7 @@ def fused(x, links, relus):
 
 
 def tell(obstacle):
-    """Log, once for each reason, that layers are done one by one."""
+    """Log, once for each reason, that layers are computed one by one."""
     level, reason = obstacle.args if isinstance(obstacle, Unsuitable) else (WARNING, str(obstacle))
     providers.log_once(level, f"layers are not one node: {reason}")
 
@@ -69,7 +69,7 @@ def fit(x, params):
 
 
 class Layers(chainer.FunctionNode):
-    """x, W, b, W, b, ... -> x after these layers, which are CpuLayers or GpuLayers."""
+    """x, W, b, W, b, ... -> the output of the last layer; layers: a CpuLayers or GpuLayers."""
 
     def __init__(self, layers):
         self.layers = layers
@@ -79,7 +79,7 @@ class Layers(chainer.FunctionNode):
         return (self.layers.forward(*inputs),)
 
     def backward(self, indexes, grad_outputs):
-        twice = chainer.config.enable_backprop  # so Chainer tells that gradients need some
+        twice = chainer.config.enable_backprop  # whether the gradients are to be differentiated
         if not twice:
             try:
                 found = self.layers.gradients(set(indexes), grad_outputs[0].array)
@@ -93,7 +93,7 @@ class Layers(chainer.FunctionNode):
         return tuple(chainer.grad([y], wanted, grad_outputs, enable_double_backprop=twice))
 
     def plainly(self, x, *params):
-        """The same node by node, whose gradients have gradients."""
+        """The same by Chainer's own nodes, whose gradients can be differentiated."""
         for k, geometry in enumerate(self.layers.geometries):
             W, b = params[2 * k : 2 * k + 2]
             if W.ndim == 2:

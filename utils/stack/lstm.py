@@ -1,4 +1,4 @@
-"""F.lstm on the CPU: its gradient uses the gates, where Chainer's works them out again."""
+"""F.lstm on the CPU: its gradient reuses the gates, which Chainer's computes again."""
 
 import functools
 
@@ -8,10 +8,10 @@ HALF = np.float32(0.5)
 
 
 def install(chainer):
-    """Let `chainer`'s LSTM of float32 arrays keep its open gates for its gradient.
+    """Let `chainer`'s LSTM of float32 arrays keep its activated gates for its gradient.
 
-    The tanh of four numbers each, and of the cell, takes longer than all else.  A gradient that is
-    to have gradients, and batches that have grown shorter, are left to Chainer's own code.
+    Their tanh, and that of the cell, takes longer than all else.  A gradient that is to be
+    differentiated, and batches that have become smaller, are left to Chainer's own code.
     """
     lstm = chainer.functions.rnn.lstm.LSTM
     own, own_backward = lstm.forward, lstm.backward
@@ -48,12 +48,12 @@ def install(chainer):
 
 
 def opened(x):
-    """(B, 4 * C, ...) -> the same of what each gate lets through, tanh of the candidate."""
+    """Activate gates (B, 4 * C, ...): tanh of the candidate, sigmoid of the others; same shape."""
     gates = x.copy()
     three = by_gate(gates)[1:]
     three *= HALF
     np.tanh(gates, out=gates)
-    three *= HALF  # which makes it the sigmoid of what it was
+    three *= HALF  # sigmoid(x) = tanh(x / 2) / 2 + 1 / 2
     three += HALF
     return gates
 
@@ -65,7 +65,7 @@ def by_gate(x):
 
 
 def gradients(c, gates, shown, gc, gh):
-    """The gradients of c and x out of those of c_next and h."""
+    """(gradient of c, gradient of x) from those of the outputs, gc of c_next and gh of h."""
     a, i, f, o = by_gate(gates)
     gx = np.empty_like(gates)
     ga, gi, gf, go = by_gate(gx)

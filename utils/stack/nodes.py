@@ -1,5 +1,7 @@
-"""Function nodes on the CPU without checks that NumPy arrays do not need: they take longer than
-small arrays' arithmetic."""
+"""Function nodes on the CPU without the checks that NumPy arrays do not need.
+
+These checks take longer than the arithmetic of small arrays.
+"""
 
 import functools
 import weakref
@@ -8,10 +10,10 @@ import numpy as np
 
 
 def install(chainer):
-    """Let `chainer`'s nodes take NumPy arrays without asking what matters to none of these: their
-    devices, layouts, ChainerX; where nobody debugs them, or hooks into them.
+    """Let `chainer`'s nodes apply to NumPy arrays without checking devices, layouts and ChainerX,
+    unless in debug mode or with function hooks.
 
-    Properties of Variables ask for ChainerX, too: the attributes behind them are read.
+    Even properties of Variables check for ChainerX, so the attributes behind them are read.
     """
     node, variable, config = chainer.FunctionNode, chainer.Variable, chainer.config
     own, make = node.apply, chainer.Variable._init_unchecked
@@ -48,7 +50,7 @@ def install(chainer):
 
 
 def connect(node, inputs, outputs):
-    """Make a node part of the graph between these Variables; keep what it has asked for."""
+    """Connect a node with its Variables in the graph; keep the arrays that it asked to retain."""
     node.inputs = tuple([x._node for x in inputs])
     node.rank = rank = max([x._rank for x in node.inputs])
     made = [y._node for y in outputs]

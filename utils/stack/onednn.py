@@ -16,7 +16,7 @@ from utils.stack.providers import Unsuitable
 KEPT = 512  # compiled convolutions, before the least recently used one goes
 
 _dtype = "float32"  # of the numbers that convolutions multiply
-_obstacle = None  # to using oneDNN: (log level, reason), () for none, None before the first look
+_obstacle = None  # why oneDNN cannot be used: (log level, reason); () if it can, None if unknown
 _looking = threading.Lock()
 
 
@@ -38,13 +38,14 @@ def _on_cpu(inputs):
 
 @contextlib.contextmanager
 def using_dtype(name):
-    """In this context convolutions may have the error of products of this type, in every thread.
+    """In this context convolutions may be as inexact as if factors were of this type, in every
+    thread.
 
-    "float32" is the default.  With "tf32" all numbers stay float32, but minimal filtering takes
-    larger tiles, whose error is that of rounding to tf32.  With "bfloat16" it does the same, and in
-    other convolutions weights and activations are rounded as they enter a multiplication: good to 3
-    digits.  Raises UserError for another type, and for bfloat16 without oneDNN or where the
-    processor would have to emulate it.
+    "float32" is the default.  "tf32": all numbers stay float32, but minimal filtering takes larger
+    tiles, whose error is about that of rounding factors to tf32.  "bfloat16": the same, and in
+    other convolutions weights and activations are rounded to bfloat16 as they are multiplied, good
+    to 3 digits.  Raises UserError for another type, and for bfloat16 without oneDNN or on a
+    processor that would have to emulate it.
     """
     global _dtype
     if name not in direct.DTYPES:
@@ -59,7 +60,7 @@ def using_dtype(name):
 
 
 def dtype_in_use():
-    """The one of `using_dtype`."""
+    """The type of `using_dtype` in which convolutions multiply now."""
     return _dtype
 
 
@@ -82,8 +83,11 @@ def _refuse_slow_bfloat16():
 
 
 def convolved(direction, geometry, *arrays):
-    """A convolution, "forward", or its "data_gradient" or "weight_gradient", of the arrays that
-    `direct` and `winograd` take, C-contiguous; Unsuitable if oneDNN cannot."""
+    """Compute a convolution or one of its gradients; Unsuitable if oneDNN cannot.
+
+    direction: "forward", "data_gradient" or "weight_gradient", functions of `direct` and
+    `winograd`, which say what arrays they take; these are C-contiguous.
+    """
     bias = (len(arrays) == 3,) if direction == "forward" else ()
     compute = _compile(direction, geometry, *bias)
     if isinstance(compute, str):
@@ -104,14 +108,14 @@ def multiplied(a, b):
 
 def _unless_refused(compute, arrays):
     try:
-        with dnnl.no_signals:  # once for all kernels of a convolution: each takes 3 us
+        with dnnl.no_signals:  # entered here once for all kernels of a convolution: it takes 3 us
             return compute(*arrays)
     except dnnl.Error as error:
         raise Unsuitable(logging.INFO, str(error)) from None
 
 
 def _prepared(compute):
-    """Decorate `compute`: it gets contiguous arrays that oneDNN can take, else is Unsuitable."""
+    """Decorate `compute`: its arrays are made contiguous; Unsuitable if oneDNN cannot take them."""
 
     @functools.wraps(compute)
     def prepared(node, *inputs):
@@ -174,13 +178,13 @@ def _check_arrays(node, inputs):
 
 @functools.lru_cache(KEPT)
 def _compile(direction, geometry, *bias):
-    """A function of the arrays, or a text that says why there is none."""
+    """A function of the arrays, or the reason, a text, why there is none."""
     way = winograd if winograd.pays(geometry) else direct
     try:
         convolution = getattr(way, direction)(geometry, *bias)
     except dnnl.Error as error:
         return f"{error} for the {direction} of {geometry}"
-    if "ref" in convolution.implementation:  # loops without vectors, such as "ref:any"
+    if "ref" in convolution.implementation:  # slow reference code, such as "ref:any"
         return f"oneDNN has no fast {direction} for {geometry}"
     return convolution
 
@@ -189,7 +193,7 @@ def _check_library():
     """Raise Unsuitable unless oneDNN is there for this process."""
     global _obstacle
     if _obstacle is None:
-        with _looking:  # two threads must not create two engines, which do not work together
+        with _looking:  # one thread loads it: objects of two engines would not work together
             if _obstacle is None:
                 _obstacle = _load() or ()
     if _obstacle:
@@ -204,13 +208,13 @@ def _load():
         dnnl.library()
     except (OSError, dnnl.Error) as error:
         cure = f"on x86-64 Linux, pip install {dnnl.WHEEL} makes convolutions many times faster"
-        if "libgomp" in str(error):  # the wheel comes without
+        if "libgomp" in str(error):  # the wheel does not include it
             cure = "install your system's libgomp (Debian: apt install libgomp1)"
         return logging.WARNING, f"no oneDNN ({error}); {cure}"
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def _after_fork():
-    # The library's threads are in the parent only: the first call would wait for them for ever.
+    # A fork does not copy the library's threads: the first call would wait for them for ever.
     global _obstacle
     _obstacle = logging.INFO, "this process was forked from one that had started oneDNN"

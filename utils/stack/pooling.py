@@ -1,4 +1,4 @@
-"""Maximum pooling on the CPU: by whole slices, where Chainer copies all windows side by side."""
+"""Maximum pooling on the CPU by strided slices, where Chainer copies all windows first."""
 
 import functools
 import itertools
@@ -8,10 +8,10 @@ import numpy as np
 
 def install(chainer):
     """Let `chainer`'s maximum pooling, with its gradient, compare the first numbers of all windows
-    with the second ones, and so on, where windows neither overlap nor reach beyond the image.
+    with the second ones, and so on, if windows neither overlap nor reach beyond the image.
 
-    Where a gradient is infinite, all of its window but the largest number gets NaN, not 0 as in
-    Chainer: copying by a mask instead of multiplying takes more than twice as long.
+    An infinite gradient gives NaN to all of its window but the largest number, not 0 as in Chainer:
+    copying by a mask instead of multiplying would take more than twice as long.
     """
     module = chainer.functions.pooling.max_pooling_nd
     own, own_gradient = module.MaxPoolingND.forward_cpu, module.MaxPoolingNDGrad.forward_cpu
@@ -25,9 +25,10 @@ def install(chainer):
         first, *others = places(x, self.ksize)
         y, self.indexes = first.copy(), np.zeros(first.shape, np.intp)
         for k, other in enumerate(others, 1):
-            larger = ~(other <= y) & (y == y)  # NaN is the largest, the first one counts
+            larger = ~(other <= y) & (y == y)  # NaN counts as largest, and the first NaN stays
             np.maximum(y, other, out=y)
-            # The largest k is the newest; copyto(where=) takes ten times as long.
+            # k grows, so this sets indexes to k where `larger`; copyto(where=) takes ten times as
+            # long.
             np.maximum(self.indexes, larger * k, out=self.indexes)
         return (y,)
 
@@ -37,7 +38,7 @@ def install(chainer):
         pooling = self.func
         if not fit(pooling, pooling._in_shape):
             return own_gradient(self, inputs)
-        gx = np.zeros(pooling._in_shape, pooling._in_dtype)  # what no window reaches, too
+        gx = np.zeros(pooling._in_shape, pooling._in_dtype)  # pixels outside all windows stay 0
         for k, place in enumerate(places(gx, pooling.ksize)):
             np.multiply(gy, pooling.indexes == k, out=place)
         return (gx,)
@@ -46,14 +47,14 @@ def install(chainer):
 
 
 def fit(pooling, shape):
-    """Whether the windows on images of this shape are next to each other, all inside."""
+    """Whether windows neither overlap nor reach beyond images of this shape."""
     beyond = any(n % k for n, k in zip(shape[2:], pooling.ksize, strict=True))
     apart = pooling.stride == pooling.ksize and not any(pooling.pad)
     return apart and min(shape) > 0 and not (pooling.cover_all and beyond)
 
 
 def places(x, ksize):
-    """Views of x (B, C, H, W, ...), one for each place in a window: its number in all windows."""
+    """Yield views of x (B, C, H, W, ...): the first numbers of all windows, the second ones, ..."""
     inside = [n - n % k for n, k in zip(x.shape[2:], ksize, strict=True)]
     for start in itertools.product(*map(range, ksize)):
         steps = zip(start, inside, ksize, strict=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from utils.stack import dnnl
 
-OF_THE_OUTPUT = 0  # the data type that a sum is in
+OF_THE_OUTPUT = 0  # oneDNN's "undefined": a sum has the data type of the output
 KEPT = 1024  # compiled products, before the least recently used one goes
 
 

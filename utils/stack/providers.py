@@ -1,4 +1,4 @@
-"""Other libraries put in place of the code of Chainer's function nodes."""
+"""Libraries that replace Chainer's own code for convolutions and linear layers."""
 
 import functools
 import logging
@@ -8,7 +8,7 @@ log_once = functools.cache(logger.log)
 
 
 class Unsuitable(Exception):
-    """Raised as Unsuitable(log level, reason): Chainer's own code has to do it."""
+    """Unsuitable(log level, reason): the library cannot do it, Chainer's own code has to."""
 
 
 def install(chainer, library, processor, takes, computes):

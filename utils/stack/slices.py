@@ -1,11 +1,11 @@
-"""The gradient of a slice: written at once, where Chainer adds number by number."""
+"""The gradient of a slice, assigned as a whole, where Chainer adds number by number."""
 
-ONCE = int, slice, type(None), type(Ellipsis)  # indexes that take no element twice
+ONCE = int, slice, type(None), type(Ellipsis)  # indexes that select no element twice
 
 
 def install(chainer):
-    """Let `chainer`'s gradient of x[...] add, as for indexes that repeat, for arrays of indexes
-    alone; and by `add.at` on a GPU, too: CuPy 14 warns of its `scatter_add`."""
+    """Let `chainer` assign the gradient of x[...], and add only for arrays of indexes, which may
+    repeat; on a GPU by `add.at`, since CuPy 14 warns of `scatter_add`."""
 
     def forward(self, inputs):
         (gy,) = inputs

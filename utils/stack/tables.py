@@ -1,16 +1,16 @@
-"""Many float32 arrays in one launch of a CUDA kernel, by a table of their addresses."""
+"""Many float32 arrays in one launch of a CUDA kernel, passed as a table of their addresses."""
 
 import numpy as np
 
 from utils.stack import kernels
 
-MOST = 80  # arrays of a launch: their addresses are among its arguments, which may take 4 KiB
-COLUMNS = 4  # arrays that belong together, such as parameter, gradient, moments
+MOST = 80  # rows in one launch: the table is among its arguments, which may take 4 KiB
+COLUMNS = 4  # arrays in a row at most, such as parameter, gradient, two moments
 THREADS, BLOCKS = 256, 1024
 EACH = 8  # numbers for a thread to be worth starting
 Table = np.dtype([("at", "u8", (COLUMNS, MOST)), ("size", "i8", MOST), ("count", "i8")])
 
-# The same for a kernel, each thread of which goes through all arrays.
+# The same structure in CUDA.
 STRUCT = f"struct Table {{ float* at[{COLUMNS}][{MOST}]; long long size[{MOST}], count; }};"
 
 
@@ -22,10 +22,10 @@ def take(params):
 
 
 def launches(*columns):
-    """Yield (table for a kernel to take by value, blocks to launch) for columns of float32 arrays.
+    """Yield (table, a kernel's argument; number of blocks to launch) for columns of float32 arrays.
 
-    The arrays of a row have a size in common; copies of those that are not contiguous live until
-    the next is asked for.
+    columns: lists of arrays; those at the same place of all lists, a row, have the same size.
+    Copies of arrays that are not contiguous live until the next table is asked for.
     """
     contiguous = kernels.get_cupy().ascontiguousarray
     for start in range(0, len(columns[0]), MOST):

@@ -19,8 +19,8 @@ def temporary(name, *shape):
 class Maps:
     """The tiles of several images, stored as one matrix (tiles, channels) for each pixel of a tile.
 
-    shape: a tile's (rows, columns), or (rows,) alone.  The matrices' rows are padded: a distance of
-    a power of two would make them push each other out of the cache.
+    shape: of a tile, (rows, columns).  Rows of the matrices are padded: at distances of a power of
+    two they would compete for the same cache lines.
     """
 
     def __init__(self, name, shape, tiles, channels):
@@ -52,9 +52,9 @@ def evaluate(matrix, columns, out, add=False):
 
 
 class Tiling:
-    """How a convolution's images and outputs are divided into tiles, `step` pixels apart.
+    """Divides the images and outputs of a convolution into tiles, `step` pixels apart.
 
-    A part of the tiles is given by two slices: (images, rows of tiles).
+    A "part" of the tiles is a pair of slices: (images, rows of tiles).
     """
 
     def __init__(self, geometry, side):
@@ -64,11 +64,11 @@ class Tiling:
         self.rows, self.columns = (-(-n // self.step) for n in size)
 
     def parts(self, tiles):
-        """Yield parts that make up all tiles, of about so many tiles each."""
+        """Yield parts that together are all tiles, each of about `tiles` of them."""
         return self._divided((slice(0, self.batch), slice(0, self.rows)), tiles)
 
     def pieces(self, part, channels):
-        """Yield (smaller part that fits the cache, the slice of the part's tiles that it is)."""
+        """Yield (smaller part that fits the cache, its slice of the tiles of `part`)."""
         start = 0
         for piece in self._divided(part, IN_CACHE // (self.side**2 * channels)):
             stop = start + self.number(piece)
@@ -109,20 +109,20 @@ class Tiling:
     def lay(self, tiles, part, images):
         """The transpose of `cut`: write tiles into images (B, C, H, W), summed where they overlap.
 
-        Parts of one image overlap as well: the first clears it, all add to it.
+        Several parts of one image overlap, too: the first one clears it, and all add to it.
         """
         whole, first = part[1] == slice(0, self.rows), part[1].start == 0
         side, _ = tiles.shape
         framed, pixels, (y, x) = self._frame(images, part, side, self.pad)
         framed[...] = 0
         grid = self._grid(tiles, part)
-        for down in range(0, side, self.step):  # what is this far apart does not overlap
+        for down in range(0, side, self.step):  # blocks of `step` pixels of tiles do not overlap
             for right in range(0, side, self.step):
                 block = grid[down : down + self.step, right : right + self.step]
                 target = self._overlapping(framed[:, down:, right:], block.shape)
                 if self.step > 2:
                     copy(block, target, add=True)
-                else:  # in such small pieces oneDNN is slower
+                else:  # oneDNN is slower for such small pieces
                     target += block
         if first and not whole:
             images[part[0]] = 0
@@ -136,8 +136,10 @@ class Tiling:
         copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels)
 
     def _frame(self, images, part, size, pad):
-        """Memory for the area that tiles of size x size span, channels last; a view of those pixels
-        of the images that lie in the area; the (rows, columns) of the area where they lie.
+        """(buffer, pixels, place) for the area of the images that a part's tiles span.
+
+        buffer: uninitialised memory for the area, channels last.  pixels: a view of the pixels of
+        the images that lie in the area.  place: their (rows, columns), two slices, in the buffer.
         """
         batch, rows = part
         number, *counts = self._counts(part)
@@ -156,7 +158,7 @@ class Tiling:
         return tiles.all().reshape(*tiles.shape, *self._counts(part), tiles.channels)
 
     def _overlapping(self, framed, shape):
-        """A view of the area of `_frame` with the axes of `_grid`."""
+        """A view of the buffer of `_frame` with the axes of `_grid`: the tiles in it."""
         image, down, right, channel = framed.strides
         strides = down, right, image, self.step * down, self.step * right, channel
         return np.lib.stride_tricks.as_strided(framed, shape, strides)

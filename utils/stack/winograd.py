@@ -1,13 +1,13 @@
 """Convolutions by minimal filtering (Winograd 1980; Lavin and Gray, CVPR 2016).
 
-Images are cut into overlapping tiles, say of 8x8.  Tile and kernel are taken as polynomials and
-evaluated at eight points along each axis, where their convolution becomes one multiplication per
-point, summed over channels by 64 matrix products: 4 multiplications for an output of a 5x5 kernel
-instead of 25.  Larger tiles need fewer but lose precision.  A number that is not finite makes all
-outputs of its tile NaN.
+Images are cut into overlapping tiles, for instance of 8x8 pixels.  Tile and kernel are taken as the
+coefficients of polynomials and evaluated at eight points along each axis.  Their convolution is the
+product of the polynomials, hence one multiplication per point; these are summed over channels by 64
+matrix products.  An output of a 5x5 kernel then takes 4 multiplications instead of 25.  Larger
+tiles take fewer but lose precision.  A number that is not finite makes all outputs of its tile NaN.
 
-The rows of all tiles are evaluated first, then a few columns at a time, so that a column's values
-enter its products while they are in the cache.
+First the rows of all tiles are evaluated, then a few columns at a time, so that a column's values
+are multiplied while they are in the cache.
 """
 
 import functools
@@ -21,26 +21,27 @@ from utils.stack.products import copy, multiply
 from utils.stack.tiles import Maps, Tiling, evaluate, temporary
 
 POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2, 3 / 4, -4 / 3, -3 / 4, 4 / 3  # and infinity
-# The largest side of a tile, which is the number of points it needs.  The error, relative to the
-# outputs' root mean square, is 3e-6 with 8 and 2e-4 with 12; rounding operands to tf32 would make
-# it 3e-4, to bfloat16 2e-3.
+# The largest side of a tile, which is also its number of points.  The error, relative to the root
+# mean square of the outputs, is 3e-6 for 8 and 2e-4 for 12.  Rounding operands to tf32 has an error
+# of 3e-4, to bfloat16 of 2e-3.
 LARGEST = {"float32": 8, "tf32": 12, "bfloat16": 12}
-AT_ONCE = 16384  # points of the tiles that are worked on together
-POINTS_IN_CACHE = 2**19  # numbers of the columns that are worked on together
-MOVE = 70  # multiplications take as long as evaluating one number, there or back (measured)
-# Cost below which it pays, as a share of the direct way's multiplications, which take half as long
-# in bfloat16.  With AVX2, which evaluates more slowly, and columns one by one, layers at 0.63 took
-# 0.5 to 0.7 of the direct way's time, those of 32 to 64 maps, at 0.7, took 0.9 to 1.5.
+AT_ONCE = 16384  # points of the tiles that are processed together
+POINTS_IN_CACHE = 2**19  # numbers in the columns that are processed together
+MOVE = 70  # evaluating one number takes as long as so many multiplications (measured)
+# `cost`, as a share of the multiplications of a direct convolution, below which this is used.
+# Direct convolutions take half as long in bfloat16.  With AVX2, which evaluates more slowly, and
+# columns one by one, layers with a share of 0.63 took 0.5 to 0.7 of the direct convolution's time,
+# layers of 32 to 64 maps, with a share of 0.7, took 0.9 to 1.5.
 WORTH = {"float32": 0.65, "tf32": 0.65, "bfloat16": 0.4}
 
 
 @functools.cache
 def transforms(side, kernel):
-    """Matrices for one axis of a tile, float32: of images (side, side), weights (side, kernel),
-    outputs (step, side)."""
+    """Matrices for one axis of a tile, float32: for images (side, side), weights (side, kernel) and
+    outputs (step, side).  Lavin and Gray call them B^T, G and A^T."""
     points = POINTS[: side - 1]
 
-    def powers(count):  # of infinity only the highest counts
+    def powers(count):  # at infinity only the highest power counts
         finite = [[float(p) ** k for k in range(count)] for p in points]
         return np.array([*finite, [0] * (count - 1) + [1]])
 
@@ -58,7 +59,7 @@ def aligned(array):
 
 
 def pays(geometry):
-    """Whether it is likely to be clearly faster than the direct way for this Geometry.
+    """Whether this is likely to be clearly faster than a direct convolution for a Geometry.
 
     CHAINER_WINOGRAD=0 keeps all convolutions direct.
     """
@@ -69,7 +70,8 @@ def pays(geometry):
 
 
 def suits(geometry):
-    """Whether it can do this: a square kernel, stride 1; and the processor is best at vectors."""
+    """Whether this can compute a Geometry: a square kernel, stride 1, no dilation, one group; and
+    the processor has no faster way, as AMX is for bfloat16."""
     if len(geometry.stride) != 2:
         return False
     _, _, height, width = geometry.weights
@@ -87,7 +89,7 @@ def best_side(geometry):
 
 
 def cost(geometry, side):
-    """The cost of tiles of this side, in multiplications, the evaluations included."""
+    """The cost with tiles of this side, in multiplications, evaluations included."""
     outputs, inputs, kernel, _ = geometry.weights
     batch, _, *size = geometry.outputs
     tiles = batch * math.prod(-(-n // (side - kernel + 1)) for n in size)
@@ -123,7 +125,7 @@ class Filter:
         return found
 
     def columns(self, tiles, channels):
-        """The columns of so many tiles, as slices of those that are worked on together."""
+        """Slices of a tile's columns, each of as many as fit the cache for so many tiles."""
         few = max(1, POINTS_IN_CACHE // (self.side * tiles * channels))
         return [slice(k, min(k + few, self.side)) for k in range(0, self.side, few)]
 
@@ -138,7 +140,7 @@ class Filter:
             products = Maps("products", points.shape, tiles.tiles, made)
             multiply(points.all(), factors, products.all())
             if bias is not None and columns.start <= 1 < columns.stop:
-                # At point (1, 1), whose number every output has.
+                # A number added at the point (1, 1) is added to every output.
                 products.all()[1 - columns.start, 1] += bias
             evaluate(from_points, products.flat().swapaxes(0, 1), sums.flat()[:, columns])
         return sums
@@ -179,7 +181,7 @@ class Forward(Filter):
 
 
 class DataGradient(Filter):
-    """(outputs' gradient, weights) -> images' gradient: each step of Forward back, transposed."""
+    """(outputs' gradient, weights) -> images' gradient: Forward's steps, transposed, backwards."""
 
     def __init__(self, geometry):
         super().__init__(geometry)
@@ -198,7 +200,7 @@ class DataGradient(Filter):
 
 
 class WeightGradient(Filter):
-    """(images, outputs' gradient) -> weights' gradient: each step back, transposed."""
+    """(images, outputs' gradient) -> weights' gradient, by transposed steps of Forward, too."""
 
     def __init__(self, geometry):
         super().__init__(geometry)
