@@ -6,6 +6,7 @@ import sys
 
 import constants
 from utils.errors import report_errors, when_out_of_memory
+from utils.names import is_url
 from utils.recipe import MOST_FRAMES, Recipe, clips_per_shard
 from utils.signals import exit_status, signals_as_ctrl_c, signals_deferred
 from utils.usage import PIXELS, Parser, add_look, integer, local_path, number, path_or_url
@@ -80,7 +81,7 @@ def parse(argv=None):
     args.images, args.out = args.images or [images], args.out or clips
     if args.scheduler:  # its workers may run in another directory
         args.images = [os.path.abspath(path) for path in args.images]
-        args.out = args.out if "://" in args.out else os.path.abspath(args.out)
+        args.out = args.out if is_url(args.out) else os.path.abspath(args.out)
     args.size = args.size[0], args.size[-1]
     return args
 

@@ -10,6 +10,7 @@ import time
 import constants
 from utils import rundir
 from utils.errors import Diverged, UserError, report_errors, warn, when_out_of_memory
+from utils.names import is_url
 from utils.signals import ctrl_c_exits
 from utils.usage import Parser, integer, local_path, number, path_or_url
 
@@ -231,7 +232,7 @@ def options_to_save(options):
     """{name: value} of the options; given paths are absolute: -r may run in another directory."""
     found = {name: value for name, value in vars(options).items() if name != "resume"}
     for name, default in PATHS.items():
-        if found[name] != default and "://" not in found[name]:
+        if found[name] != default and not is_url(found[name]):
             found[name] = os.path.abspath(found[name])
     return found
 

@@ -2,9 +2,9 @@
 
     python data/cats.py --images catz
 
-takes catz/{train,test}/NAME/cat_0.jpg to cat_4.jpg and cat_result.jpg, the sixth frame, into
-data/images/{train,test}/NAME as second names of the same files; animated GIFs, too. Of those that
-are in neither train nor test one in --test is for testing.
+links catz/{train,test}/NAME/cat_0.jpg to cat_4.jpg and cat_result.jpg, the sixth frame, into
+data/images/{train,test}/NAME (hard links, or copies where the disk has none), and animated GIFs
+likewise. Of cats that are in neither train nor test one in every --test is for testing.
 """
 
 import sys
@@ -24,7 +24,7 @@ PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
 
 def find_cats(root):
-    """The files of each cat in a folder: six pictures or a GIF; incomplete ones with a warning."""
+    """[files] of each cat in a folder: six pictures or a GIF; a warning for incomplete ones."""
     cats = []
     for path in root.glob("[!.]*"):
         if not path.exists():

@@ -2,9 +2,9 @@
 
     python data/kitti.py --images KITTI
 
-takes each folder of frames, such as 2011_09_26/2011_09_26_drive_0001_sync/image_02/data or
-set06/V000/images, into data/images/{train,test} as second names of the same files. The test
-recordings are those of the PredNet paper for KITTI, sets 6 to 10 for Caltech.
+links each folder of frames, such as 2011_09_26/2011_09_26_drive_0001_sync/image_02/data or
+set06/V000/images, into data/images/{train,test} (hard links, or copies where the disk has none).
+The test recordings are those of the PredNet paper for KITTI, sets 6 to 10 for Caltech.
 """
 
 import re
@@ -44,8 +44,8 @@ def place(folder):
 def find_folders(root):
     """The folders of pictures below one, rectified recordings (_sync) before raw ones (_extract).
 
-    KITTI keeps points and times beside them, 100,000 files which are not worth a word each.
-    UserError where there is nothing but films in .seq.
+    KITTI keeps points and times beside the pictures, 100,000 files that no warning is printed for.
+    UserError if there is nothing but films in .seq.
     """
     films = []
 

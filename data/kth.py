@@ -38,7 +38,7 @@ def read_ranges(path):
             match[1]: [tuple(map(int, pair)) for pair in re.findall(r"(\d+)-(\d+)", match[4])]
             for match in matches
         }
-    except ValueError:  # of thousands of digits
+    except ValueError:  # int() refuses thousands of digits
         raise UserError(f"{path} has a number beyond all measure: give KTH's") from None
 
 
@@ -68,7 +68,7 @@ def main():
 
 
 def cut_film(film, ranges, options, collection):
-    """Put the sequences of a film into the collection -> their number."""
+    """Add the sequences of a film to the collection -> their number."""
     name, count = name_of(film), 0
     if name not in ranges:
         warn_left_out(film.path, f"not in {options.sequences}")
@@ -94,7 +94,7 @@ def cut_film(film, ranges, options, collection):
 
 
 def name_of(film):
-    """What the list of sequences calls a film."""
+    """The name of a film in the list of sequences."""
     return film.path.stem.removesuffix("_uncomp")
 
 

@@ -49,14 +49,14 @@ def read(video):
 
 
 def find_range(video):
-    """The levels that are to be black and white, so that few pixels of a recording are beyond.
+    """The levels that become black and white: the ENDS percentiles of a recording.
 
-    Looked for in up to SAMPLE of its pixels, evenly spaced. BadFrame where pictures differ in size
-    or depth.
+    They are estimated from up to SAMPLE of its pixels, evenly spaced. BadFrame if pictures differ
+    in size or depth.
     """
     height, width = video.shape
     stride = len(video) * height * width // SAMPLE + 1
-    while math.gcd(stride, width) > 1:  # not in the same columns of each row
+    while math.gcd(stride, width) > 1:  # else only some columns of each row would be sampled
         stride += 1
     kinds, sample = set(), []
     for picture in read(video):
@@ -76,7 +76,7 @@ def stretch(picture, low, high):
 
 
 def convert(video, options, collection):
-    """Put a recording into the collection; whether it can be used."""
+    """Add a recording to the collection; returns whether it can be used."""
     folder = options.out / options.split / video.name
     if collection.has(folder):
         return True

@@ -2,9 +2,9 @@
 
     python data/radar.py --images mch/20150515 --pool 2
 
-writes data/images/train/20150515/frame_00001.png. The number of a colour is the datum: 0 is dry,
-255 is out of the radars' range and becomes dry, too. After a picture that cannot be read, or where
-their size changes, a new video begins, 20150515_2.
+writes data/images/train/20150515/frame_00001.png. A pixel's value is its index in the palette: 0 is
+dry; 255, out of the radars' range, becomes dry, too. After a picture that cannot be read, or where
+the size of pictures changes, a new video begins, 20150515_2.
 """
 
 import itertools
@@ -27,13 +27,13 @@ OUTSIDE = 255
 
 
 def read_levels(path, pool):
-    """The numbers of the colours of a palette picture, uint8 (H, W), the largest of pool x pool.
+    """The palette indices of a picture, uint8 (H, W), the largest of each pool x pool block.
 
     BadFrame for a picture that cannot be read, is animated, has no palette or is smaller than
     pool x pool.
     """
     if not path.is_file():
-        raise BadFrame(path, "not a file")  # a pipe would be waited for
+        raise BadFrame(path, "not a file")  # reading from a pipe would block
     with open_image(path) as image:
         if count_pages(image) > 1:
             raise ValueError(f"{count_pages(image)} images in one file")
@@ -49,9 +49,9 @@ def read_levels(path, pool):
 
 
 def usable(paths, pool):
-    """Yield (what those of one video share, levels) of the pictures that can be read.
+    """Yield (key, levels) of the pictures that can be read; those of one video share their key.
 
-    They share their size and the number of pictures before that could not be read.
+    A key is (number of unreadable pictures before, size).
     """
     gaps = 0
     for path in tqdm(paths, disable=None):

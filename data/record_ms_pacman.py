@@ -3,7 +3,8 @@
     python data/record_ms_pacman.py --train 20 --test 5
 
 writes data/images/{train,test}/episode_0001/frame_00001.png, RGB, 210 high and 160 wide. An
-episode is one game, from when things move (after the opening tune) to its end or --frames.
+episode is one game, from the end of the opening tune, when things begin to move, to the end of the
+game or --frames.
 The emulator and the game come with `ale-py` (GPL), which this script alone needs.
 """
 
@@ -25,10 +26,10 @@ from utils.signals import exit_status, signals_as_ctrl_c
 from utils.usage import Parser, integer, number
 from utils.workers import cores, workers
 
-NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's numbers for the joystick
-OPENING = 264  # emulator frames of tune in which nothing leaves its place
-PLACE = [10, 16]  # bytes of the console's memory: column and row of Ms. Pac-Man
-WHIM = 0.1  # probability at each step that the player who keeps moving turns without need
+NOTHING, UP, RIGHT, LEFT, DOWN = 0, 2, 3, 4, 5  # the emulator's joystick actions
+OPENING = 264  # emulator frames of the opening tune, during which nothing moves
+PLACE = [10, 16]  # addresses in the console's memory of Ms. Pac-Man's column and row
+WHIM = 0.1  # probability at each step that the player keep-moving turns without need
 PNG_LEVEL = 1  # 2.6 kB in 0.47 ms; level 6: 1.6 kB in 0.93 ms, but a file takes 4 kB of disk anyway
 
 
@@ -38,8 +39,8 @@ def turn_at_random(direction, stopped, rng):
 
 
 def keep_moving(direction, stopped, rng):
-    """Go straight on, but turn aside where stopped, or on a whim."""
-    # The whims make games differ: without them a test game repeated one of 20 for 244 frames.
+    """Go straight on, but turn aside when stopped, or on a whim."""
+    # Whims make games differ: without them a test game repeated one of 20 others for 244 frames.
     turns = stopped or rng.random() < WHIM
     sideways = [LEFT, RIGHT] if direction in (UP, DOWN) else [UP, DOWN]
     return rng.choice(sideways) if turns else direction
@@ -60,7 +61,7 @@ def import_emulator():
 
 
 def seeds(seed, split, number):
-    """(emulator's seed, player's Generator) of an episode; the emulator's is odd for test alone."""
+    """(emulator's seed, player's Generator) of an episode; test episodes alone have odd seeds."""
     sequence = np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), number))
     drawn = int(sequence.generate_state(1)[0]) >> 2  # 30 bits: the emulator takes 31
     return 2 * drawn + SPLITS.index(split), np.random.default_rng(sequence)
@@ -102,7 +103,7 @@ def episode_folder(options, split, number):
 
 
 def record(options, episode):
-    """Write one (split, number) to its place, unless it is there -> its frames."""
+    """Record an episode, (split, number), unless it is there already -> its number of frames."""
     folder = episode_folder(options, *episode)
     if folder.is_dir():
         return len(os.listdir(folder))
@@ -110,7 +111,7 @@ def record(options, episode):
 
 
 def make_room(options, episodes, collection):
-    """Make the folders to record in; refuse episodes of another run, or remove them."""
+    """Make the folders to record in; episodes of another run are a UserError, or removed."""
     folders = [episode_folder(options, *episode) for episode in episodes]
     splits = {folder.parent for folder in folders}
     found = sorted(folder for split in splits for folder in split.glob("episode_*"))
@@ -126,15 +127,15 @@ def make_room(options, episodes, collection):
 
 
 def record_all(options, episodes, count):
-    """Record the episodes on `count` processes -> the frames of each."""
+    """Record the episodes on `count` processes -> the number of frames of each."""
     try:
         with workers(count) as parallel_map:
             done = parallel_map(partial(record, options), episodes)
             return list(tqdm(done, "recording", len(episodes), unit="episode", disable=None))
     finally:
         for split in {split for split, _ in episodes}:
-            for half in (options.out / split).glob(f"{UNFINISHED}episode_*"):  # ended workers'
-                shutil.rmtree(half, ignore_errors=True)
+            for unfinished in (options.out / split).glob(f"{UNFINISHED}episode_*"):  # of workers
+                shutil.rmtree(unfinished, ignore_errors=True)  # that were ended
 
 
 def parse():

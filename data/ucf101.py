@@ -2,8 +2,8 @@
 
     python data/ucf101.py --videos UCF-101 --lists ucfTrainTestlist --split 1
 
-puts UCF-101/Archery/v_Archery_g01_c01.avi into data/images/{train,test}/Archery, as a second name
-of the same file where the disk allows.
+links UCF-101/Archery/v_Archery_g01_c01.avi into data/images/{train,test}/Archery (hard links, or
+copies where the disk has none).
 """
 
 import sys
@@ -19,7 +19,7 @@ from utils.usage import Parser, folder_path
 
 
 def read_list(path):
-    """Class/film.avi of each line of a split list; what follows is the number of the class."""
+    """The films, Class/film.avi, of a split list; a number after one, its class, is ignored."""
     lines = read_lines(path, "UCF-101's lists")
     names = list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
     for name in names:

@@ -2,7 +2,7 @@
 
 Videos         videos finds them; folders, films, animations and arrays each decode one kind;
                frames says what a Video is, images reads picture files, libtiff and ogg find
-               damage, names tells paths apart
+               damage, names gives paths names of their own
 Cutting clips  clips has a recipe cut by tasks, spread by workers or a cluster; cutting does one,
                from a reel of frames, by changes, movement and draws; survey and tally count what
                comes; store and shards hold the clips in the layout of Zarr, journal what an

@@ -5,6 +5,7 @@ import fcntl
 import os
 
 from utils.errors import UserError, warn, writing_to
+from utils.names import is_url
 
 
 @contextlib.contextmanager
@@ -15,7 +16,7 @@ def claim(path):
     process holds it. A URL is not claimed, nor are, with a warning, some network drives. A folder
     that was created here and is still empty at the end is removed.
     """
-    if "://" in str(path):
+    if is_url(path):
         yield
         return
     made = not os.path.isdir(path)

@@ -42,3 +42,8 @@ def printable(name):
 def absolute(path):
     """The absolute Path without "..", symbolic links unresolved."""
     return Path(os.path.abspath(path))
+
+
+def is_url(path):
+    """Whether a path, text or Path, is a URL such as s3://bucket/clips."""
+    return "://" in str(path)

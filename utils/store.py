@@ -10,6 +10,7 @@ import tensorstore
 from utils import layout
 from utils.errors import UserError, describe_error, reason
 from utils.layout import CODECS, INDEX_CODECS, NAMES, ORDER, ZSTD_LEVEL
+from utils.names import is_url
 from utils.shards import Shards
 
 INDEX_CACHE_BYTES = 2**26  # shard indices, so that a random read touches the disk once
@@ -56,9 +57,14 @@ def open_files(path):
 
 def vacant(path):
     """Whether a store can be made at `path`: a URL, nothing at all or an empty folder."""
-    if "://" in str(path) or not os.path.lexists(path):
+    if is_url(path) or not os.path.lexists(path):
         return True
     return os.path.isdir(path) and not os.listdir(path)
+
+
+def is_no_file(path):
+    """Whether a local path is something other than a file: reading from a pipe would block."""
+    return not is_url(path) and os.path.exists(path) and not os.path.isfile(path)
 
 
 class ClipStore:
@@ -137,8 +143,8 @@ class ClipStore:
         """
         about = os.path.join(path, ABOUT)
         try:
-            if "://" not in str(path) and os.path.exists(about) and not os.path.isfile(about):
-                raise ValueError("its zarr.json is not a file")  # reading from a pipe would hang
+            if is_no_file(about):
+                raise ValueError("its zarr.json is not a file")
             found = open_files(path).read(ABOUT).result()
             if found.state != "value":
                 if vacant(path):
@@ -233,7 +239,7 @@ class ClipStore:
 
     def bytes_on_disk(self):
         """Size of all files of a local store; None at a URL."""
-        if "://" in str(self.path):
+        if is_url(self.path):
             return None
         return sum(file.stat().st_size for file in Path(self.path).rglob("*") if file.is_file())
 
@@ -252,15 +258,15 @@ class ClipStore:
             ours = named and int(shard[2]) * self.shard < len(self)
             if key.startswith(UNFINISHED) or (shard and not ours):
                 self.delete_files(key)
-        if "://" not in str(self.path):
+        if not is_url(self.path):
             for partial in Path(self.path).glob("*.__lock"):  # tensorstore does not list its own
                 partial.unlink()
 
     def read_file(self, name):
         """The bytes of a small file beside the clips, None where there is none."""
         place = os.path.join(self.path, name)
-        if "://" not in str(self.path) and os.path.exists(place) and not os.path.isfile(place):
-            raise UserError(f"{place}: not a file; remove it")  # reading from a pipe would hang
+        if is_no_file(place):
+            raise UserError(f"{place}: not a file; remove it")
         found = self._files().read(name).result()
         return found.value if found.state == "value" else None
 
@@ -302,7 +308,7 @@ class ClipStore:
         """The shard files, None at a URL or of another layout."""
         sharding = self.metadata["codecs"][0]["configuration"]
         ours = sharding["codecs"] == CODECS and sharding["index_codecs"] == INDEX_CODECS
-        if "://" in str(self.path) or not ours:
+        if is_url(self.path) or not ours:
             return None
         clip = 1, *self.shape
         shape = [clip[axis] for axis in ORDER if axis]

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.names import is_url
 from utils.recipe import MOST_PIXELS
 
 AXES = ("THW", "NTHW", "THWC", "NTHWC")
@@ -84,7 +85,7 @@ def given(text):
 
 def local(text):
     """The text, which is neither empty nor a URL."""
-    if "://" in given(text):
+    if is_url(given(text)):
         raise ValueError
     return given(text)
 
