@@ -26,7 +26,8 @@ from utils.errors import UserError, reason, report_errors, warn
 from utils.files import read_file
 from utils.usage import Parser, file_path, integer
 
-SIDE, DIGIT, STEP = 64, 28, 0.1  # pixels, pixels, share of the way a digit has in a frame
+# Height and width of frames and of digits, pixels; a digit's step, as a share of its room to move.
+SIDE, DIGIT, STEP = 64, 28, 0.1
 DIGITS = 2
 MAGIC = bytes([0, 0, 8, 3])  # an idx file of bytes with three axes
 SIZES = range(20, 31, 2)  # of the font
@@ -34,7 +35,7 @@ MANY = integer(0, 10**7)
 
 
 def read_digits(path):
-    """The pictures of an idx file, packed or not, uint8 (N, 28, 28)."""
+    """The pictures of an idx file, gzipped or not, uint8 (N, 28, 28)."""
     try:
         content = read_file(path)
         content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
@@ -48,7 +49,7 @@ def read_digits(path):
 
 
 def check_published(path):
-    """UserError for a file that is not laid out as the published test set."""
+    """UserError for a file that does not have the form of the published test set."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
         if array.dtype != np.uint8 or guess_axes(array.shape) != "TNHW":
@@ -60,7 +61,7 @@ def check_published(path):
 
 
 def draw_digits():
-    """The ten digits in some sizes of a font, uint8 (N, 28, 28)."""
+    """The ten digits in several sizes of a font, uint8 (N, 28, 28)."""
     pictures = []
     for size in SIZES:
         font = ImageFont.load_default(size)
@@ -73,19 +74,19 @@ def draw_digits():
 
 
 def bounce(frames, rng):
-    """Top left corners (y, x) of a digit that bounces, whole pixels, int (frames, 2)."""
-    place, angle = rng.random(2), rng.random() * 2 * np.pi
-    speed, way = np.array([np.sin(angle), np.cos(angle)]) * STEP, []
+    """Top left corners (y, x) of a digit that bounces off the edges, pixels, int (frames, 2)."""
+    position, angle = rng.random(2), rng.random() * 2 * np.pi
+    velocity, corners = np.array([np.sin(angle), np.cos(angle)]) * STEP, []
     for _ in range(frames):
-        place = place + speed
-        speed = np.where((place <= 0) | (place >= 1), -speed, speed)
-        place = place.clip(0, 1)
-        way.append(place * (SIDE - DIGIT))
-    return np.array(way).astype(int)
+        position = position + velocity
+        velocity = np.where((position <= 0) | (position >= 1), -velocity, velocity)
+        position = position.clip(0, 1)
+        corners.append(position * (SIDE - DIGIT))
+    return np.array(corners).astype(int)
 
 
 def make_sequence(digits, frames, rng):
-    """uint8 (frames, 64, 64): the brighter digit covers the other."""
+    """Two digits that bounce, uint8 (frames, 64, 64); each pixel is the brighter of the two."""
     film = np.zeros((frames, SIDE, SIDE), np.uint8)
     for _ in range(DIGITS):
         digit = digits[rng.integers(len(digits))]
@@ -96,23 +97,22 @@ def make_sequence(digits, frames, rng):
 
 
 def write_films(films, shape, file):
-    """Write films, uint8, one after the other as a .npy file of `shape`."""
+    """Write films, uint8, to a .npy file of `shape` one by one, without holding all in memory."""
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     for film in films:
         file.write(film.tobytes())
 
 
-@report_errors
-def main():
+def parse():
     parser = Parser(__doc__)
-    ours = "MNIST's training images, idx or idx.gz; without them digits of a font move"
-    parser.add_argument("--digits", type=file_path, help=ours)
-    unseen = "its test images, to test on; without them the digits of the training"
-    parser.add_argument("--test-digits", type=file_path, help=unseen)
+    text = "MNIST's training images, idx or idx.gz; without them digits of a font move"
+    parser.add_argument("--digits", type=file_path, help=text)
+    text = "its test images, to test on; without them the digits of the training"
+    parser.add_argument("--test-digits", type=file_path, help=text)
     parser.add_argument("--train", type=MANY, default=10_000, help="sequences to train on")
-    test = "sequences to test on (default: 1000, none with --published)"
-    parser.add_argument("--test", type=MANY, help=test)
+    text = "sequences to test on (default: 1000, none with --published)"
+    parser.add_argument("--test", type=MANY, help=text)
     parser.add_argument("--frames", type=integer(1, 9999), default=20, help="of a sequence")
     parser.add_argument("--published", type=file_path, help="mnist_test_seq.npy, to test on")
     parser.add_argument("--seed", type=integer(0), default=0, help="same seed, same bytes")
@@ -122,6 +122,12 @@ def main():
         options.test = 0 if options.published else 1_000
     if not (options.train or options.test or options.published):
         raise UserError("--train and --test are both 0; give one of them at least 1")
+    return options
+
+
+@report_errors
+def main():
+    options = parse()
     if options.published:
         check_published(options.published)
     if not options.digits and options.train + options.test:

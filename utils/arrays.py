@@ -66,22 +66,8 @@ def open_sequences(path, name, digest, look, axes=None):
         order = axes if axes and len(axes) == array.ndim else guess_axes(array.shape)
         if order is None:
             raise BadFrame(path, f"axes of {array.shape} are unclear; say --axes TNHW or the like")
-        dtype = getattr(array.dtype, "numpy_dtype", array.dtype)
-        if np.dtype(dtype).newbyteorder("=") not in PIXEL_TYPES:
-            raise BadFrame(path, f"holds {dtype}, not pixels; make them uint8")
         extent = dict(zip(order, array.shape, strict=True))
-        if extent.get("C", 1) not in COLOURS or 0 in array.shape:
-            raise BadFrame(path, f"no frames with 1, 3 or 4 channels in an array of {array.shape}")
-        if extent["H"] * extent["W"] > MAX_PIXELS:
-            size = describe_size((extent["H"], extent["W"]))
-            raise BadFrame(
-                path, f"frames of {size}, more than {MAX_PIXELS} pixels; make them smaller"
-            )
-        if (chunk := measure_chunk(array)) > CHUNK_BYTES:
-            cure = "save it in smaller ones, such as a frame each"
-            raise BadFrame(path, f"chunks of {chunk} bytes, each read as a whole; {cure}")
-        if extent.get("N", 1) > MOST or extent.get("N", 1) * extent["T"] > LONGEST:
-            raise BadFrame(path, f"claims a shape of {array.shape}, implausibly many frames")
+        check_array(path, array, extent)
         for item in range(extent.get("N", 1)):
             parts = [name, member, str(item) if "N" in extent else ""]
             full = "/".join(part for part in parts if part)
@@ -91,6 +77,26 @@ def open_sequences(path, name, digest, look, axes=None):
     if not videos:
         raise BadFrame(path, f"an array of {array.shape} is no video; 3 to 5 axes make one")
     return videos
+
+
+def check_array(path, array, extent):
+    """BadFrame unless an open array holds pixels of frames that can be read.
+
+    extent: {letter of an axis: its length}.
+    """
+    dtype = getattr(array.dtype, "numpy_dtype", array.dtype)
+    if np.dtype(dtype).newbyteorder("=") not in PIXEL_TYPES:
+        raise BadFrame(path, f"holds {dtype}, not pixels; make them uint8")
+    if extent.get("C", 1) not in COLOURS or 0 in array.shape:
+        raise BadFrame(path, f"no frames with 1, 3 or 4 channels in an array of {array.shape}")
+    if extent["H"] * extent["W"] > MAX_PIXELS:
+        size = describe_size((extent["H"], extent["W"]))
+        raise BadFrame(path, f"frames of {size}, more than {MAX_PIXELS} pixels; make them smaller")
+    if (chunk := measure_chunk(array)) > CHUNK_BYTES:
+        cure = "save it in smaller ones, such as a frame each"
+        raise BadFrame(path, f"chunks of {chunk} bytes, each read as a whole; {cure}")
+    if extent.get("N", 1) > MOST or extent.get("N", 1) * extent["T"] > LONGEST:
+        raise BadFrame(path, f"claims a shape of {array.shape}, implausibly many frames")
 
 
 def guess_axes(shape):

@@ -39,34 +39,38 @@ def report_errors(main):
         if sys.stderr is None:  # closed, as by 2>&-
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115, open to the end
         with contextlib.redirect_stderr(BestEffortStream(sys.stderr)):
-            return ended(main, *args, **kwargs)
-
-    def ended(main, *args, **kwargs):
-        try:
-            result = main(*args, **kwargs)
-            print(end="", flush=True)  # a failure to write is reported here, not at exit
-            return result
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(error.status)
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
-            sys.exit(130)
-        except OSError as error:
-            if isinstance(error, BrokenPipeError) and reader_has_gone(sys.stdout):  # as of `| head`
-                redirect_to_devnull([sys.stdout.fileno()])  # else Python's flush at exit fails
-                sys.exit(141)
-            print(f"error: {reason(error)}", file=sys.stderr)
-            sys.exit(2)
-        except MemoryError as error:
-            print(f"error: out of memory ({first_line(error)}); ask for less", file=sys.stderr)
-            sys.exit(2)
-        except ModuleNotFoundError as error:
-            cure = "is this the Python of .venv? README.md tells how to install"
-            print(f"error: {sys.executable} has no {error.name}: {cure}", file=sys.stderr)
-            sys.exit(2)
+            try:
+                result = main(*args, **kwargs)
+                print(end="", flush=True)  # a failure to write is reported here, not at exit
+                return result
+            except BrokenPipeError as error:
+                if reader_has_gone(sys.stdout):  # as of `| head`
+                    redirect_to_devnull([sys.stdout.fileno()])  # else Python's flush at exit fails
+                    sys.exit(141)
+                message, status = explain(error)
+            except EXPLAINED as error:
+                message, status = explain(error)
+            print(message, file=sys.stderr)
+            sys.exit(status)
 
     return run
+
+
+EXPLAINED = UserError, KeyboardInterrupt, OSError, MemoryError, ModuleNotFoundError
+
+
+def explain(error):
+    """(message of one line, exit status) for one of the exceptions EXPLAINED."""
+    if isinstance(error, UserError):
+        return f"error: {error}", error.status
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", 130
+    if isinstance(error, MemoryError):
+        return f"error: out of memory ({first_line(error)}); ask for less", 2
+    if isinstance(error, ModuleNotFoundError):
+        cure = "is this the Python of .venv? README.md tells how to install"
+        return f"error: {sys.executable} has no {error.name}: {cure}", 2
+    return f"error: {reason(error)}", 2
 
 
 class BestEffortStream:

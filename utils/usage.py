@@ -76,18 +76,18 @@ def number(least, most=math.inf):
     return checked(f"a number {between(least, most)}", real)
 
 
-def given(text):
+def expand_home(text):
     """The text, which is not empty, with "~" expanded: shells leave it alone in --out=~/clips."""
     if not text:
         raise ValueError
     return os.path.expanduser(text)
 
 
-def local(text):
+def expand_local(text):
     """The text, which is neither empty nor a URL."""
-    if is_url(given(text)):
+    if is_url(expand_home(text)):
         raise ValueError
-    return given(text)
+    return expand_home(text)
 
 
 def known_axes(text):
@@ -113,8 +113,8 @@ def folder_path(text):
     return path
 
 
-path_or_url = checked("a path or a URL", given)  # an empty one would be the current directory
-local_path = checked("a path on this machine, no URL", local)
+path_or_url = checked("a path or a URL", expand_home)  # an empty one would be the current directory
+local_path = checked("a path on this machine, no URL", expand_local)
 axes = checked(f"an order of {', '.join(AXES)}", known_axes)
 
 

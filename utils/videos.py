@@ -45,14 +45,7 @@ def find_videos(paths, skip=warn_left_out, look=Look(), axes=None):  # noqa: B00
     for cached in (list_stills, probe_once, films.scan, arrays.open_member, arrays.open_zarr):
         cached.cache_clear()  # files may have changed since an earlier call
     roots = name_apart([paths] if isinstance(paths, str | os.PathLike) else paths)
-    folders = {}
-    for root in roots:
-        target = Path(os.path.realpath(root))  # resolve() raises for a link to itself
-        if (other := folders.setdefault(target, root)) is not root:
-            raise UserError(f"{root} leads to {other}: give one of them")
-    for folder, root in folders.items():
-        for outer in folders.keys() & set(folder.parents):
-            raise UserError(f"{root} is in {folders[outer]}, which has all of it: give one of them")
+    check_apart(roots)
     videos = []
     for root, name in roots.items():
         if root.is_dir():
@@ -69,6 +62,18 @@ def find_videos(paths, skip=warn_left_out, look=Look(), axes=None):  # noqa: B00
     # Given x, the pictures in x are the video "x"; so are those in x/x.
     names = number_apart(printable(video.name) for video in videos)
     return [dataclasses.replace(v, name=name) for v, name in zip(videos, names, strict=True)]
+
+
+def check_apart(roots):
+    """UserError if two of the paths lead to the same place, or one lies in another."""
+    folders = {}
+    for root in roots:
+        target = Path(os.path.realpath(root))  # resolve() raises for a link to itself
+        if (other := folders.setdefault(target, root)) is not root:
+            raise UserError(f"{root} leads to {other}: give one of them")
+    for folder, root in folders.items():
+        for outer in folders.keys() & set(folder.parents):
+            raise UserError(f"{root} is in {folders[outer]}, which has all of it: give one of them")
 
 
 def check_size(video, look):
