@@ -1,4 +1,4 @@
-"""A program in a process group of its own, which ends with all that it has begun."""
+"""A program run in a process group of its own, which is ended with all its child processes."""
 
 import contextlib
 import os
@@ -7,10 +7,10 @@ import subprocess
 
 
 def run(command, limit, **options):
-    """Run a command with options of Popen -> its exit status, None if it took over `limit` s.
+    """Run a command -> its exit status, None if it took longer than `limit` seconds.
 
-    What it prints should go to files: a pipe stays open as long as any process that it has begun,
-    such as a compiler's.
+    options: of Popen.  Let its output go to files: a pipe stays open as long as any child process,
+    such as a compiler.
     """
     process = subprocess.Popen(command, start_new_session=True, **options)
     try:
@@ -18,6 +18,6 @@ def run(command, limit, **options):
     except subprocess.TimeoutExpired:
         return None
     finally:
-        with contextlib.suppress(ProcessLookupError):  # as is usual: all have ended
+        with contextlib.suppress(ProcessLookupError):  # usually all have ended
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

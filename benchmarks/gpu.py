@@ -3,9 +3,9 @@
     python benchmarks/gpu.py -o $OUT                # everything
     python benchmarks/gpu.py -o $OUT tests step     # where there are only minutes
 
-In $OUT are the words of each as NAME.txt, and report.json: how each ended, the last line it said.
-All of it is written as soon as it is known, so whatever stops this script costs no more than what
-runs then.
+$OUT/NAME.txt has the output of each, $OUT/report.json how each ended and its last line. Both are
+written as soon as they are known, so if this script is stopped, only what runs at that moment is
+lost.
 """
 
 import argparse
@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import apart  # noqa: E402
 
-# The modules with tests for a GPU, those that tell most first.
+# The modules with tests for a GPU, the most informative ones first.
 MODULES = "gpu", "graph", "cudnn_gpu", "branches", "gpu_join", "architectures", "snapshots"
 MODULES += "kernel_trial", "cudnn", "gpu_layers", "casts", "gpu_neutral", "gpu_benchmarks"
 MODULES += "gpu_convolution", "cudnn_engines", "slices", "voxel_flow"
-# A package that is missing costs the tests of the modules that need it, not all.
+# If a package is missing, only the tests of modules that need it are left out.
 PYTEST = "-m", "pytest", "-v", "--tb=short", "--continue-on-collection-errors", "-m", "gpu"
 ASKED = {  # what Python is to run, from the root of the repository
     "tests": (*PYTEST, *(f"tests/test_{name}.py" for name in MODULES)),
@@ -45,9 +45,9 @@ def ask(name, out):
     """Run one, its words in out/NAME.txt -> {"status", "seconds", "said": the last line}."""
     path, began = out / f"{name}.txt", time.monotonic()
     with path.open("wb") as file:
-        told = {"cwd": ROOT, "stdout": file, "stderr": subprocess.STDOUT}
-        told["env"] = os.environ | ENVIRONMENTS.get(name, {})
-        status = apart.run([sys.executable, *ASKED[name]], LIMIT, **told)
+        options = {"cwd": ROOT, "stdout": file, "stderr": subprocess.STDOUT}
+        options["env"] = os.environ | ENVIRONMENTS.get(name, {})
+        status = apart.run([sys.executable, *ASKED[name]], LIMIT, **options)
     lines = path.read_text(errors="replace").strip().splitlines()
     said = lines[-1] if lines else ""
     with contextlib.suppress(ValueError):
@@ -73,7 +73,7 @@ def main():
         (out / "report.json").write_text(json.dumps(report))
         print(name, report[name]["status"], f"{report[name]['seconds']} s", file=sys.stderr)
     print(json.dumps(report))
-    sys.exit(any(told["status"] for told in report.values()))
+    sys.exit(any(result["status"] for result in report.values()))
 
 
 if __name__ == "__main__":

@@ -78,12 +78,12 @@ def milliseconds(work, repeats, cycles=cudnn_engines.CYCLES):
 
 
 def layouts(geometry):
-    """{what the names of times begin with: whether channels are last}."""
+    """{prefix of the names of times: whether channels are last}."""
     return {"": True} if geometry.dtype in casts.DTYPES else {"": False, "channels_last_": True}
 
 
 def speed(direction, geometry, repeats):
-    """Milliseconds of cuDNN's first choice that runs, of the best of 8, of Chainer's whole call."""
+    """Milliseconds of cuDNN's first plan that runs, the fastest of 8, and Chainer's whole call."""
     arrays, device = operands(geometry), handle()
     device.follow(chainer.backends.cuda.cupy.cuda.get_current_stream().ptr)
     addresses = [array.data.ptr for array in arrays.values()]  # any numbers will do
@@ -150,10 +150,10 @@ def theirs(direction, geometry, repeats):
 
 
 def all_speeds(geometries, repeats, with_torch, end):
-    """(every layer's, their sums with the speed in TFLOP/s): by type, direction.
+    """(times of every layer, their sums with the speed in TFLOP/s), by dtype and direction.
 
-    What fails has an "error", as has all that comes after `end` by time.monotonic().  Sums are of
-    the layers that cuDNN computes, of what was timed for all of these; they are told on stderr.
+    What fails, or would begin after `end` (time.monotonic()), has an "error".  The sums are over
+    the layers that cuDNN computes, of what was timed for all of them; they are printed on stderr.
     """
     each, total = {}, {}
     for dtype, direction in itertools.product(DTYPES, cudnn_plans.DIRECTIONS):
@@ -188,7 +188,7 @@ def timings(direction, geometry, repeats, with_torch):
 
 
 def attempt(work, *args):
-    """What it has to say; {"error"} where it fails: the others go on."""
+    """work(*args), or {"error": why it failed}, so that the others go on."""
     try:
         return work(*args)
     except Exception as error:
@@ -200,7 +200,7 @@ def operations(geometry):
 
 
 def host_microseconds(device):
-    """What a call costs the processor: nothing waits for the GPU."""
+    """What a call costs the host, which does not wait for the GPU: {name: microseconds}."""
     cupy = device.xp
     x = cupy.ones((1, 8, 4, 4), np.float32)
     w, b = cupy.ones((8, 8, 3, 3), np.float32), cupy.ones(8, np.float32)

@@ -1,4 +1,4 @@
-"""Rivals that do the same work on a GPU, each in a process that has it to itself."""
+"""Rivals that do the same work on a GPU, each in a process that has the GPU to itself."""
 
 import json
 import statistics
@@ -9,22 +9,22 @@ import time
 from benchmarks import apart, rivals
 from utils.device import open_device
 
-# Whose, what is multiplied, how: a graph is one captured by hand.  The cheap ways come first, in
-# both types, should time run out: compilers take a minute.
+# Names of sides: whose, precision, how; "graph" is a CUDA graph captured by hand.  The quick ones
+# come first, in both precisions, in case time runs out: compilers take a minute.
 WAYS = "-graph", "", "-compiled-graph", "-compiled"
 PYTORCH = tuple(f"pytorch-{precision}{way}" for way in WAYS for precision in ("tf32", "bf16"))
 DTYPES = {"im2col": "float32", "tf32": "tf32", "bf16": "bfloat16"}
-WARM_UPS = 10  # calls; compilers, cuDNN's choice, the capture of graphs are in them
-LIMIT, BUDGET = 240, 420  # seconds for a side, its compiler included; for all
-WORDS = 5  # lines of what a side says on stderr that are kept
-PEAK, COPIED = 8192, 2**30  # rows of the matrices, bytes of the copy whose speeds are the GPU's
+WARM_UPS = 10  # untimed calls, in which code is compiled, engines are chosen, graphs are captured
+LIMIT, BUDGET = 240, 420  # seconds for a side, its compiler included, and for all sides
+WORDS = 5  # last lines of a side's stderr that are kept
+PEAK, COPIED = 8192, 2**30  # rows of the matrices in `peak`, bytes copied in `bandwidth`
 
 
 def each_alone(script, names, options):
-    """Run `script --side NAME` with the options, for each -> {name: what it prints, as JSON}.
+    """Run `script --side NAME` with the options, for each name -> {name: what it prints, as JSON}.
 
-    A side that fails is {"error": its last line}, others need not be repeated for it; so is one
-    for which no time is left.  Each is told on stderr when it is done.
+    A side that fails, or that no time is left for, is {"error": reason}; the others go on.  Each
+    result is printed on stderr when it is there.
     """
     found, end = {}, time.monotonic() + BUDGET
     for name in names:
@@ -36,19 +36,19 @@ def each_alone(script, names, options):
 
 
 def alone(command, limit):
-    """What a command prints last, as JSON, or {"error"}; with the end of "stderr", if any."""
+    """The last line that a command prints, as JSON, or {"error"}; with the end of its "stderr"."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         status = apart.run(command, limit, stdout=out, stderr=err)
         said, words = map(lines, (out, err))
-    told = {"stderr": words[-WORDS:]} if words else {}
+    stderr = {"stderr": words[-WORDS:]} if words else {}
     if status is None:
-        return {"error": f"not done in {limit:.0f} s"} | told
+        return {"error": f"not done in {limit:.0f} s"} | stderr
     if status:
-        return {"error": words[-1] if words else f"status {status}"} | told
+        return {"error": words[-1] if words else f"status {status}"} | stderr
     try:
-        return json.loads(said[-1]) | told
+        return json.loads(said[-1]) | stderr
     except (IndexError, TypeError, ValueError):
-        return {"error": f"not JSON: {said[-1] if said else 'nothing said'}"} | told
+        return {"error": f"not JSON: {said[-1] if said else 'nothing said'}"} | stderr
 
 
 def lines(file):
@@ -57,9 +57,9 @@ def lines(file):
 
 
 def timed(step, wait, repeats, calls):
-    """Milliseconds of a call, by the clock of the host: of `calls` in a row, then a wait for all.
+    """Milliseconds of a call of `step`, by the host's clock -> {"median_ms", "fastest_ms"}.
 
-    {"median_ms", "fastest_ms"} of so many repeats.
+    Each of `repeats` measurements is of `calls` in a row, followed by wait() for the GPU.
     """
     for _ in range(WARM_UPS):
         step()
@@ -112,9 +112,9 @@ def bandwidth():
 
 
 def counts(report, side):
-    """Whether it has run, as a graph if that is what it is called."""
-    told = report.get(side, {"error": "not run"})
-    return "error" not in told and told.get("captured", True)
+    """Whether a side has run without an error, and as a CUDA graph if it should be one."""
+    result = report.get(side, {"error": "not run"})
+    return "error" not in result and result.get("captured", True)
 
 
 def best(report, precision):
@@ -132,6 +132,6 @@ def ratio(report, ours, precision):
 
 
 def surroundings():
-    """The GPU, versions of what computes on it."""
+    """The GPU's name, and the versions of packages that decide the speed."""
     name = open_device(0).xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
     return {"gpu": name, "versions": rivals.versions()}

@@ -61,10 +61,10 @@ def theirs(width, size, frames, precision, compiled, graph, device="cuda"):
 
 
 def run(side, options):
-    """What a side has to say."""
+    """Time a side, in this process -> {"median_ms", "fastest_ms", "frames_per_s"}."""
     owner, precision, *how = side.split("-")
-    told = options.width, options.size, options.frames, precision
-    work = ours(*told) if owner == "ours" else theirs(*told, "compiled" in how, "graph" in how)
+    task = options.width, options.size, options.frames, precision
+    work = ours(*task) if owner == "ours" else theirs(*task, "compiled" in how, "graph" in how)
     found = gpu_rivals.timed(*work, options.repeats, calls=1)
     return found | {"frames_per_s": 1e3 * options.frames / found["median_ms"]}
 
@@ -84,12 +84,12 @@ def main():
         print(json.dumps(run(options.side, options)))
         return
     open_device(0)
-    told = [f"--{name}={getattr(options, name)}" for name in ("width", "frames", "repeats")]
-    report = gpu_rivals.each_alone(__file__, options.sides, [*told, "--size", *options.size])
+    flags = [f"--{name}={getattr(options, name)}" for name in ("width", "frames", "repeats")]
+    report = gpu_rivals.each_alone(__file__, options.sides, [*flags, "--size", *options.size])
     for precision in "tf32", "bf16":
         report[f"ratio_{precision}"] = gpu_rivals.ratio(report, f"ours-{precision}", precision)
-    told = [report[side].get("frames_per_s", 0) for side in OURS if side in report]
-    report["of_real_time"] = max(told, default=0) / REAL_TIME
+    speeds = [report[side].get("frames_per_s", 0) for side in OURS if side in report]
+    report["of_real_time"] = max(speeds, default=0) / REAL_TIME
     print(json.dumps(report | vars(options) | gpu_rivals.surroundings()))
 
 

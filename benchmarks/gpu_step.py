@@ -14,8 +14,8 @@ from utils.errors import first_line, report_errors
 
 OURS = "ours-tf32-graph", "ours-bf16-graph", "ours-tf32", "ours-im2col"
 FLOORS = "peak-tf32", "peak-bf16", "bandwidth"
-CLIPS = 4096  # on the GPU, from which batches are gathered
-ADAM_BYTES = 28  # of a parameter: it, its gradient, moments are read, all but the gradient written
+CLIPS = 4096  # kept on the GPU, from which batches are gathered
+ADAM_BYTES = 28  # per parameter: reads it, its gradient, two moments; writes all but the gradient
 
 
 class Noise:
@@ -34,8 +34,8 @@ class Noise:
 
 
 def ours(width, batch, precision, graph):
-    """(A function that makes one training step as train.py would, one that waits for the GPU, one
-    to call when all is done)."""
+    """(a function that makes one training step as train.py does, one that waits for the GPU, one
+    that returns the results at the end)."""
     if precision == "im2col":
         os.environ["CHAINER_CUDNN"] = "0"  # Chainer's own way since CuPy dropped cuDNN
     from utils.divergence import FiniteCheck
@@ -58,10 +58,10 @@ def ours(width, batch, precision, graph):
             updater.update()
 
     def tell():
-        """{"losses": the last ones, "captured" of what should be a graph}; Diverged at NaN."""
+        """{"losses": the last ones, "captured": whether a graph was}; raises Diverged at NaN."""
         finite(None)
-        told = {"losses": {name: float(loss.array) for name, loss in losses.items()}}
-        return told | ({"captured": updater.step.graph is not None} if graph else {})
+        result = {"losses": {name: float(loss.array) for name, loss in losses.items()}}
+        return result | ({"captured": updater.step.graph is not None} if graph else {})
 
     return step, device.xp.cuda.runtime.deviceSynchronize, tell
 
@@ -103,38 +103,41 @@ def theirs(width, batch, precision, compiled, graph, device="cuda"):
 
 
 def run(side, options):
-    """What a side has to say."""
+    """Time a side, in this process -> its results."""
     owner, *how = side.split("-")
     if owner == "peak":
         return gpu_rivals.peak(*how)
     if owner == "bandwidth":
         return gpu_rivals.bandwidth()
     precision, graph = how[0], "graph" in how
-    told, times = (options.width, options.batch, precision), (options.repeats, options.steps)
+    task, times = (options.width, options.batch, precision), (options.repeats, options.steps)
     if owner == "ours":
-        *work, tell = ours(*told, graph)
+        *work, tell = ours(*task, graph)
         return gpu_rivals.timed(*work, *times) | tell()
-    return gpu_rivals.timed(*theirs(*told, "compiled" in how, graph), *times)
+    return gpu_rivals.timed(*theirs(*task, "compiled" in how, graph), *times)
 
 
 def floors(report, width, batch):
-    """What the arithmetic alone, what Adam's memory traffic alone would take; adds the shares."""
+    """Lower bounds of a step's time, by its arithmetic and by Adam's memory traffic.
+
+    Adds to each side of the report its share of the GPU's peak.
+    """
     found = {"gflop": train_step.operations(width, 1, True, "float32") / 1e9 * batch}
     for precision in "tf32", "bf16":
         peak = report.get(f"peak-{precision}", {}).get("tflop_per_s")
         if not peak:
             continue
         floor = found[f"{precision}_ms"] = found["gflop"] / peak
-        for side, told in report.items():
-            if precision in side and "median_ms" in told:
-                told["share_of_peak"] = floor / told["median_ms"]
+        for side, result in report.items():
+            if precision in side and "median_ms" in result:
+                result["share_of_peak"] = floor / result["median_ms"]
     if speed := report.get("bandwidth", {}).get("gb_per_s"):
         found["adam_ms"] = 1e-6 * ADAM_BYTES * parameters(width) / speed
     return found
 
 
 def parameters(width):
-    """How many numbers both networks learn."""
+    """The number of parameters of both networks."""
     from benchmarks import torch_multiscale
 
     shape = train_step.HISTORY, train_step.HORIZON, train_step.CHANNELS
@@ -158,8 +161,9 @@ def main():
         print(json.dumps(run(options.side, options)))
         return
     open_device(0)
-    told = [f"--{name}={getattr(options, name)}" for name in ("width", "batch", "repeats", "steps")]
-    report = gpu_rivals.each_alone(__file__, options.sides, told)
+    names = "width", "batch", "repeats", "steps"
+    flags = [f"--{name}={getattr(options, name)}" for name in names]
+    report = gpu_rivals.each_alone(__file__, options.sides, flags)
     try:
         report["floors"] = floors(report, options.width, options.batch)
     except ImportError as error:  # PyTorch counts the operations

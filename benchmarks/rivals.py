@@ -18,8 +18,8 @@ def compete(rivals, arguments, repeats, threads, shortest=0):
     Each turn begins with an untimed call, which refills the caches that the others have used.  Then
     calls are repeated until `shortest` seconds have passed, and the times are their means.
 
-    rivals: {name: function of a module that takes the arguments and returns what is to be timed}.
-    Each lives in a new process: its peak memory is its own, no rival's threads spin on its cores.
+    rivals: {name: module-level function that takes the arguments and returns the function to time}.
+    Each has a process of its own: its peak memory is its own, no rival's threads spin on its cores.
     Returns {name: {"median_s", "fastest_s", "cpu_s", "peak_rss_mib"}}; cpu_s is the median of the
     processor time of all threads, which excludes waiting but includes spinning.
     """

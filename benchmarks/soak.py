@@ -47,7 +47,7 @@ def probe():
 
 
 def watch():
-    """Have every update of a Trainer noted, in the list of Note that is returned."""
+    """Make every Trainer note its updates in a list of Note, which is returned."""
     from utils.trainer import Trainer
 
     notes, init = [], Trainer.__init__

@@ -47,10 +47,10 @@ def convolution(inputs, outputs, kernel=3, stride=1, normalised=False):
 
 def deconvolution(inputs, outputs, stride=1, normalised=False):
     """Transposed convolution, batch normalisation if asked for, ReLU."""
-    return activated(enlarging(inputs, outputs, stride, not normalised), normalised)
+    return activated(transposed_convolution(inputs, outputs, stride, not normalised), normalised)
 
 
-def enlarging(inputs, outputs, stride, bias=True):
+def transposed_convolution(inputs, outputs, stride, bias=True):
     """Transposed convolution to size * stride, stride 1 or 2."""
     return nn.ConvTranspose2d(inputs, outputs, 2 + stride, stride, 1, bias=bias)
 
@@ -233,7 +233,7 @@ class SkipAutoencoder(nn.Module):
         self.up = nn.ModuleList([deconvolution(bottom, upper[-1], stride=2)])
         for above, below in zip(upper[-2::-1], upper[:0:-1], strict=True):
             self.up.append(deconvolution(2 * below, above, stride=2))
-        self.last = enlarging(2 * maps[0], channels, stride=1)
+        self.last = transposed_convolution(2 * maps[0], channels, stride=1)
 
     def forward(self, past):
         x, skips = self.first(past.flatten(1, 2)), []
@@ -303,7 +303,7 @@ def seq2seq(history, channels, width):
     conv, deconv = (partial(kind, normalised=True) for kind in (convolution, deconvolution))
     embed = conv(channels, a), conv(a, b), conv(b, c, stride=2), conv(c, d, stride=2)
     back = deconv(d, d), deconv(d, c, 2), deconv(c, b, 2), deconv(b, a)
-    readout = nn.Sequential(*back, enlarging(a, channels, 1), nn.Tanh())
+    readout = nn.Sequential(*back, transposed_convolution(a, channels, 1), nn.Tanh())
     encoder, decoder = (ConvLSTM(d, d, peepholes=True, normalised=True) for _ in range(2))
     return EncoderDecoder(nn.Sequential(*embed), encoder, readout, decoder)
 
@@ -312,7 +312,7 @@ def vpn(history, channels, width):
     """models/vpn.py."""
     *_, last = maps = {"paper": (64, 128, 128, 64), "small": (8, 16, 16, 8)}[width]
     cells = Stack(NormalisedConvLSTM(a, b) for a, b in pairwise((channels, *maps)))
-    readout = nn.Sequential(enlarging(last, channels, 1), ToFrames())
+    readout = nn.Sequential(transposed_convolution(last, channels, 1), ToFrames())
     return EncoderDecoder(nn.Identity(), cells, readout)
 
 
@@ -321,7 +321,7 @@ def vpn_lstm(history, channels, width):
     a, b, c, d, units = {"paper": (64, 128, 256, 512, 256), "small": (8, 16, 32, 64, 32)}[width]
     embed = nn.Sequential(*(convolution(*maps, 4, 2) for maps in pairwise((channels, a, b, c, d))))
     back = (deconvolution(*maps, 2) for maps in pairwise((units, c, b, a)))
-    readout = nn.Sequential(*back, enlarging(a, channels, 2), ToFrames())
+    readout = nn.Sequential(*back, transposed_convolution(a, channels, 2), ToFrames())
     encoder, decoder = (ConvLSTM(d, units, kernel=1) for _ in range(2))
     return EncoderDecoder(embed, encoder, readout, decoder)
 

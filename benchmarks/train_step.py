@@ -37,7 +37,7 @@ def ours(width, batch, adversarial, dtype):
 
 
 def checked(updater):
-    """Its update, with what train.py's Trainer looks at in each step: losses, gradients' norms."""
+    """updater.update, with the checks of losses and gradients that train.py's Trainer makes."""
     from utils.divergence import FiniteCheck
     from utils.stack import chainer
 
@@ -156,9 +156,9 @@ def main():
     if options.dtype == "bfloat16":
         report["ratio_to_float32"] = rivals.ratio(report, "median_s", "pytorch_float32")
     report["gflop"] = round(operations(*arguments) / 1e9, 1)
-    # By the processor's time, which other programs do not lengthen.
+    # By processor time, which other programs do not lengthen.
     peak = 2e-9 * SGEMM**3 / report["sgemm"]["cpu_s"]
-    for side in ("ours", "pytorch"):  # above 1 by fewer operations than the direct way's
+    for side in ("ours", "pytorch"):  # above 1 if it takes fewer operations than were counted
         share = report["gflop"] / report[side]["cpu_s"] / peak
         report[side]["share_of_sgemm_peak"] = round(share, 3)
     report["sgemm"]["gflop_per_cpu_s"] = round(peak, 1)
