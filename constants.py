@@ -1,4 +1,4 @@
-"""Where things lie, and what a run does unless told otherwise: literals only."""
+"""Default paths and options of the three scripts: literals only."""
 
 TRAIN_DIR = "data/images/train"
 TEST_DIR = "data/images/test"
@@ -26,22 +26,22 @@ LR_GEN = {"adam": 2e-4, "rmsprop": 2e-4, "sgd": 0.04}
 LR_DIS = {"adam": 2e-5, "rmsprop": 2e-5, "sgd": 0.02}
 LOSS = "l2=1,gdl=1,adversarial=0.05"
 ALPHA = 1.0  # exponent of the gradient difference loss
-CLIP_GRADIENTS = 0.0  # largest norm, 0 for any
-ROLLBACKS = 0  # to the last snapshot, where a run diverges
+CLIP_GRADIENTS = 0.0  # largest norm of a network's gradient, 0 for no limit
+ROLLBACKS = 0  # how often a run that diverges may return to its last snapshot
 SNAPSHOT_EVERY = 2000  # iterations
 SNAPSHOTS_KEPT = 3
 REPORT_EVERY = 100
 VALIDATE_EVERY = 500
 
-# Types in which convolutions and linear layers may multiply; tf32 on a GPU, float32 on a CPU unless
-# told otherwise.
+# Types in which convolutions and linear layers may multiply; by default tf32 on a GPU, float32 on a
+# CPU.
 DTYPES = "float32", "tf32", "bfloat16", "float16"
 
-# How learning rates may change in the course of a run; constant unless told otherwise.
+# How learning rates may change in the course of a run; by default they do not.
 SCHEDULES = "cosine", "onecycle"
 
 # Testing.
-FRAMES = 8  # predicted recursively
-WINDOWS = 4  # places in each video to predict from
-GIFS = 100  # videos of which one is written
+FRAMES = 8  # frames to predict, recursively
+WINDOWS = 4  # starting points in each video
+GIFS = 100  # videos that a GIF is written of
 LEADERBOARD_DIR = "leaderboard"
