@@ -77,7 +77,7 @@ def main(argv=None):
         export(list(runs), records, options)
         return
     for run, record in zip(runs, records, strict=True):
-        load_model(run, record, options.best)  # a bad run is told before the first test begins
+        load_model(run, record, options.best)  # UserError for a bad run before any test begins
     if options.forecast:
         forecast(runs, records, options)
     else:
@@ -223,12 +223,6 @@ def evaluate_run(run, name, record, device, videos, history, options, out):
 
     model = load_model(run, record, options.best)
     model.to_device(device)
-    recorded = ("best", "images", "axes", "step", "resize", "frames", "dtype")
-    conditions = {
-        "run": record,
-        **{option: getattr(options, option) for option in recorded},
-        "versions": rundir.versions(),
-    }
     with writing_to(out):
         trial = examine_videos(
             model,
@@ -248,7 +242,7 @@ def evaluate_run(run, name, record, device, videos, history, options, out):
                 f"row that --frames {options.frames} needs; ask for fewer, or give longer or "
                 "undamaged videos"
             )
-        trial.save(out, conditions)
+        trial.save(out, describe_conditions(record, options))
     windows = len(trial.scores)
     print(f"{run}: means over {windows} windows of {trial.videos} videos; more in {out}")
     if trial.videos > options.gifs > 0:
@@ -257,6 +251,13 @@ def evaluate_run(run, name, record, device, videos, history, options, out):
     # When BEST.model was written is not known: a resumed run's log may lack that validation.
     training = {} if options.best else rundir.training_cost(run)
     return trial.entry(name, model, training)
+
+
+def describe_conditions(record, options):
+    """What metrics.json says of how its numbers came about, as JSON types."""
+    names = ("best", "images", "axes", "step", "resize", "frames", "dtype")
+    asked = {name: getattr(options, name) for name in names}
+    return {"run": record, **asked, "versions": rundir.versions()}
 
 
 def load_model(run, record, best):

@@ -15,7 +15,7 @@ from utils.signals import ctrl_c_exits
 from utils.usage import Parser, integer, local_path, number, path_or_url
 
 NOT_RESUMED = ("gpu", "resume", "out", "minutes")  # -r takes all others from the run
-PATHS = {  # options that are paths: their defaults
+PATHS = {  # {option that is a path: its default}
     "data": constants.TRAIN_CLIPS_DIR,
     "test_data": constants.TEST_CLIPS_DIR,
     "load": None,
@@ -155,14 +155,11 @@ def train(options, began):
     Raises UserError and Diverged as `Trainer.run` does.
     """
     # Imported late, so that --help and mistakes on the command line are answered at once.
-    from utils.batches import to_past_and_future
     from utils.device import open_device
-    from utils.schedule import SCHEDULES
     from utils.snapshots import resume
     from utils.stack import chainer
     from utils.stack.precision import using_dtype
     from utils.store import ClipStore
-    from utils.trainer import Trainer
 
     device = open_device(options.gpu)
     clips = ClipStore.open(options.data)
@@ -171,21 +168,7 @@ def train(options, began):
     test_clips = open_test_clips(options, clips)
     autotune = chainer.using_config("autotune", True)  # cuDNN's fastest engines, by trial
     with using_dtype(options.dtype, device), autotune, rundir.claimed(options.out, options.resume):
-        trainer = Trainer(
-            updater,
-            options.out,
-            options.iterations,
-            minutes=math.inf if options.minutes is None else options.minutes,
-            began=began,
-            max_norm=options.clip_gradients or math.inf,
-            keep_going=options.keep_going,
-        )
-        trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
-        if options.schedule:
-            trainer.schedule(SCHEDULES[options.schedule])
-        if test_clips is not None:
-            as_frames = to_past_and_future(clips.history)
-            trainer.validate(test_clips, as_frames, device, options.validate_every)
+        trainer = make_trainer(options, updater, test_clips, device, began)
         if options.rolled_back:
             share = f"1/{2**options.rolled_back}"
             print(f"learning rates: those given, times {share} after rollbacks", file=sys.stderr)
@@ -314,6 +297,30 @@ def make_updater(options, clips, gen, device):
         raise UserError(error) from None
     optimizers["dis"] = make_optimizer(dis, options.lr_dis, constants.LR_DIS)
     return AdversarialUpdater(batches, optimizers, weight, terms, converter, device)
+
+
+def make_trainer(options, updater, test_clips, device, began):
+    """The trainer, which logs, saves and, with test clips, validates; began: as for `train`."""
+    from utils.batches import to_past_and_future
+    from utils.schedule import SCHEDULES
+    from utils.trainer import Trainer
+
+    trainer = Trainer(
+        updater,
+        options.out,
+        options.iterations,
+        minutes=math.inf if options.minutes is None else options.minutes,
+        began=began,
+        max_norm=options.clip_gradients or math.inf,
+        keep_going=options.keep_going,
+    )
+    trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
+    if options.schedule:
+        trainer.schedule(SCHEDULES[options.schedule])
+    if test_clips is not None:
+        as_frames = to_past_and_future(test_clips.history)
+        trainer.validate(test_clips, as_frames, device, options.validate_every)
+    return trainer
 
 
 def choose_losses(options, gen):

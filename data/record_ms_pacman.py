@@ -172,8 +172,8 @@ def main():
             make_room(options, episodes, collection)
             frames = record_all(options, episodes, count)
     except KeyboardInterrupt as interrupt:
-        told = "the episodes finished so far stay, the same command goes on"
-        print(f"stopped; {told}", file=sys.stderr)
+        cure = "the episodes finished so far stay, the same command goes on"
+        print(f"stopped; {cure}", file=sys.stderr)
         sys.exit(exit_status(interrupt))
     seconds = time.perf_counter() - started
     ended = sum(count < options.frames for count in frames)
