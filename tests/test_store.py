@@ -246,6 +246,12 @@ def test_not_a_store(tmp_path, what):
     assert path.exists() and (what != "foreign" or (path / "thesis.tex").exists())
 
 
+def test_a_store_that_cannot_be_reached_is_not_called_another_thing():
+    told = "nowhere://clips: zarr.json cannot be read .*; mend that or give another path"
+    with pytest.raises(UserError, match=told):
+        ClipStore.open("nowhere://clips")
+
+
 def test_prepare(store):
     with pytest.raises(UserError, match="holds 20 clips: give --append, --overwrite"):
         ClipStore.prepare(store.path, None, 2, 1, (4, 6))

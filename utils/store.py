@@ -55,6 +55,18 @@ def open_files(path):
     return tensorstore.KvStore.open(locate(path), context=tensorstore.Context(RETRIES)).result()
 
 
+def read_from(path, name):
+    """Read a small file in the folder or below the URL `path` -> tensorstore's KvStore.ReadResult.
+
+    UserError where that fails: no permission, a server that does not answer, an unknown URL scheme.
+    """
+    try:
+        return open_files(path).read(name).result()
+    except (ValueError, NotImplementedError) as error:
+        problem = f"{name} cannot be read ({describe_error(error)})"
+        raise UserError(f"{path}: {problem}; mend that or give another path") from None
+
+
 def vacant(path):
     """Whether a store can be made at `path`: a URL, nothing at all or an empty folder."""
     if is_url(path) or not os.path.lexists(path):
@@ -145,7 +157,7 @@ class ClipStore:
         try:
             if is_no_file(about):
                 raise ValueError("its zarr.json is not a file")
-            found = open_files(path).read(ABOUT).result()
+            found = read_from(path, ABOUT)
             if found.state != "value":
                 if vacant(path):
                     return None
@@ -267,7 +279,7 @@ class ClipStore:
         place = os.path.join(self.path, name)
         if is_no_file(place):
             raise UserError(f"{place}: not a file; remove it")
-        found = self._files().read(name).result()
+        found = read_from(self.path, name)
         return found.value if found.state == "value" else None
 
     def write_file(self, name, content):
