@@ -145,7 +145,7 @@ def test_where_all_are_damaged_nothing_is_begun_anew(tmp_path):
     training(tmp_path, iterations=4).run()
     for path in rundir.snapshots(tmp_path):
         path.write_bytes(path.read_bytes()[:-1])
-    assert "every snapshot is damaged" in refused(training(tmp_path))
+    assert "none of its snapshots can be read; restore one" in refused(training(tmp_path))
 
 
 def test_where_none_is_the_run_starts_afresh_and_says_so(tmp_path, capsys):

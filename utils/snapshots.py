@@ -72,7 +72,7 @@ def resume(trainer):
 def newest(out, at_most):
     """The newest intact snapshot, opened; None if there are no snapshots.
 
-    Prints which ones it skips.  UserError if all are damaged.
+    Prints which ones it skips and why.  UserError if none can be read.
     """
     paths = rundir.snapshots(out)
     for path in paths:
@@ -81,7 +81,8 @@ def newest(out, at_most):
         except UserError as error:
             print(f"skipped {error}", file=sys.stderr)
     if paths:
-        raise UserError(f"{out}: every snapshot is damaged; move them away to start from scratch")
+        cure = "restore one, or move them away to start from scratch"
+        raise UserError(f"{out}: none of its snapshots can be read; {cure}")
     return None
 
 

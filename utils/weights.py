@@ -15,6 +15,7 @@ SAFETENSORS = ".safetensors"  # the ending of files in that format
 # A file may be TIMES as large as the weights, and SPARE_BYTES more: a snapshot also holds the
 # optimisers, the discriminators and the log.
 TIMES, SPARE_BYTES = 64, 2**28
+CURE = "take other weights"
 NAMED = 4  # differing parameters that a message names
 
 
@@ -55,7 +56,11 @@ def load_weights(path, chain):
 
 def load_archive(path, chain, needed, at_most):
     """Fill the chain from a file that `write_archive` wrote, a snapshot or weights alone."""
-    with Archive(path, at_most) as archive:
+    try:
+        archive = Archive(path, at_most)
+    except UserError as error:
+        raise UserError(f"{error}; {CURE}") from None
+    with archive:
         prefix = IN_SNAPSHOT if any(n.startswith(IN_SNAPSHOT) for n in archive.forms) else ""
         found = {
             name.removeprefix(prefix): form
@@ -70,17 +75,20 @@ def read_safetensors(path, needed, at_most):
     """The arrays of a .safetensors file, named as Chainer names them, if they are those needed."""
     try:
         if (count := os.path.getsize(path)) > at_most:
-            raise UserError(f"{path}: {count} bytes, more than the {at_most} this network can need")
+            problem = f"{count} bytes, more than the {at_most} this network can need"
+            raise UserError(f"{path}: {problem}; {CURE}")
         with safetensors.safe_open(path, "np") as file:
             arrays = {name.replace(".", "/"): file.get_tensor(name) for name in file.offset_keys()}
         check_fit(path, needed, forms_of(arrays))
         return arrays
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file; {CURE}") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        problem = f"cannot be read ({error.strerror or error})"
+        raise UserError(f"{path}: {problem}; {CURE}") from None
     except (safetensors.SafetensorError, *UNREADABLE) as error:
-        raise UserError(f"{path}: not a safetensors file ({first_line(error)})") from None
+        problem = f"not a safetensors file ({first_line(error)})"
+        raise UserError(f"{path}: {problem}; {CURE}") from None
 
 
 def check_fit(path, needed, found):
