@@ -193,6 +193,13 @@ def test_bad_frames_are_named_once_and_never_bridged(tmp_path):
     assert firsts == set(range(28)) - {7, 8, 9, 18, 19, 20}
 
 
+def test_movement_beside_a_bad_frame_is_no_scene_cut(tmp_path):
+    film(tmp_path / "in" / "a", 12)
+    (tmp_path / "in" / "a" / "frame6.png").write_bytes(b"")
+    made = Made(tmp_path / "in", tmp_path / "out", 500, recipe(scene_cut=0.1))
+    assert [outcome.cut_windows for outcome in made.outcomes] == [0] * len(made.outcomes)
+
+
 def test_same_seed_same_bytes(tmp_path):
     film(tmp_path / "in" / "a", 40)
     stores = [

@@ -134,7 +134,10 @@ def find_motion(film, usable, recipe, outcome):
     film: uint8 (T, H, W, C), usable: bool (T,).
     """
     steps, changes = usable[:-1] & usable[1:], find_changes(film)
-    cuts = find_cuts(np.where(steps, changes.means, 0), recipe.scene_cut)
+    cuts = np.zeros(len(steps), bool)
+    bounds = np.flatnonzero(np.diff(steps, prepend=False, append=False))
+    for first, stop in zip(bounds[::2], bounds[1::2], strict=True):  # between unusable frames
+        cuts[first:stop] = find_cuts(changes.means[first:stop], recipe.scene_cut)
     windows = []
     for first in range(len(film) - recipe.frames + 1):
         if not usable[first : first + recipe.frames].all():
