@@ -375,6 +375,14 @@ def test_cats(run):
     assert list(found("own/train")) == ["a"] and list(found("own/test")) == ["b"]
 
 
+def test_no_cat_to_learn_from_is_put_among_those_to_test_on(run):
+    catz()
+    assert run(cats, "--images", "catz/train")[0] == 0
+    status, _, warned = run(cats, "--images", "catz/train", "--test", 1)
+    told = "data/images/train/0/cat_0.jpg is there already, it was to be in test: remove it"
+    assert status == 2 and told in warned and not Path("data/images/test").exists()
+
+
 def test_a_link_to_a_cat_that_leads_nowhere_is_told(run):
     catz()
     for name in ("train/3", "4.gif"):

@@ -1,6 +1,7 @@
 """Videos that the scripts of data/ put below folders named train and test."""
 
 import contextlib
+import filecmp
 import hashlib
 import json
 import os
@@ -73,9 +74,13 @@ class Collection:
         return write_frames(folder, frames)
 
     def add_file(self, source, target):
-        """Put a file into the collection: a hard link where the disk allows, else a copy."""
+        """Put a file into the collection: a hard link where the disk allows, else a copy.
+
+        UserError where it lies in the other of train and test: it would be learned, then tested.
+        """
         if self.has(target):
             return
+        self._check_apart(source, target)
         self._prepare(target)
         source, unfinished = Path(source).resolve(), target.parent / ".unfinished"
         try:
@@ -101,6 +106,14 @@ class Collection:
         with writing_to(target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
             self.note(target)
+
+    def _check_apart(self, source, target):
+        split, *name = target.relative_to(self.out).parts
+        for other in set(SPLITS) - {split}:
+            twin = self.out.joinpath(other, *name)
+            if twin.is_file() and filecmp.cmp(source, twin):
+                cure = "remove it or give another --out"
+                raise UserError(f"{twin} is there already, it was to be in {split}: {cure}")
 
     def _name(self, target):
         return os.fsencode(target.relative_to(self.out))
