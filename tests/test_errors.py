@@ -27,6 +27,11 @@ ROOT = Path(__file__).resolve().parents[1]
         (OSError(28, "No space left", "a/b"), 2, "error: a/b: No space left\n"),
         (MemoryError("no 9 GiB"), 2, "error: out of memory (no 9 GiB); ask for less\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
+        (
+            UnicodeEncodeError("ascii", "a/\xe9", 2, 3, ""),
+            2,
+            "error: 'a/\\xe9': no name in ascii; set PYTHONUTF8=1, or rename it\n",
+        ),
     ],
 )
 def test_one_line_and_a_status(error, status, told, capsys):

@@ -27,9 +27,10 @@ class Diverged(UserError):
 def report_errors(main):
     """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status.
 
-    So is an OSError, a MemoryError or a missing package, with status 2.  Ctrl-C exits with 130.
-    Where the reader of stdout has gone, the status is 141, without a message.  If stderr cannot be
-    written to, messages are dropped and the program goes on.
+    So is an OSError, a MemoryError, a missing package or a name that the system's encoding lacks,
+    with status 2.  Ctrl-C exits with 130.  Where the reader of stdout has gone, the status is 141,
+    without a message.  If stderr cannot be written to, messages are dropped and the program goes
+    on.
     """
 
     @functools.wraps(main)
@@ -56,7 +57,10 @@ def report_errors(main):
     return run
 
 
-EXPLAINED = UserError, KeyboardInterrupt, OSError, MemoryError, ModuleNotFoundError
+EXPLAINED = (
+    *(UserError, KeyboardInterrupt, OSError, MemoryError, ModuleNotFoundError),
+    UnicodeEncodeError,  # of a file's name
+)
 
 
 def explain(error):
@@ -70,6 +74,9 @@ def explain(error):
     if isinstance(error, ModuleNotFoundError):
         cure = "is this the Python of .venv? README.md tells how to install"
         return f"error: {sys.executable} has no {error.name}: {cure}", 2
+    if isinstance(error, UnicodeEncodeError):
+        cure = "set PYTHONUTF8=1, or rename it"
+        return f"error: {error.object!a}: no name in {error.encoding}; {cure}", 2
     return f"error: {reason(error)}", 2
 
 
