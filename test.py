@@ -266,10 +266,12 @@ def load_model(run, record, best):
     UserError if there are none, or they do not fit the network that `record` describes.
     """
     import models
+    from utils.memory import memory_bounded
     from utils.weights import load_weights
 
     try:
-        model = models.create(**record["model"])
+        with memory_for("give another --load"), memory_bounded():
+            model = models.create(**record["model"])
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{run}: from another version of this program ({error})") from None
     if best and not (run / rundir.BEST).exists():

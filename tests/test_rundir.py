@@ -81,7 +81,10 @@ def test_snapshots_are_listed_newest_first(tmp_path):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"history": 10**9}, {"size": [8, 10**9]}, {"size": "8"}, {"channels": True}, {"horizon": 0}],
+    [
+        *({"history": 10**9}, {"size": [8, 10**9]}, {"size": "8"}, {"channels": True}),
+        *({"horizon": 0}, {"channels": 1000}),
+    ],
 )
 def test_a_network_beyond_all_measure_is_refused(tmp_path, changed):
     rundir.write_options(tmp_path, {"options": {}, "model": MODEL | changed, "data": DATA})

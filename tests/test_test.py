@@ -333,6 +333,18 @@ def test_a_file_in_the_way_is_told_with_the_cure(tmp_path, capsys, more):
 
 
 @pytest.mark.skipif(not memory.PROC.is_dir(), reason="no Linux")
+def test_a_network_beyond_the_free_memory_is_refused(tmp_path, capsys, monkeypatch):
+    model = {"arch": "multiscale", "history": 1000, "horizon": 1, "channels": 3, "size": [32, 32]}
+    rundir.write_options(tmp_path, {"options": {}, "model": model, "data": DATA})
+    monkeypatch.setattr(memory, "free_memory", lambda: 2**27)
+    with pytest.raises(SystemExit) as caught:
+        testing.main(["--load", f"{tmp_path}"])
+    told = capsys.readouterr().err
+    assert caught.value.code == 2 and told.startswith("error: out of memory (")
+    assert told.endswith("; give another --load\n") and told.count("\n") == 1
+
+
+@pytest.mark.skipif(not memory.PROC.is_dir(), reason="no Linux")
 def test_frames_beyond_the_free_memory_are_refused(tmp_path, capsys, monkeypatch):
     np.save(tmp_path / "a.npy", np.zeros((5, 2048, 2048), np.uint8))
     make_run(tmp_path / "run", 2)

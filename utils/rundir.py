@@ -28,7 +28,7 @@ PLOTS = ("loss.png", "psnr.png", "ssim.png", "sharpness.png", "perceptual.png")
 REPORTED = (LOG, *PLOTS, "samples.gif", "samples/preview_*.png")
 RENAMED = {"single_frame_dis": "unconditional_dis"}  # {name of an option in older runs: now}
 OPTIONS_BYTES = 2**20  # the most that is read of an options.json
-LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 1000, "size": MOST_PIXELS}
+LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 3, "size": MOST_PIXELS}
 PACKAGES = (
     *("chainer", "numpy", "scipy", "onednn-cpu-gomp"),
     *("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
