@@ -31,7 +31,7 @@ def find_cats(root):
             warn_left_out(path, "a link that leads nowhere")
         elif path.suffix.lower() == ".gif" and path.is_file():
             cats.append([path])
-    for folder in root.glob("[!.]*/"):
+    for folder in filter(Path.is_dir, root.glob("[!.]*")):  # Python 3.10 lists files for "*/", too
         found = [p for p in folder.iterdir() if p.stem in PLACES and p.suffix.lower() in FORMATS]
         pictures = {path.stem: path for path in found if path.is_file()}
         missing = [place for place in PLACES if place not in pictures]
