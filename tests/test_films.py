@@ -111,7 +111,11 @@ def check_good(path, expected):
     return bad
 
 
-@pytest.mark.parametrize("ending", ["ts", "avi", "asf", "mxf"])
+OLD = int(av.__version__.partition(".")[0]) < 18  # that of Python 3.10
+MXF = pytest.param("mxf", marks=pytest.mark.skipif(OLD, reason="PyAV 17 copies no rate to .mxf"))
+
+
+@pytest.mark.parametrize("ending", ["ts", "avi", "asf", MXF])
 def test_a_recording_begins_with_its_first_key_frame(tmp_path, ending):
     """The decoder shows what comes before it all the same, on top of grey."""
     whole, cut = tmp_path / f"whole.{ending}", tmp_path / f"cut.{ending}"
