@@ -270,7 +270,7 @@ def load_model(run, record, best):
     from utils.weights import load_weights
 
     try:
-        with memory_for("give another --load"), memory_bounded():
+        with when_out_of_memory("give another --load"), memory_bounded():
             model = models.create(**record["model"])
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{run}: from another version of this program ({error})") from None
