@@ -90,7 +90,7 @@ def test_options(images, tmp_path):
     "arguments, words",
     [
         (["--images", "nowhere"], ["no such file or folder nowhere", "record_ms_pacman"]),
-        (["--images", "empty"], ["no frames below empty"]),
+        (["--images", "empty"], ["no usable frames at empty"]),
         (["--images", "single"], ["no video has 5 frames of at least 32x32"]),
         (["--images", "still"], ["only 162 of 1000 clips", "whether they move or not"]),
         (["--images", "still", "-n", "100"], ["only 5 of 100 clips", "--clips or --min-movement"]),

@@ -431,7 +431,7 @@ def test_a_playlist_is_no_film(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mp4").write_text("\n".join(lines))
     reasons = {}
-    with pytest.raises(UserError, match="no frames below"):
+    with pytest.raises(UserError, match="no usable frames at"):
         find_videos(tmp_path / "in", reasons.__setitem__)
     assert "cannot be read" in reasons[tmp_path / "in" / "a.mp4"]
 
@@ -714,7 +714,7 @@ def test_an_apng_with_a_flipped_bit_is_left_out(tmp_path):
 def test_an_array_that_is_none_is_left_out(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("notes.npy", b"hello, world")
-    with pytest.raises(UserError, match="no frames below"):
+    with pytest.raises(UserError, match="no usable frames at"):
         find_videos([tmp_path / "a.npz"])
     assert "magic string is not correct" in capsys.readouterr().err
 
@@ -767,7 +767,7 @@ def test_a_header_that_claims_more_than_there_can_be(tmp_path, capsys, shape, ch
     rest = {"compressor": None, "fill_value": 0, "order": "C", "filters": None}
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / ".zarray").write_text(json.dumps(header | rest))
-    with pytest.raises(UserError, match="no frames below"):
+    with pytest.raises(UserError, match="no usable frames at"):
         find_videos([tmp_path / "z"])
     assert told in capsys.readouterr().err
 

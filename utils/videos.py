@@ -28,7 +28,7 @@ LITTER |= {"lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 KINDS = f"films ({', '.join(films.ENDINGS)}), arrays ({', '.join(arrays.ENDINGS)}, Zarr)"
 ADVICE = (
-    f"put {KINDS} or folders of pictures ({', '.join(FORMATS)}) there, "
+    f"give {KINDS} or folders of pictures ({', '.join(FORMATS)}), "
     "or record some with `python data/record_ms_pacman.py`"
 )
 
@@ -57,7 +57,7 @@ def find_videos(paths, skip=warn_left_out, look=Look(), axes=None):  # noqa: B00
         else:
             raise UserError(f"no such file or folder {root}: {ADVICE}")
     if not videos:
-        raise UserError(f"no frames below {', '.join(map(str, roots))}: {ADVICE}")
+        raise UserError(f"no usable frames at {', '.join(map(str, roots))}: {ADVICE}")
     check_size(max(videos, key=lambda video: math.prod(video.size)), look)
     # Given x, the pictures in x are the video "x"; so are those in x/x.
     names = number_apart(printable(video.name) for video in videos)
