@@ -506,7 +506,7 @@ def test_values_of_arrays(tmp_path):
 
 def test_a_link_that_leads_to_itself_is_no_video(tmp_path):
     (tmp_path / "self.mp4").symlink_to("self.mp4")
-    with pytest.raises(UserError, match="no such file or folder .*self.mp4: put films"):
+    with pytest.raises(UserError, match="no such file or folder .*self.mp4: give films"):
         find_videos(tmp_path / "self.mp4")
 
 
