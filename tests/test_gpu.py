@@ -114,6 +114,23 @@ def test_every_loss_is_that_of_the_cpu(gpu, loss):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["tf32", "bfloat16", "float16"])
+def test_ssim_is_as_exact_whatever_convolutions_multiply(gpu_with_cudnn, dtype):
+    found = []
+    for device, name in ((CPU, "float32"), (gpu_with_cudnn, dtype)):
+        random = np.random.default_rng(0)
+        true = np.linspace(-1, 0.9, 32, dtype="f") * np.ones((2, 1, 3, 32, 1), "f")
+        predicted = true + random.normal(0, 0.02, true.shape).astype("f")
+        with using_dtype(name, device):
+            x = chainer.Variable(device.send(predicted))
+            loss = losses.ssim(x, device.send(true))
+            loss.backward()
+        found.append([CPU.send(array) for array in (loss.array, x.grad)])
+    for expected, ours in zip(*found, strict=True):
+        assert np.linalg.norm(ours - expected) < 0.05 * np.linalg.norm(expected)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("loss", [losses.gdl, losses.lp])
 @pytest.mark.parametrize("alpha", [1, 1.5, 2])
 @pytest.mark.parametrize("size", [(7, 5), (2, 2)])

@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_known_is_told_in_one_line(text):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["l2", "gdl"])
+@pytest.mark.parametrize("name", ["l2", "gdl", "ssim"])
 def test_gradients_of_a_loss_have_none(name):
     x = chainer.Variable(np.ones((1, 1, 3, 3), np.float32))
     loss = losses.LOSSES[name](x, np.zeros_like(x.array))

@@ -2,7 +2,8 @@
 
 Frames are float (..., C, H, W) in [-1, 1].  Each loss is a scalar and a mean, so a weight means the
 same at any batch, frame or pyramid size.  (The paper writes sums; its authors' public code takes
-means.)  Gradients are with respect to `predicted`; lp and gdl have none with respect to `true`.
+means.)  Gradients are with respect to `predicted`; lp, gdl and ssim have none with respect to
+`true`.
 """
 
 import functools
@@ -13,6 +14,7 @@ from utils import gpu_losses
 from utils.errors import UserError
 from utils.metrics import SSIM_RADIUS, SSIM_SIGMA, similarity
 from utils.stack import F, chainer, kernels
+from utils.stack.precision import using_dtype
 
 # Slices of (..., H, W): pixels and their neighbours above, then pixels and those to the left.
 NEIGHBOURS = (np.s_[..., 1:, :], np.s_[..., :-1, :]), (np.s_[..., 1:], np.s_[..., :-1])
@@ -112,6 +114,21 @@ def ssim(predicted, true):
 
     The window is the 11 x 11 Gaussian of utils/metrics.py, cut to the frame where that is smaller.
     """
+
+    def value_and_gradient(predicted, true):
+        predicted = chainer.Variable(predicted)
+        # Not in a shorter type: variances are small differences of large numbers.
+        exact = using_dtype("float32", predicted.device)
+        with exact, chainer.force_backprop_mode():
+            loss = dissimilarity(predicted, true)
+            (gradient,) = chainer.grad([loss], [predicted])
+        return loss.array, gradient.array
+
+    return FusedLoss(value_and_gradient).apply((predicted, chainer.as_array(true)))[0]
+
+
+def dissimilarity(predicted, true):
+    """`ssim` of a Variable and an array, by Chainer's functions."""
     p, t = (F.reshape((x + 1) / 2, (-1, 1, *x.shape[-2:])) for x in (predicted, true))
     xp = chainer.backend.get_array_module(p)
     lengths = [min(2 * SSIM_RADIUS + 1, n - 1 + n % 2) for n in p.shape[-2:]]
