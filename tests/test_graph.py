@@ -281,6 +281,20 @@ def test_what_warm_ups_took_is_given_back_before_the_capture(gpu, monkeypatch):
 
 
 @pytest.mark.gpu
+def test_a_limit_frees_nothing_while_capturing(gpu):  # CuPy's CUPY_GPU_MEMORY_LIMIT
+    updater, other = adversarial(gpu), eager(adversarial(gpu))
+    told(updater, WARM_UPS)
+    pool = updater.step.pool
+    pool.free_all_blocks()
+    limit = pool.total_bytes()
+    pool.set_limit(size=limit)
+    assert told(updater, 3) == told(other, WARM_UPS + 3)[WARM_UPS:]
+    assert updater.step.graph and pool.get_limit() == limit
+    pool.set_limit(size=0)  # another graph may have it
+    assert_same(updater, other)
+
+
+@pytest.mark.gpu
 def test_a_step_that_waits_for_the_gpu_is_taken_as_it_is(gpu, capsys):
     def impatient(updater):
         learn = updater.learn

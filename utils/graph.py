@@ -144,11 +144,14 @@ class Graph:
         before, self.reported, obstacle = self.count(), {}, None
         gc.collect()  # not during the capture: it may destroy another graph
         self.pool.free_all_blocks()  # frees the workspaces of cuDNN's engines that were tried
+        limit = self.pool.get_limit()
+        self.pool.set_limit(size=0)  # at its limit a pool frees its unused blocks: see `allocate`
         try:
             with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
                 self.graph = self.capture_on(self.stream)
         except Exception as error:  # each library has its own exceptions for what it cannot do
             obstacle = first_line(error)
+        self.pool.set_limit(size=limit)
         self.gains = [after - t for after, t in zip(self.count(), before, strict=True)]
         self.set_counts(before)
         return obstacle
