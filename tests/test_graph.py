@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from models.discriminators import Discriminator
 from tests import driver
 from tests.test_gpu import ARCHITECTURES, CPU, SMALLER, Clips, adversarial, alike, prediction, told
 from utils import graph
@@ -312,6 +313,21 @@ def test_a_step_that_waits_for_the_gpu_is_taken_as_it_is(gpu, capsys):
     said = capsys.readouterr().err
     assert said.startswith(REFUSED)
     assert said.count("\n") == 1
+
+
+@pytest.mark.gpu
+def test_the_first_error_is_the_reason_not_what_it_leads_to(gpu, capsys, monkeypatch):
+    forward = Discriminator.forward
+
+    def impatient(self, x):
+        if gpu.xp.cuda.get_current_stream().is_capturing():
+            gpu.xp.cuda.runtime.deviceSynchronize()
+        return forward(self, x)
+
+    monkeypatch.setattr(Discriminator, "forward", impatient)
+    told(adversarial(gpu), WARM_UPS + 1)
+    said = capsys.readouterr().err
+    assert said.startswith(f"{REFUSED}cudaErrorStreamCaptureUnsupported")
 
 
 @pytest.mark.gpu

@@ -42,7 +42,7 @@ def applied(links, xs):
         try:
             return Branches(links).apply(sum(inputs, []))
         except Exception as error:
-            if kernels.get_cupy().cuda.get_current_stream().is_capturing():
+            if kernels.capturing():
                 raise
             _alone = True
             logger.warning("networks compute one after the other: %s", first_line(error))

@@ -60,13 +60,13 @@ def compute(direction, geometry, arrays, last=False):
         try:
             return execute(plan, handle, addresses)
         except FAILURES as error:
-            if cupy.cuda.get_current_stream().is_capturing():
+            if kernels.capturing():
                 raise
             if not isinstance(error, MemoryError):
                 providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
             plan = None
     if plan is None:
-        if cupy.cuda.get_current_stream().is_capturing():  # trying engines waits for the GPU
+        if kernels.capturing():  # trying engines waits for the GPU
             raise RuntimeError("no engine of cuDNN can be tried while a graph is captured")
         plan, short = _choose(handle, addresses, *key)
         _kept.append(plan)

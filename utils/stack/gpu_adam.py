@@ -104,7 +104,7 @@ def move(optimizer, params):
         optimizer.alpha_there, optimizer.told = xp.zeros((), np.float64), None
     if not hasattr(optimizer, "halted"):
         optimizer.halted = xp.zeros((), np.int32)
-    if not xp.cuda.get_current_stream().is_capturing():
+    if not kernels.capturing():
         optimizer.counter.fill(rules[0].t - 1)
         tell_rate(optimizer)
     there = optimizer.counter, optimizer.rate, optimizer.alpha_there

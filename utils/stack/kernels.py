@@ -30,6 +30,14 @@ def get_cupy():
     return cuda.cupy
 
 
+def capturing():
+    """Whether a CUDA graph is captured on the current stream, be it in vain."""
+    try:
+        return get_cupy().cuda.get_current_stream().is_capturing()
+    except RuntimeError:  # so CuPy tells that an error has ended it: that one counts
+        return True
+
+
 @functools.cache
 def compiled(source, name):
     """The kernel called `name` in CUDA C++ source; without fused multiply-add, as on the CPU."""
