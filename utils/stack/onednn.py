@@ -179,9 +179,9 @@ def _check_arrays(node, inputs):
 @functools.lru_cache(KEPT)
 def _compile(direction, geometry, *bias):
     """A function of the arrays, or the reason, a text, why there is none."""
-    way = winograd if winograd.pays(geometry) else direct
+    algorithm = winograd if winograd.pays(geometry) else direct
     try:
-        convolution = getattr(way, direction)(geometry, *bias)
+        convolution = getattr(algorithm, direction)(geometry, *bias)
     except dnnl.Error as error:
         return f"{error} for the {direction} of {geometry}"
     if "ref" in convolution.implementation:  # slow reference code, such as "ref:any"

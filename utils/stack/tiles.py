@@ -40,9 +40,9 @@ class Maps:
     def by_columns(self, matrix, columns, name):
         """matrix @ each of these columns of each tile, as Maps called `name`, column by column."""
         shape = columns.stop - columns.start, len(matrix)
-        found = Maps(name, shape, self.tiles, self.channels)
-        evaluate(matrix, self.flat()[:, columns], found.flat().swapaxes(0, 1))
-        return found
+        result = Maps(name, shape, self.tiles, self.channels)
+        evaluate(matrix, self.flat()[:, columns], result.flat().swapaxes(0, 1))
+        return result
 
 
 def evaluate(matrix, columns, out, add=False):
@@ -71,22 +71,22 @@ class Tiling:
         """Yield (smaller part that fits the cache, its slice of the tiles of `part`)."""
         start = 0
         for piece in self._divided(part, IN_CACHE // (self.side**2 * channels)):
-            stop = start + self.number(piece)
+            stop = start + self.count(piece)
             yield piece, slice(start, stop)
             start = stop
 
     def _divided(self, part, tiles):
         _, rows, columns = self._counts(part)
-        each, few = max(1, tiles // (rows * columns)), max(1, tiles // columns)
+        image_step, row_step = max(1, tiles // (rows * columns)), max(1, tiles // columns)
         images, rows = part
-        for image in range(images.start, images.stop, each):
-            for row in range(rows.start, rows.stop, few):
+        for image in range(images.start, images.stop, image_step):
+            for row in range(rows.start, rows.stop, row_step):
                 yield (
-                    slice(image, min(image + each, images.stop)),
-                    slice(row, min(row + few, rows.stop)),
+                    slice(image, min(image + image_step, images.stop)),
+                    slice(row, min(row + row_step, rows.stop)),
                 )
 
-    def number(self, part):
+    def count(self, part):
         """How many tiles a part has."""
         return math.prod(self._counts(part))
 
@@ -97,43 +97,43 @@ class Tiling:
 
     def cut(self, images, part, size, pad):
         """Tiles of size x size of images (B, C, H, W), zero-padded, as Maps."""
-        framed, pixels, (y, x) = self._frame(images, part, size, pad)
-        framed[:, : y.start] = framed[:, y.stop :] = 0
-        framed[:, y, : x.start] = framed[:, y, x.stop :] = 0
-        copy(pixels.transpose(0, 2, 3, 1), framed[:, y, x])
-        tiles = Maps("tiles", (size, size), self.number(part), framed.shape[3])
+        buffer, pixels, (y, x) = self._frame(images, part, size, pad)
+        buffer[:, : y.start] = buffer[:, y.stop :] = 0
+        buffer[:, y, : x.start] = buffer[:, y, x.stop :] = 0
+        copy(pixels.transpose(0, 2, 3, 1), buffer[:, y, x])
+        tiles = Maps("tiles", (size, size), self.count(part), buffer.shape[3])
         grid = self._grid(tiles, part)
-        np.copyto(grid, self._overlapping(framed, grid.shape))
+        np.copyto(grid, self._overlapping(buffer, grid.shape))
         return tiles
 
-    def lay(self, tiles, part, images):
+    def overlap_add(self, tiles, part, images):
         """The transpose of `cut`: write tiles into images (B, C, H, W), summed where they overlap.
 
         Several parts of one image overlap, too: the first one clears it, and all add to it.
         """
         whole, first = part[1] == slice(0, self.rows), part[1].start == 0
         side, _ = tiles.shape
-        framed, pixels, (y, x) = self._frame(images, part, side, self.pad)
-        framed[...] = 0
+        buffer, pixels, (y, x) = self._frame(images, part, side, self.pad)
+        buffer[...] = 0
         grid = self._grid(tiles, part)
         for down in range(0, side, self.step):  # blocks of `step` pixels of tiles do not overlap
             for right in range(0, side, self.step):
                 block = grid[down : down + self.step, right : right + self.step]
-                target = self._overlapping(framed[:, down:, right:], block.shape)
+                target = self._overlapping(buffer[:, down:, right:], block.shape)
                 if self.step > 2:
                     copy(block, target, add=True)
                 else:  # oneDNN is slower for such small pieces
                     target += block
         if first and not whole:
             images[part[0]] = 0
-        copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels, add=not whole)
+        copy(buffer[:, y, x].transpose(0, 3, 1, 2), pixels, add=not whole)
 
     def paste(self, tiles, part, outputs):
         """Write tiles of step x step, which do not overlap, into outputs (B, C, H, W)."""
-        framed, pixels, (y, x) = self._frame(outputs, part, self.step, (0, 0))
+        buffer, pixels, (y, x) = self._frame(outputs, part, self.step, (0, 0))
         grid = self._grid(tiles, part)
-        np.copyto(self._overlapping(framed, grid.shape), grid)
-        copy(framed[:, y, x].transpose(0, 3, 1, 2), pixels)
+        np.copyto(self._overlapping(buffer, grid.shape), grid)
+        copy(buffer[:, y, x].transpose(0, 3, 1, 2), pixels)
 
     def _frame(self, images, part, size, pad):
         """(buffer, pixels, place) for the area of the images that a part's tiles span.
@@ -150,15 +150,15 @@ class Tiling:
             for start, span, edge in zip(first, spans, images.shape[2:], strict=True)
         ]
         place = [slice(i.start - n, i.stop - n) for i, n in zip(inside, first, strict=True)]
-        framed = temporary("framed", number, *spans, images.shape[1])
-        return framed, images[(batch, slice(None), *inside)], place
+        buffer = temporary("framed", number, *spans, images.shape[1])
+        return buffer, images[(batch, slice(None), *inside)], place
 
     def _grid(self, tiles, part):
         """Maps as (row, column in a tile, image, row, column of tiles, channel)."""
         return tiles.all().reshape(*tiles.shape, *self._counts(part), tiles.channels)
 
-    def _overlapping(self, framed, shape):
+    def _overlapping(self, buffer, shape):
         """A view of the buffer of `_frame` with the axes of `_grid`: the tiles in it."""
-        image, down, right, channel = framed.strides
+        image, down, right, channel = buffer.strides
         strides = down, right, image, self.step * down, self.step * right, channel
-        return np.lib.stride_tricks.as_strided(framed, shape, strides)
+        return np.lib.stride_tricks.as_strided(buffer, shape, strides)

@@ -24,15 +24,15 @@ POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2, 3 / 4, -4 / 3, -3 / 4, 4 / 3  # and inf
 # The largest side of a tile, which is also its number of points.  The error, relative to the root
 # mean square of the outputs, is 3e-6 for 8 and 2e-4 for 12.  Rounding operands to tf32 has an error
 # of 3e-4, to bfloat16 of 2e-3.
-LARGEST = {"float32": 8, "tf32": 12, "bfloat16": 12}
+MAX_SIDE = {"float32": 8, "tf32": 12, "bfloat16": 12}
 AT_ONCE = 16384  # points of the tiles that are processed together
 POINTS_IN_CACHE = 2**19  # numbers in the columns that are processed together
-MOVE = 70  # evaluating one number takes as long as so many multiplications (measured)
+EVALUATION_COST = 70  # evaluating one number takes as long as so many multiplications (measured)
 # `cost`, as a share of the multiplications of a direct convolution, below which this is used.
 # Direct convolutions take half as long in bfloat16.  With AVX2, which evaluates more slowly, and
 # columns one by one, layers with a share of 0.63 took 0.5 to 0.7 of the direct convolution's time,
 # layers of 32 to 64 maps, with a share of 0.7, took 0.9 to 1.5.
-WORTH = {"float32": 0.65, "tf32": 0.65, "bfloat16": 0.4}
+MAX_COST_SHARE = {"float32": 0.65, "tf32": 0.65, "bfloat16": 0.4}
 
 
 @functools.cache
@@ -66,7 +66,7 @@ def pays(geometry):
     if os.environ.get("CHAINER_WINOGRAD") == "0" or not suits(geometry):
         return False
     direct = math.prod(geometry.outputs) * math.prod(geometry.weights[1:])
-    return cost(geometry, best_side(geometry)) < WORTH[geometry.dtype] * direct
+    return cost(geometry, best_side(geometry)) < MAX_COST_SHARE[geometry.dtype] * direct
 
 
 def suits(geometry):
@@ -79,12 +79,12 @@ def suits(geometry):
     inside = geometry.pad == geometry.pad_after and all(0 <= pad < height for pad in geometry.pad)
     has = dnnl.library().has
     vectors = has(dnnl.AVX2) and not (geometry.dtype == "bfloat16" and has(dnnl.AMX))
-    return plain and inside and 1 < height == width < LARGEST[geometry.dtype] and vectors
+    return plain and inside and 1 < height == width < MAX_SIDE[geometry.dtype] and vectors
 
 
 def best_side(geometry):
     """The side of the cheapest tiles."""
-    sides = range(geometry.weights[-1] + 1, LARGEST[geometry.dtype] + 1)
+    sides = range(geometry.weights[-1] + 1, MAX_SIDE[geometry.dtype] + 1)
     return min(sides, key=functools.partial(cost, geometry))
 
 
@@ -94,10 +94,10 @@ def cost(geometry, side):
     batch, _, *size = geometry.outputs
     tiles = batch * math.prod(-(-n // (side - kernel + 1)) for n in size)
     moved = tiles * (inputs + outputs) + inputs * outputs
-    return side**2 * (tiles * inputs * outputs + MOVE * moved)
+    return side**2 * (tiles * inputs * outputs + EVALUATION_COST * moved)
 
 
-class Filter:
+class Winograd:
     """What a convolution, its data gradient and its weight gradient share."""
 
     implementation = "winograd"
@@ -111,33 +111,33 @@ class Filter:
     def by_rows(self, images, part, pad, matrix, name):
         """(each tile of images (B, C, H, W)) @ matrix.T, as Maps called `name`."""
         (side, size), channels = matrix.shape, images.shape[1]
-        found = Maps(name, (size, side), self.tiling.number(part), channels)
+        result = Maps(name, (size, side), self.tiling.count(part), channels)
         for piece, place in self.tiling.pieces(part, channels):
             tiles = self.tiling.cut(images, piece, size, pad)
-            multiply(matrix.reshape(1, *matrix.shape), tiles.flat(), found.flat(place))
-        return found
+            multiply(matrix.reshape(1, *matrix.shape), tiles.flat(), result.flat(place))
+        return result
 
     def weights_by_rows(self, weights):
         """Each row of weights (kernel, kernel, M, N) at the points: (kernel, side, M, N)."""
-        found = temporary("weights", self.kernel, self.side, *weights.shape[2:])
+        result = temporary("weights", self.kernel, self.side, *weights.shape[2:])
         matrix = self.of_weights.reshape(1, self.side, self.kernel)
-        multiply(matrix, flat(weights), flat(found))
-        return found
+        multiply(matrix, flat(weights), flat(result))
+        return result
 
     def columns(self, tiles, channels):
         """Slices of a tile's columns, each of as many as fit the cache for so many tiles."""
-        few = max(1, POINTS_IN_CACHE // (self.side * tiles * channels))
-        return [slice(k, min(k + few, self.side)) for k in range(0, self.side, few)]
+        count = max(1, POINTS_IN_CACHE // (self.side * tiles * channels))
+        return [slice(k, min(k + count, self.side)) for k in range(0, self.side, count)]
 
     def multiplied(self, tiles, weights, to_points, from_points, bias=None):
         """from_points @ (tiles * weights at all points), both given by rows, as Maps."""
-        taken, made = weights.shape[2:]
-        sums = Maps("sums", from_points.shape, tiles.tiles, made)
-        for columns in self.columns(tiles.tiles, max(taken, made)):
+        inputs, outputs = weights.shape[2:]
+        sums = Maps("sums", from_points.shape, tiles.tiles, outputs)
+        for columns in self.columns(tiles.tiles, max(inputs, outputs)):
             points = tiles.by_columns(to_points, columns, "points")
-            factors = temporary("factors", *points.shape, taken, made)
+            factors = temporary("factors", *points.shape, inputs, outputs)
             evaluate(self.of_weights, flat(weights)[:, columns], flat(factors).swapaxes(0, 1))
-            products = Maps("products", points.shape, tiles.tiles, made)
+            products = Maps("products", points.shape, tiles.tiles, outputs)
             multiply(points.all(), factors, products.all())
             if bias is not None and columns.start <= 1 < columns.stop:
                 # A number added at the point (1, 1) is added to every output.
@@ -149,7 +149,7 @@ class Filter:
         """Yield (smaller part, its tiles @ matrix.T as Maps)."""
         for piece, place in self.tiling.pieces(part, sums.channels):
             shape = sums.shape[0], len(matrix)
-            tiles = Maps("tiles", shape, self.tiling.number(piece), sums.channels)
+            tiles = Maps("tiles", shape, self.tiling.count(piece), sums.channels)
             multiply(matrix.reshape(1, *matrix.shape), sums.flat(place), tiles.flat())
             yield piece, tiles
 
@@ -159,7 +159,7 @@ def flat(array):
     return array.reshape(*array.shape[:-2], -1)
 
 
-class Forward(Filter):
+class Forward(Winograd):
     """(images, weights[, bias]) -> outputs."""
 
     def __init__(self, geometry):
@@ -167,9 +167,9 @@ class Forward(Filter):
         self.shape = geometry.outputs
 
     def __call__(self, images, weights, bias=None):
-        made, taken, *kernel = weights.shape
-        turned = temporary("turned", *kernel, taken, made)  # the order that products read fastest
-        copy(weights.transpose(2, 3, 1, 0), turned)
+        transposed = weights.transpose(2, 3, 1, 0)
+        turned = temporary("turned", *transposed.shape)  # the order that products read fastest
+        copy(transposed, turned)
         weights = self.weights_by_rows(turned)
         outputs = dnnl.empty(self.shape)
         for part in self.parts:
@@ -180,7 +180,7 @@ class Forward(Filter):
         return outputs
 
 
-class DataGradient(Filter):
+class DataGradient(Winograd):
     """(outputs' gradient, weights) -> images' gradient: Forward's steps, transposed, backwards."""
 
     def __init__(self, geometry):
@@ -195,11 +195,11 @@ class DataGradient(Filter):
             tiles = self.by_rows(gradient, part, (0, 0), self.to_points, "rows")
             sums = self.multiplied(tiles, weights, self.to_points, self.from_points)
             for piece, tiles in self.finished(sums, part, self.from_points):
-                self.tiling.lay(tiles, piece, images)
+                self.tiling.overlap_add(tiles, piece, images)
         return images
 
 
-class WeightGradient(Filter):
+class WeightGradient(Winograd):
     """(images, outputs' gradient) -> weights' gradient, by transposed steps of Forward, too."""
 
     def __init__(self, geometry):
@@ -212,14 +212,14 @@ class WeightGradient(Filter):
         total = temporary("weights", self.kernel, self.side, *maps)
         for number, part in enumerate(self.parts):
             tiles = self.by_rows(images, part, self.pad, self.of_images, "rows")
-            slopes = self.by_rows(gradient, part, (0, 0), self.to_points, "sums")
+            gradients = self.by_rows(gradient, part, (0, 0), self.to_points, "sums")
             for columns in self.columns(tiles.tiles, max(maps)):
-                a = slopes.by_columns(self.to_points, columns, "products")
+                a = gradients.by_columns(self.to_points, columns, "products")
                 b = tiles.by_columns(self.of_images, columns, "points")
                 factors = temporary("factors", *b.shape, *maps)
                 multiply(a.all().swapaxes(2, 3), b.all(), factors)
-                made = flat(factors).swapaxes(0, 1)
-                evaluate(self.from_points, made, flat(total)[:, columns], add=number > 0)
+                by_column = flat(factors).swapaxes(0, 1)
+                evaluate(self.from_points, by_column, flat(total)[:, columns], add=number > 0)
         weights = dnnl.empty(self.shape)
         matrix = self.of_weights.reshape(1, self.side, self.kernel)
         rows = weights.reshape(-1, self.kernel, self.kernel).transpose(1, 0, 2)
