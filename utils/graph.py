@@ -170,7 +170,7 @@ class Graph:
     def replay(self):
         """Replay the captured step; returns whether CUDA could launch it."""
         for optimizer in self.optimizers:
-            gpu_adam.tell_rate(optimizer)
+            gpu_adam.send_rate(optimizer)
         try:
             self.graph.launch()
         except self.cuda.runtime.CUDARuntimeError as error:

@@ -32,14 +32,14 @@ def install(chainer):
         self.reallocate_cleared_grads()
         self.call_hooks("pre")
         self.t += 1
-        together, others = [], []
+        states, others = [], []
         for param in self.target.params():
             if arrays := arrays_of(self, param):
                 param.update_rule.t += 1
-                together.append(arrays)
+                states.append(arrays)
             else:
                 others.append(param)
-        move(self.hyperparam, self.alpha_t, together)
+        update_params(self.hyperparam, self.alpha_t, states)
         for param in others:
             param.update()
         self.call_hooks("post")
@@ -67,17 +67,21 @@ def arrays_of(optimizer, param):
     return [a.reshape(-1) for a in arrays]
 
 
-def move(hp, rate, params):
-    """One step of Adam, in place; params: a list of what `arrays_of` returns."""
+def update_params(hp, rate, params):
+    """One step of Adam, in place.
+
+    hp: the optimizer's hyperparameters.  rate: the learning rate with the correction for bias.
+    params: a list of what `arrays_of` returns.
+    """
     errors = np.geterr()
 
-    def steps(pieces):
+    def update_pieces(some):
         temporary = np.empty(PIECE, np.float32)
         with np.errstate(**errors):  # each thread has its own settings
-            for parts in pieces:
+            for parts in some:
                 step_together(hp, rate, parts, temporary)
 
-    share(steps, list(pieces(params)))
+    run_in_threads(update_pieces, list(pieces(params)))
 
 
 def pieces(params):
@@ -101,16 +105,16 @@ def is_plain(hyperparam):
     return not (hp.amsgrad or hp.adabound or hp.weight_decay_rate) and hp.eta == 1
 
 
-def share(work, pieces):
+def run_in_threads(work, pieces):
     """Call work(some of the pieces) in each of several threads, if there are enough pieces."""
     if len(pieces) < 2 or threads() < 2:
         work(pieces)
         return
     parts = [pieces[start :: threads()] for start in range(threads())]
-    waiting = [pool(os.getpid()).submit(work, part) for part in parts[1:]]
+    futures = [pool(os.getpid()).submit(work, part) for part in parts[1:]]
     work(parts[0])
-    for one in waiting:
-        one.result()
+    for future in futures:
+        future.result()
 
 
 @functools.cache

@@ -15,7 +15,7 @@ class CpuLayers:
         self.geometries, self.relus = geometries, relus
 
     @staticmethod
-    def take(array):
+    def accepts(array):
         """Whether this class can compute layers of such an array."""
         return type(array) is np.ndarray and onednn.usable()
 

@@ -20,7 +20,7 @@ extern "C" __global__ void tick(
 
 extern "C" __global__ void adam(
     const Table arrays, const int* halted, const float* rate,
-    float rest1, float rest2, float eps) {
+    float one_minus_beta1, float one_minus_beta2, float eps) {
   if (*halted) return;
   const float alpha = *rate;
   for (int k = 0; k < arrays.count; ++k) {
@@ -28,8 +28,8 @@ extern "C" __global__ void adam(
     float *ms = arrays.at[2][k], *vs = arrays.at[3][k];
     for (long long i = FIRST; i < arrays.size[k]; i += STEP) {
       float g = grad[i];
-      float m = ms[i] + (g - ms[i]) * rest1;
-      float v = vs[i] + (g * g - vs[i]) * rest2;
+      float m = ms[i] + (g - ms[i]) * one_minus_beta1;
+      float v = vs[i] + (g * g - vs[i]) * one_minus_beta2;
       ms[i] = m;
       vs[i] = v;
       param[i] -= alpha / (sqrtf(v) + eps) * m;
@@ -45,7 +45,7 @@ def install(chainer):
 
     The number of updates, which the bias correction needs, is counted on the GPU as well, so that
     an update can be captured in a CUDA graph; outside of a capture it is set to the host's count.
-    The learning rate is on the GPU, too: see `tell_rate`.  No parameter changes while an
+    The learning rate is on the GPU, too: see `send_rate`.  No parameter changes while an
     optimizer's `halted`, an int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight decay and other
     dtypes are left to Chainer's own code.
     """
@@ -55,7 +55,7 @@ def install(chainer):
     @functools.wraps(own)
     def update(self, lossfun=None, *args, **kwargs):
         params = list(self.target.params())
-        if lossfun is not None or not suit(self, params):
+        if lossfun is not None or not can_update(self, params):
             own(self, lossfun, *args, **kwargs)
             return
         self.reallocate_cleared_grads()
@@ -64,16 +64,16 @@ def install(chainer):
         for param in params:
             param.update_rule.t += 1
         with chainer.using_device(params[0].device):
-            move(self, params)
+            update_params(self, params)
         self.call_hooks("post")
 
     adam.update = update
 
 
-def suit(optimizer, params):
-    """Whether `move` would do all that Chainer's own update does."""
+def can_update(optimizer, params):
+    """Whether `update_params` would do all that Chainer's own update does."""
     hp = optimizer.hyperparam
-    if not tables.take(params) or optimizer._loss_scale is not None:
+    if not tables.accepts(params) or optimizer._loss_scale is not None:
         return False
     rules = [param.update_rule for param in params]
     alike = all(
@@ -89,11 +89,13 @@ def suit(optimizer, params):
 
 def counts_on_the_host(optimizer):
     """Whether this is an Adam that Chainer's own code updates, which no CUDA graph may capture."""
+    if "amsgrad" not in optimizer.hyperparam.get_dict():
+        return False
     params = list(optimizer.target.params())
-    return "amsgrad" in optimizer.hyperparam.get_dict() and params and not suit(optimizer, params)
+    return bool(params) and not can_update(optimizer, params)
 
 
-def move(optimizer, params):
+def update_params(optimizer, params):
     """One step of Adam for all params."""
     xp, hp = params[0].xp, optimizer.hyperparam
     rules = [param.update_rule for param in params]
@@ -101,15 +103,15 @@ def move(optimizer, params):
         rule._init_states(param)
     if not hasattr(optimizer, "counter"):
         optimizer.counter, optimizer.rate = xp.zeros((), np.int64), xp.zeros((), np.float32)
-        optimizer.alpha_there, optimizer.told = xp.zeros((), np.float64), None
+        optimizer.gpu_alpha, optimizer.sent_alpha = xp.zeros((), np.float64), None
     if not hasattr(optimizer, "halted"):
         optimizer.halted = xp.zeros((), np.int32)
     if not kernels.capturing():
         optimizer.counter.fill(rules[0].t - 1)
-        tell_rate(optimizer)
-    there = optimizer.counter, optimizer.rate, optimizer.alpha_there
+        send_rate(optimizer)
+    state = optimizer.counter, optimizer.rate, optimizer.gpu_alpha
     betas = map(np.float64, (hp.beta1, hp.beta2))
-    kernels.compiled(SOURCE, "tick")((1,), (1,), (*there, *betas))
+    kernels.compiled(SOURCE, "tick")((1,), (1,), (*state, *betas))
     numbers = [np.float32(x) for x in (1 - hp.beta1, 1 - hp.beta2, hp.eps)]
     columns = [p.array for p in params], [p.grad for p in params]
     columns += tuple([rule.state[name] for rule in rules] for name in ("m", "v"))
@@ -118,8 +120,9 @@ def move(optimizer, params):
         kernels.compiled(SOURCE, "adam")((blocks,), (tables.THREADS,), arguments)
 
 
-def tell_rate(optimizer):
-    """Send the learning rate of the next step to the GPU, where `move` takes the steps."""
-    if hasattr(optimizer, "told") and optimizer.told != optimizer.alpha:
-        optimizer.alpha_there.fill(optimizer.alpha)
-        optimizer.told = optimizer.alpha
+def send_rate(optimizer):
+    """Send the learning rate of the next step to a GPU on which `update_params` has taken steps, if
+    it has changed."""
+    if hasattr(optimizer, "sent_alpha") and optimizer.sent_alpha != optimizer.alpha:
+        optimizer.gpu_alpha.fill(optimizer.alpha)
+        optimizer.sent_alpha = optimizer.alpha

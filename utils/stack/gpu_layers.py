@@ -20,7 +20,7 @@ class GpuLayers:
         self.dtype = geometries[0].dtype
 
     @staticmethod
-    def take(array):
+    def accepts(array):
         """Whether this class can compute layers of such an array."""
         on_gpu = isinstance(array, chainer.backends.cuda.ndarray)
         return on_gpu and cudnn.dtype_in_use() in DTYPES and kernels.usable()

@@ -30,7 +30,7 @@ def install(chainer):
 
     @functools.wraps(own)
     def sum_sqnorm_grads(params):
-        if not tables.take(params):
+        if not tables.accepts(params):
             return own(params)
         total = square_sum([param.grad for param in params])
         return total.astype(np.float32), params[0].device

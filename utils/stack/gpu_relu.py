@@ -3,7 +3,8 @@
 from utils.stack import casts, kernels
 
 TILE, ROWS = 32, 8  # channels of a block, rows of places that it goes through side by side
-PARTS, EACH = 128, 8  # blocks that share a channel; numbers for a thread to be worth starting
+PARTS = 128  # blocks that share a channel, at most
+MIN_PER_THREAD = 8  # numbers for a thread to be worth starting
 
 KERNELS = r"""
 // Adds its bias to each channel of (places, channels), then takes the ReLU, if asked for.  A block
@@ -94,7 +95,7 @@ def _launch_shared(dtype, name, arguments, maps):
     """Launch a kernel in which up to PARTS blocks share the places of each channel."""
     channels = maps.shape[1]
     places = maps.size // channels
-    parts = max(1, min(PARTS, places // (ROWS * EACH)))
+    parts = max(1, min(PARTS, places // (ROWS * MIN_PER_THREAD)))
     shape = (parts * groups(channels),), (TILE, ROWS)
     kernels.compiled(SOURCES[dtype], name)(*shape, (*arguments, parts, places, channels))
 

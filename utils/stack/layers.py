@@ -26,25 +26,25 @@ def fused(x, links, relus):
     """
     x = chainer.as_variable(x)
     params = [param for link in links for param in (link.W, link.b)]
-    way = next((way for way in (CpuLayers, GpuLayers) if way.take(x.array)), None)
-    if way is None or not fit(x, params):
+    backend = next((b for b in (CpuLayers, GpuLayers) if b.accepts(x.array)), None)
+    if backend is None or not can_fuse(x, params):
         return None
     geometries, images = [], x.shape
     for link in links:
         if images[1] != link.W.shape[1] * getattr(link, "groups", 1):
             return None  # Chainer's own node will say what is wrong
-        geometries.append(geometry_of(link, images, way.dtype_in_use()))
+        geometries.append(geometry_of(link, images, backend.dtype_in_use()))
         images = geometries[-1].outputs
     if any(min(geometry.outputs) < 1 for geometry in geometries):
         return None
     try:
-        return Layers(way(geometries, relus)).apply((x, *params))[0]
+        return Layers(backend(geometries, relus)).apply((x, *params))[0]
     except OBSTACLES as obstacle:
-        tell(obstacle)
+        log_obstacle(obstacle)
         return None
 
 
-def tell(obstacle):
+def log_obstacle(obstacle):
     """Log, once for each reason, that layers are computed one by one."""
     level, reason = obstacle.args if isinstance(obstacle, Unsuitable) else (WARNING, str(obstacle))
     providers.log_once(level, f"layers are not one node: {reason}")
@@ -60,7 +60,7 @@ def geometry_of(link, images, dtype):
     return Geometry(*shapes, *how, link.groups, dtype)
 
 
-def fit(x, params):
+def can_fuse(x, params):
     """Whether this input and these parameters can be computed as one node."""
     arrays = [x.array, *(None if param is None else param.array for param in params)]
     whole = all(array is not None and array.dtype == "f4" and array.size for array in arrays)
@@ -69,7 +69,8 @@ def fit(x, params):
 
 
 class Layers(chainer.FunctionNode):
-    """x, W, b, W, b, ... -> the output of the last layer; layers: a CpuLayers or GpuLayers."""
+    """x, W, b, W, b, ... -> the output of the last layer; layers: its backend, a CpuLayers or
+    GpuLayers."""
 
     def __init__(self, layers):
         self.layers = layers
@@ -79,20 +80,21 @@ class Layers(chainer.FunctionNode):
         return (self.layers.forward(*inputs),)
 
     def backward(self, indexes, grad_outputs):
-        twice = chainer.config.enable_backprop  # whether the gradients are to be differentiated
-        if not twice:
+        double_backprop = chainer.config.enable_backprop
+        if not double_backprop:
             try:
                 found = self.layers.gradients(set(indexes), grad_outputs[0].array)
                 return tuple(chainer.as_variable(found[i]) for i in indexes)
             except OBSTACLES as obstacle:
-                tell(obstacle)
+                log_obstacle(obstacle)
         inputs = self.get_retained_inputs()
         with chainer.force_backprop_mode():
-            y = self.plainly(*inputs)
+            y = self.layer_by_layer(*inputs)
         wanted = [inputs[i] for i in indexes]
-        return tuple(chainer.grad([y], wanted, grad_outputs, enable_double_backprop=twice))
+        options = {"enable_double_backprop": double_backprop}
+        return tuple(chainer.grad([y], wanted, grad_outputs, **options))
 
-    def plainly(self, x, *params):
+    def layer_by_layer(self, x, *params):
         """The same by Chainer's own nodes, whose gradients can be differentiated."""
         for k, geometry in enumerate(self.layers.geometries):
             W, b = params[2 * k : 2 * k + 2]

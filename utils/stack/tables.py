@@ -7,14 +7,14 @@ from utils.stack import kernels
 MOST = 80  # rows in one launch: the table is among its arguments, which may take 4 KiB
 COLUMNS = 4  # arrays in a row at most, such as parameter, gradient, two moments
 THREADS, BLOCKS = 256, 1024
-EACH = 8  # numbers for a thread to be worth starting
+MIN_PER_THREAD = 8  # numbers for a thread to be worth starting
 Table = np.dtype([("at", "u8", (COLUMNS, MOST)), ("size", "i8", MOST), ("count", "i8")])
 
 # The same structure in CUDA.
 STRUCT = f"struct Table {{ float* at[{COLUMNS}][{MOST}]; long long size[{MOST}], count; }};"
 
 
-def take(params):
+def accepts(params):
     """Whether these parameters are float32, all on one GPU that takes own kernels."""
     devices = {param.device.name for param in params}
     here = len(devices) == 1 and next(iter(devices)).startswith("@cupy")
@@ -35,4 +35,4 @@ def launches(*columns):
         table["count"], table["size"][0, : len(sizes)] = len(sizes), sizes
         for k, column in enumerate(part):
             table["at"][0, k, : len(sizes)] = [array.data.ptr for array in column]
-        yield table, min(BLOCKS, -(-max(sizes) // (THREADS * EACH)))
+        yield table, min(BLOCKS, -(-max(sizes) // (THREADS * MIN_PER_THREAD)))
