@@ -21,13 +21,13 @@ def install(chainer):
     AdaBound, weight decay, other dtypes and parameters with their own rules are left to Chainer.
     """
     adam = chainer.optimizers.Adam
-    own = adam.update
+    original = adam.update
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def update(self, lossfun=None, *args, **kwargs):
         scaled = lossfun is not None or self._loss_scale is not None
         if scaled or self.target.xp is not np or not is_plain(self.hyperparam):
-            own(self, lossfun, *args, **kwargs)
+            original(self, lossfun, *args, **kwargs)
             return
         self.reallocate_cleared_grads()
         self.call_hooks("pre")

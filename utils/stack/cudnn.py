@@ -125,16 +125,16 @@ def _prepared(compute):
     return prepared
 
 
-def _with_what_was_packed(own):
+def _with_what_was_packed(original):
     """Decorate a node's backward method: arrays that forward has packed are not packed again."""
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def backward(self, indexes, grad_outputs):
         packed = getattr(self, "packed", None)
         if not packed:  # nothing is packed on a CPU, or in 32 bits
-            return own(self, indexes, grad_outputs)
+            return original(self, indexes, grad_outputs)
         with _packing(packed.copy()):
-            return own(self, indexes, grad_outputs)
+            return original(self, indexes, grad_outputs)
 
     return backward
 

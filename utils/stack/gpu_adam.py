@@ -50,13 +50,13 @@ def install(chainer):
     dtypes are left to Chainer's own code.
     """
     adam = chainer.optimizers.Adam
-    own = adam.update
+    original = adam.update
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def update(self, lossfun=None, *args, **kwargs):
         params = list(self.target.params())
         if lossfun is not None or not can_update(self, params):
-            own(self, lossfun, *args, **kwargs)
+            original(self, lossfun, *args, **kwargs)
             return
         self.reallocate_cleared_grads()
         self.call_hooks("pre")

@@ -43,19 +43,19 @@ def install(chainer):
 
     def patch(function, replaced):
         """replaced: axes of each array that become the result's joined axis: 1, or 0 for stack."""
-        own = function.forward
+        original = function.forward
 
-        @functools.wraps(own)
+        @functools.wraps(original)
         def forward(self, inputs):
             x = inputs[0]
             fit = isinstance(x, cuda.ndarray) and x.itemsize in NUMBERS
             if not (fit and kernels.usable()):
-                return own(self, inputs)
+                return original(self, inputs)
             axis = self.axis % (x.ndim + 1 - replaced)
             before, after = slice(axis), slice(axis + replaced, None)
             alike = {(x.dtype, x.shape[before], x.shape[after]) for x in inputs}
             if len(alike) > 1 or not all(x.size for x in inputs):
-                return own(self, inputs)
+                return original(self, inputs)
             length = sum(math.prod(x.shape[axis : axis + replaced]) for x in inputs)
             return (joined(inputs, (*x.shape[before], length, *x.shape[after]), axis),)
 

@@ -8,13 +8,13 @@ def install(chainer):
     cuda, functions = chainer.backends.cuda, chainer.functions.math.basic_math
 
     def patch(function, neutral):
-        own = function.forward
+        original = function.forward
 
-        @functools.wraps(own)
+        @functools.wraps(original)
         def forward(self, inputs):
             if isinstance(inputs[0], cuda.ndarray) and self.value == neutral:
                 return inputs
-            return own(self, inputs)
+            return original(self, inputs)
 
         function.forward = forward
 

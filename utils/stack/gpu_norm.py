@@ -26,12 +26,12 @@ extern "C" __global__ void square_sum(const Table arrays, double* sums) {
 def install(chainer):
     """Let `chainer`'s GradientClipping use `square_sum` for float32 gradients on a GPU."""
     clipping = chainer.optimizer_hooks.gradient_clipping
-    own = clipping._sum_sqnorm_grads
+    original = clipping._sum_sqnorm_grads
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def sum_sqnorm_grads(params):
         if not tables.accepts(params):
-            return own(params)
+            return original(params)
         total = square_sum([param.grad for param in params])
         return total.astype(np.float32), params[0].device
 

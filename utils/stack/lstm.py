@@ -14,29 +14,29 @@ def install(chainer):
     differentiated, and batches that have become smaller, are left to Chainer's own code.
     """
     lstm = chainer.functions.rnn.lstm.LSTM
-    own, own_backward = lstm.forward, lstm.backward
+    original, original_backward = lstm.forward, lstm.backward
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def forward(self, inputs):
         c, x = inputs
         fit = type(c) is type(x) is np.ndarray and c.dtype == x.dtype == np.float32
         self.kept = None
         if not (fit and len(c) == len(x)):
-            return own(self, inputs)
+            return original(self, inputs)
         self.retain_inputs((0, 1))
         self.retain_outputs((0,))
-        gates = opened(x)
+        gates = activated(x)
         a, i, f, o = by_gate(gates)
         c_next = a * i + f * c
-        shown = np.tanh(c_next)
+        tanh_c = np.tanh(c_next)
         if chainer.config.enable_backprop:
-            self.kept = gates, shown
-        return c_next, o * shown
+            self.kept = gates, tanh_c
+        return c_next, o * tanh_c
 
-    @functools.wraps(own_backward)
+    @functools.wraps(original_backward)
     def backward(self, indexes, grads):
         if self.kept is None or chainer.config.enable_backprop:
-            return own_backward(self, indexes, grads)
+            return original_backward(self, indexes, grads)
         c, _ = self.get_retained_inputs()
         found = gradients(c.array, *self.kept, *map(array_of, grads))
         return tuple(map(chainer.as_variable, found))
@@ -47,7 +47,7 @@ def install(chainer):
     lstm.forward, lstm.backward = forward, backward
 
 
-def opened(x):
+def activated(x):
     """Activate gates (B, 4 * C, ...): tanh of the candidate, sigmoid of the others; same shape."""
     gates = x.copy()
     three = by_gate(gates)[1:]
@@ -64,14 +64,14 @@ def by_gate(x):
     return np.moveaxis(x.reshape(batch, maps // 4, 4, *size), 2, 0)
 
 
-def gradients(c, gates, shown, gc, gh):
+def gradients(c, gates, tanh_c, gc, gh):
     """(gradient of c, gradient of x) from those of the outputs, gc of c_next and gh of h."""
     a, i, f, o = by_gate(gates)
     gx = np.empty_like(gates)
     ga, gi, gf, go = by_gate(gx)
-    gc = gh * o * (1 - shown * shown) + gc
+    gc = gh * o * (1 - tanh_c * tanh_c) + gc
     np.multiply(gc * i, 1 - a * a, out=ga)
     np.multiply(gc * a, i * (1 - i), out=gi)
     np.multiply(gc * c, f * (1 - f), out=gf)
-    np.multiply(gh * shown, o * (1 - o), out=go)
+    np.multiply(gh * tanh_c, o * (1 - o), out=go)
     return gc * f, gx

@@ -16,31 +16,31 @@ def install(chainer):
     Even properties of Variables check for ChainerX, so the attributes behind them are read.
     """
     node, variable, config = chainer.FunctionNode, chainer.Variable, chainer.config
-    own, make = node.apply, chainer.Variable._init_unchecked
+    original, make = node.apply, variable._init_unchecked
 
-    def plain(self, inputs):
+    def needs_no_checks(self, inputs):
         for x in inputs:
             if type(x._data[0]) is not np.ndarray or x._layout is not None:
                 return False
         watched = chainer.get_function_hooks() or self._n_local_function_hooks or config.debug
         return inputs and not watched and config.schedule_func is None
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def apply(self, inputs):
         inputs = [x if isinstance(x, variable) else chainer.as_variable(x) for x in inputs]
-        if not plain(self, inputs):
-            return own(self, inputs)
+        if not needs_no_checks(self, inputs):
+            return original(self, inputs)
         arrays = tuple([x._data[0] for x in inputs])
         self._input_layouts = (None,) * len(inputs)
         if config.type_check:
             self._check_data_type_forward(arrays)
         self._input_indexes_to_retain = self._output_indexes_to_retain = None
-        made = self.forward(arrays)
-        if type(made) is not tuple or not all(isinstance(y, np.ndarray) for y in made):
-            raise TypeError(f"{self.label}: forward returned {type(made)}, not a tuple of arrays")
-        self._output_count, self._output_layouts = len(made), (None,) * len(made)
-        wanted = any(x._requires_grad for x in inputs)
-        outputs = tuple([make(y, requires_grad=wanted, is_chainerx_array=False) for y in made])
+        ys = self.forward(arrays)
+        if type(ys) is not tuple or not all(isinstance(y, np.ndarray) for y in ys):
+            raise TypeError(f"{self.label}: forward returned {type(ys)}, not a tuple of arrays")
+        self._output_count, self._output_layouts = len(ys), (None,) * len(ys)
+        grad = any(x._requires_grad for x in inputs)
+        outputs = tuple([make(y, requires_grad=grad, is_chainerx_array=False) for y in ys])
         if config.enable_backprop:
             connect(self, inputs, outputs)
             self.lazy_grad_sum = config.lazy_grad_sum
@@ -53,14 +53,14 @@ def connect(node, inputs, outputs):
     """Connect a node with its Variables in the graph; keep the arrays that it asked to retain."""
     node.inputs = tuple([x._node for x in inputs])
     node.rank = rank = max([x._rank for x in node.inputs])
-    made = [y._node for y in outputs]
-    for y in made:
+    output_nodes = [y._node for y in outputs]
+    for y in output_nodes:
         y._creator_node, y._rank = node, rank + 1
-    node.outputs = tuple([weakref.ref(y) for y in made])
+    node.outputs = tuple([weakref.ref(y) for y in output_nodes])
     for k in node._input_indexes_to_retain or ():
         inputs[k]._node._data = inputs[k]._data[0]
     if node._output_indexes_to_retain is not None:
         for k in node._output_indexes_to_retain:
-            made[k]._data = outputs[k]._data[0]
-        kept = [made[k]._data for k in node._output_indexes_to_retain]
+            output_nodes[k]._data = outputs[k]._data[0]
+        kept = [output_nodes[k]._data for k in node._output_indexes_to_retain]
         node._retained_output_data = tuple(kept)

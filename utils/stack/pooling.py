@@ -14,13 +14,14 @@ def install(chainer):
     copying by a mask instead of multiplying would take more than twice as long.
     """
     module = chainer.functions.pooling.max_pooling_nd
-    own, own_gradient = module.MaxPoolingND.forward_cpu, module.MaxPoolingNDGrad.forward_cpu
+    original = module.MaxPoolingND.forward_cpu
+    original_gradient = module.MaxPoolingNDGrad.forward_cpu
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def forward(self, inputs):
         (x,) = inputs
         if not fit(self, x.shape):
-            return own(self, inputs)
+            return original(self, inputs)
         self._in_shape, self._in_dtype = x.shape, x.dtype
         first, *others = places(x, self.ksize)
         y, self.indexes = first.copy(), np.zeros(first.shape, np.intp)
@@ -32,12 +33,12 @@ def install(chainer):
             np.maximum(self.indexes, larger * k, out=self.indexes)
         return (y,)
 
-    @functools.wraps(own_gradient)
+    @functools.wraps(original_gradient)
     def gradient(self, inputs):
         (gy,) = inputs
         pooling = self.func
         if not fit(pooling, pooling._in_shape):
-            return own_gradient(self, inputs)
+            return original_gradient(self, inputs)
         gx = np.zeros(pooling._in_shape, pooling._in_dtype)  # pixels outside all windows stay 0
         for k, place in enumerate(places(gx, pooling.ksize)):
             np.multiply(gy, pooling.indexes == k, out=place)

@@ -11,49 +11,50 @@ class Unsuitable(Exception):
     """Unsuitable(log level, reason): the library cannot do it, Chainer's own code has to."""
 
 
-def install(chainer, library, processor, takes, computes):
+def install(chainer, library, processor, accepts, computes):
     """Have a library compute `chainer`'s convolutions and deconvolutions of any dimensions, linear
-    layers and all their gradients, where takes(inputs).
+    layers and all their gradients, where accepts(inputs).
 
-    processor: "cpu" or "gpu".  computes: functions of (node, *inputs) for a convolution, its
-    weight gradient, a deconvolution, a linear layer, its data gradient, its weight gradient.
+    library: its name, for the log.  processor: "cpu" or "gpu".  computes: functions of (node,
+    *inputs) for a convolution, its weight gradient, a deconvolution, a linear layer, its data
+    gradient, its weight gradient.
     """
     connection = chainer.functions.connection
-    two, many = connection.convolution_2d, connection.convolution_nd
-    two_back, many_back = connection.deconvolution_2d, connection.deconvolution_nd
+    conv_2d, conv_nd = connection.convolution_2d, connection.convolution_nd
+    deconv_2d, deconv_nd = connection.deconvolution_2d, connection.deconvolution_nd
     linear = connection.linear
     convolution, weight_gradient, deconvolution, *of_linear = computes
-    own = f"forward_{processor}"
+    forward_2d = f"forward_{processor}"
     nodes = (
-        (two.Convolution2DFunction, own, convolution),
-        (two.Convolution2DGradW, own, weight_gradient),
-        (two_back.Deconvolution2DFunction, own, deconvolution),
-        (many.ConvolutionND, "forward", convolution),
-        (many.ConvolutionNDGradW, "forward", weight_gradient),
-        (many_back.DeconvolutionND, "forward", deconvolution),
+        (conv_2d.Convolution2DFunction, forward_2d, convolution),
+        (conv_2d.Convolution2DGradW, forward_2d, weight_gradient),
+        (deconv_2d.Deconvolution2DFunction, forward_2d, deconvolution),
+        (conv_nd.ConvolutionND, "forward", convolution),
+        (conv_nd.ConvolutionNDGradW, "forward", weight_gradient),
+        (deconv_nd.DeconvolutionND, "forward", deconvolution),
     )
     layers = linear.LinearFunction, linear.LinearGradData, linear.LinearGradWeight
     nodes += tuple((node, "forward", c) for node, c in zip(layers, of_linear, strict=True))
     for node, method, compute in nodes:
-        setattr(node, method, preferring(library, takes, compute, getattr(node, method)))
+        setattr(node, method, preferring(library, accepts, compute, getattr(node, method)))
 
 
-def preferring(library, takes, compute, own):
-    """The forward method of a node: compute(node, *inputs) where takes(inputs), else own.
+def preferring(library, accepts, compute, original):
+    """The forward method of a node: compute(node, *inputs) where accepts(inputs), else original.
 
-    `own` also computes what `compute` finds Unsuitable, which is logged once for each reason.
+    `original` also computes what `compute` finds Unsuitable, which is logged once for each reason.
     """
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def forward(self, inputs):
-        if not takes(inputs):
-            return own(self, inputs)
+        if not accepts(inputs):
+            return original(self, inputs)
         try:
             result = compute(self, *inputs)
         except Unsuitable as obstacle:
             level, reason = obstacle.args
             log_once(level, f"Chainer's own code computes, not {library}: {reason}")
-            return own(self, inputs)
+            return original(self, inputs)
         self.retain_inputs((0, 1))
         return (result,)
 

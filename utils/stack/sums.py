@@ -10,15 +10,15 @@ def install(chainer):
     """Let `chainer`'s F.sum over all axes but that of the maps use `by_map` for float32 and float64
     arrays, which takes a half to a third of the time."""
     node = chainer.functions.math.sum.Sum
-    own = node.forward
+    original = node.forward
 
-    @functools.wraps(own)
+    @functools.wraps(original)
     def forward(self, inputs):
         (x,) = inputs
         axes = (0, *range(2, x.ndim))
         fit = type(x) is np.ndarray and x.ndim > 2 and x.dtype.char in "fd" and x.size
         if not fit or self.keepdims or self.axis != axes:
-            return own(self, inputs)
+            return original(self, inputs)
         return (by_map(x),)
 
     node.forward = forward
