@@ -78,7 +78,8 @@ FUNCTIONS = {  # all return a status, which is checked
     "primitive_create": [New, Object],
     "primitive_destroy": [Object],
 }
-QUICK = {  # functions that each call of a kernel uses: to save time their caller checks the status
+# Used in each call of a kernel: to save time their caller checks the status they return.
+UNCHECKED = {
     "memory_set_data_handle": [Object, c_void_p],
     "primitive_execute": [Object, Object, c_int, POINTER(Argument)],
     "stream_wait": [Object],
@@ -108,7 +109,7 @@ class Library:
         lib.dnnl_memory_desc_get_size.argtypes = [Object]
         lib.dnnl_memory_desc_equal.argtypes = [Object, Object]
         self.size, self.equal = lib.dnnl_memory_desc_get_size, lib.dnnl_memory_desc_equal
-        for name, argtypes in (FUNCTIONS | QUICK).items():
+        for name, argtypes in (FUNCTIONS | UNCHECKED).items():
             function = getattr(lib, f"dnnl_{name}")
             function.argtypes = argtypes
             if name in FUNCTIONS:
@@ -270,7 +271,7 @@ class Operands(threading.local):
         arguments = zip(descriptors, (m._as_parameter_ for m in self.memories), strict=True)
         self.arguments = (Argument * self.count)(*arguments)
 
-    def place(self, addresses):
+    def set_addresses(self, addresses):
         """Set the addresses of operands, as far as they differ from those of the last call."""
         for k, (memory, address) in enumerate(zip(self.memories, addresses, strict=True)):
             if self.addresses[k] != address:
@@ -305,7 +306,7 @@ class Primitive:
     def __call__(self, *addresses):
         """Run on the operands at these addresses, in the order of their roles."""
         operands, stream, lib = self._operands, thread.stream, library()
-        operands.place((*addresses, thread.buffers["scratch"].address(self._scratch)))
+        operands.set_addresses((*addresses, thread.buffers["scratch"].address(self._scratch)))
         with no_signals:
             status = lib.primitive_execute(
                 self._kernel, stream, operands.count, operands.arguments

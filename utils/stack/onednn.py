@@ -13,11 +13,11 @@ from utils.stack import direct, dnnl, products, providers, winograd
 from utils.stack.geometry import of_convolution, of_deconvolution, of_weight_gradient
 from utils.stack.providers import Unsuitable
 
-KEPT = 512  # compiled convolutions, before the least recently used one goes
+CACHED = 512  # compiled convolutions, before the least recently used one goes
 
 _dtype = "float32"  # of the numbers that convolutions multiply
 _obstacle = None  # why oneDNN cannot be used: (log level, reason); () if it can, None if unknown
-_looking = threading.Lock()
+_loading = threading.Lock()
 
 
 def install(chainer):
@@ -176,7 +176,7 @@ def _check_arrays(node, inputs):
     return [np.ascontiguousarray(array) for array in inputs]
 
 
-@functools.lru_cache(KEPT)
+@functools.lru_cache(CACHED)
 def _compile(direction, geometry, *bias):
     """A function of the arrays, or the reason, a text, why there is none."""
     algorithm = winograd if winograd.pays(geometry) else direct
@@ -193,7 +193,7 @@ def _check_library():
     """Raise Unsuitable unless oneDNN is there for this process."""
     global _obstacle
     if _obstacle is None:
-        with _looking:  # one thread loads it: objects of two engines would not work together
+        with _loading:  # one thread loads it: objects of two engines would not work together
             if _obstacle is None:
                 _obstacle = _load() or ()
     if _obstacle:

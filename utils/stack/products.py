@@ -7,7 +7,7 @@ import numpy as np
 from utils.stack import dnnl
 
 OF_THE_OUTPUT = 0  # oneDNN's "undefined": a sum has the data type of the output
-KEPT = 1024  # compiled products, before the least recently used one goes
+CACHED = 1024  # compiled products, before the least recently used one goes
 
 
 def multiply(a, b, out, add=False):
@@ -31,29 +31,29 @@ def _run(compiled, add, *arrays):
     primitive(*(array.ctypes.data for array in arrays))
 
 
-@functools.lru_cache(KEPT)
-def _product(add, *places):
-    a, b, out = map(_descriptor, places)
+@functools.lru_cache(CACHED)
+def _product(add, *layouts):
+    a, b, out = map(_descriptor, layouts)
     roles, attributes = (dnnl.SRC, dnnl.WEIGHTS, dnnl.DST), _attributes(add)
     create = "matmul_primitive_desc_create"
     product = dnnl.Primitive(roles, create, dnnl.library().engine, a, b, None, out, attributes)
     if "ref" in product.implementation:
-        raise dnnl.Error(f"no fast product for (shape, strides) {places}")
+        raise dnnl.Error(f"no fast product for (shape, strides) {layouts}")
     return product
 
 
-@functools.lru_cache(KEPT)
-def _reorder(add, *places):
-    return dnnl.reorder(*map(_descriptor, places), _attributes(add))
+@functools.lru_cache(CACHED)
+def _reorder(add, *layouts):
+    return dnnl.reorder(*map(_descriptor, layouts), _attributes(add))
 
 
 def _attributes(add):
-    return _adding() if add else dnnl.library().attributes
+    return _accumulating() if add else dnnl.library().attributes
 
 
-def _descriptor(place):
+def _descriptor(layout):
     """The memory descriptor of an array, by its shape and its strides in bytes."""
-    shape, strides = place
+    shape, strides = layout
     if shape[-1] == 1:  # NumPy may have any stride there, oneDNN wants one
         strides = *strides[:-1], 4
     steps = dnnl.Dims(*(stride // 4 for stride in strides))
@@ -62,7 +62,7 @@ def _descriptor(place):
 
 
 @functools.cache
-def _adding():
+def _accumulating():
     """Attributes that make a kernel add to its output."""
     sums = dnnl.Owned("post_ops", "post_ops_create")
     attributes = dnnl.Owned("primitive_attr", "primitive_attr_create")

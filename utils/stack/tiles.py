@@ -7,7 +7,7 @@ import numpy as np
 from utils.stack import dnnl
 from utils.stack.products import copy, multiply
 
-GAP = 16  # numbers in a cache line
+LINE = 16  # numbers in a cache line
 IN_CACHE = 2**21  # numbers that stay in the cache from one step to the next
 
 
@@ -25,8 +25,8 @@ class Maps:
 
     def __init__(self, name, shape, tiles, channels):
         self.shape, self.tiles, self.channels = shape, tiles, channels
-        self._step = (-(-channels // GAP) + 1) * GAP
-        self._rows = temporary(name, *shape, tiles * self._step + GAP)
+        self._step = (-(-channels // LINE) + 1) * LINE
+        self._rows = temporary(name, *shape, tiles * self._step + LINE)
 
     def flat(self, tiles=slice(None)):
         """(*shape, numbers) of a range of tiles, padding included."""
