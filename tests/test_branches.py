@@ -117,7 +117,7 @@ def test_after_a_failure_it_is_one_by_one(gpu, monkeypatch, caplog):
     def fail(*told):
         raise RuntimeError("no stream")
 
-    monkeypatch.setattr(branches, "_alone", False)
+    monkeypatch.setattr(branches, "_one_by_one", False)
     monkeypatch.setattr(branches, "side_streams", fail)
     expected = results(gpu, one_by_one, CHOICES["all"])
     for _ in range(2):

@@ -36,17 +36,17 @@ class Graph:
 
     def __init__(self, step, optimizers):
         self.step, self.optimizers = step, list(optimizers)
-        self.form, self.graph, self.pool, self.said = None, None, None, None
+        self.signature, self.graph, self.pool, self.printed = None, None, None, None
         self.refused = os.environ.get("CHAINER_GRAPH") == "0"
 
     def __call__(self, *arrays):
-        if not self.refused and (self.form != self.form_of(arrays) or self.counts != self.count()):
+        if not self.refused and self.must_begin(arrays):
             self.begin(arrays)
         if self.refused:
             self.step(*arrays)
             return
-        for held, array in zip(self.inputs, arrays, strict=True):
-            held[...] = array
+        for copy, array in zip(self.inputs, arrays, strict=True):
+            copy[...] = array
         if self.warmed < WARM_UPS:
             done = self.warm_up()
         else:
@@ -55,7 +55,11 @@ class Graph:
             self.step(*arrays)
         self.counts = self.count()
 
-    def form_of(self, arrays):
+    def must_begin(self, arrays):
+        """Whether this is the first call, or one for which the present graph is not valid."""
+        return self.signature != self.signature_of(arrays) or self.counts != self.count()
+
+    def signature_of(self, arrays):
         """All that has to stay the same for a captured graph to be valid."""
         shapes = [(array.shape, array.dtype) for array in arrays]
         numbers = [dict(optimizer.hyperparam.get_dict()) for optimizer in self.optimizers]
@@ -67,8 +71,8 @@ class Graph:
 
     def begin(self, arrays):
         """Drop the present graph, if any, and start warming up for one that takes these arrays."""
-        before, self.form = self.form, self.form_of(arrays)
-        if before and self.warmed < WARM_UPS and before[1] != self.form[1]:
+        before, self.signature = self.signature, self.signature_of(arrays)
+        if before and self.warmed < WARM_UPS and before[1] != self.signature[1]:
             self.refuse("hyperparameters change from step to step")
             return
         xp = chainer.backend.get_array_module(*arrays)
@@ -105,7 +109,7 @@ class Graph:
 
     def warm_up(self):
         """Take a step in the graph's memory pool; returns whether that had memory enough for it."""
-        numbers, counts, obstacle = self.numbers(), self.count(), None
+        values, counts, obstacle = self.host_values(), self.count(), None
         try:
             with self.apart():
                 self.step(*self.inputs)
@@ -119,7 +123,7 @@ class Graph:
             self.refuse(obstacle)
             return False
         self.warmed += 1
-        if self.numbers() != numbers:
+        if self.host_values() != values:
             self.refuse("the network draws or counts on the host")
         elif any(map(gpu_adam.counts_on_the_host, self.optimizers)):
             self.refuse("an optimizer counts on the host")
@@ -134,9 +138,9 @@ class Graph:
                     self.refuse(obstacle)
                     return False
             words += f", without networks side by side: {obstacle}"
-        if self.said != words:
+        if self.printed != words:
             print(words, file=sys.stderr)
-            self.said = words
+            self.printed = words
         return True
 
     def attempt(self):
@@ -201,9 +205,9 @@ class Graph:
         for counter, t in zip(self.counters(), counts, strict=True):
             counter.t = t
 
-    def numbers(self):
+    def host_values(self):
         """What the networks save that lies on the host, where a replay would not change it."""
-        found = HostNumbers()
+        found = HostValues()
         for optimizer in self.optimizers:
             optimizer.target.serialize(found)
         return found.values
@@ -229,7 +233,7 @@ def give_back(pool):
     SPARE.append(pool)
 
 
-class HostNumbers(chainer.Serializer):
+class HostValues(chainer.Serializer):
     """A serializer that collects the values of a link that do not lie on a GPU."""
 
     def __init__(self):

@@ -13,18 +13,18 @@ from utils.errors import first_line
 from utils.stack import chainer, kernels
 
 logger = logging.getLogger(__name__)
-_alone = False  # whether networks are computed one after the other
+_one_by_one = False  # whether networks are computed one after the other
 
 
 @contextlib.contextmanager
 def one_by_one():
     """In this context, as with CHAINER_BRANCHES=0, networks are computed one after the other."""
-    global _alone
-    before, _alone = _alone, True
+    global _one_by_one
+    before, _one_by_one = _one_by_one, True
     try:
         yield
     finally:
-        _alone = before
+        _one_by_one = before
 
 
 def applied(links, xs):
@@ -33,18 +33,18 @@ def applied(links, xs):
     On a GPU the links are computed at the same time, forward and backward, unless a forward pass
     has failed to do so before in this process.
     """
-    global _alone
+    global _one_by_one
     xs = list(map(chainer.as_variable, xs))
-    alone = _alone or os.environ.get("CHAINER_BRANCHES") == "0"
+    sequential = _one_by_one or os.environ.get("CHAINER_BRANCHES") == "0"
     on_gpu = isinstance(xs[0].array, chainer.backends.cuda.ndarray)
-    if on_gpu and not (alone or chainer.get_function_hooks()):
+    if on_gpu and not (sequential or chainer.get_function_hooks()):
         inputs = [[x, *link.params()] for link, x in zip(links, xs, strict=True)]
         try:
             return Branches(links).apply(sum(inputs, []))
         except Exception as error:
             if kernels.capturing():
                 raise
-            _alone = True
+            _one_by_one = True
             logger.warning("networks compute one after the other: %s", first_line(error))
     return [link(x) for link, x in zip(links, xs, strict=True)]
 
@@ -52,7 +52,7 @@ def applied(links, xs):
 class Branches(chainer.FunctionNode):
     """x, parameters of the first link, x, parameters of the second, ... -> the output of each link.
 
-    The links' own function nodes form separate graphs inside this one, which its backward pass
+    The links' own function nodes form sequential graphs inside this one, which its backward pass
     asks for gradients.
     """
 
@@ -63,35 +63,39 @@ class Branches(chainer.FunctionNode):
         sizes = [1 + len(list(link.params())) for link in self.links]
         self.places = list(pairwise(accumulate(sizes, initial=0)))  # of each link's inputs
         self.retain_inputs([start for start, _ in self.places])
-        self.trees = []  # for each link its inputs, its output
+        self.graphs = []  # of each link, as of `graph_of`
         with side_by_side(len(self.links)) as streams:
             for link, stream, (start, _) in zip(self.links, streams, self.places, strict=True):
                 with stream:
-                    self.trees.append(self.grow(link, chainer.Variable(inputs[start])))
-        return tuple(y.array for _, y in self.trees)
+                    self.graphs.append(self.graph_of(link, chainer.Variable(inputs[start])))
+        return tuple(y.array for _, y in self.graphs)
 
-    def grow(self, link, x):
-        """([x, parameters of a link], its output): the ends of its graph."""
+    def graph_of(self, link, x):
+        """([x, parameters of a link], its output): the ends of the graph of link(x)."""
         return [x, *link.params()], link(x)
 
     def backward(self, indexes, grad_outputs):
-        if chainer.config.enable_backprop:  # gradients that can be differentiated: on one stream
-            trees = list(map(self.grow, self.links, self.get_retained_inputs()))
-            leaves = sum((leaves for leaves, _ in trees), [])
-            parts = zip(trees, grad_outputs, strict=True)
-            ys, gys = zip(*((y, gy) for (_, y), gy in parts if gy is not None), strict=True)
-            wanted = [leaves[i] for i in indexes]
-            return tuple(chainer.grad(ys, wanted, gys, enable_double_backprop=True))
+        if chainer.config.enable_backprop:
+            return self.differentiable_gradients(indexes, grad_outputs)
         found = {}
         with side_by_side(len(self.links)) as streams:
-            parts = zip(self.trees, grad_outputs, streams, self.places, strict=True)
-            for (leaves, y), gy, stream, (start, end) in parts:
+            parts = zip(self.graphs, grad_outputs, streams, self.places, strict=True)
+            for (inputs, y), gy, stream, (start, end) in parts:
                 some = [i for i in indexes if start <= i < end]
                 if some and gy is not None:
                     with stream:
-                        wanted = [leaves[i - start] for i in some]
+                        wanted = [inputs[i - start] for i in some]
                         found |= zip(some, chainer.grad([y], wanted, [gy]), strict=True)
         return tuple(found.get(i) for i in indexes)
+
+    def differentiable_gradients(self, indexes, grad_outputs):
+        """The same for double backpropagation: the links are computed again, on one stream."""
+        graphs = list(map(self.graph_of, self.links, self.get_retained_inputs()))
+        all_inputs = sum((inputs for inputs, _ in graphs), [])
+        parts = zip(graphs, grad_outputs, strict=True)
+        ys, gys = zip(*((y, gy) for (_, y), gy in parts if gy is not None), strict=True)
+        wanted = [all_inputs[i] for i in indexes]
+        return tuple(chainer.grad(ys, wanted, gys, enable_double_backprop=True))
 
 
 @contextlib.contextmanager
