@@ -54,10 +54,10 @@ def geometry_of(link, images, dtype):
     """The Geometry of a convolution or linear layer for images of this shape."""
     if link.W.ndim == 2:
         return product(images[0], *link.W.shape, dtype)
-    how = link.stride, link.pad, link.dilate
-    size = map(get_conv_outsize, images[2:], link.W.shape[2:], *how[:2], (False,) * 2, how[2])
-    shapes = images, link.W.shape, (images[0], link.W.shape[0], *size)
-    return Geometry(*shapes, *how, link.groups, dtype)
+    stride, pad, dilate, weights = link.stride, link.pad, link.dilate, link.W.shape
+    size = map(get_conv_outsize, images[2:], weights[2:], stride, pad, (False, False), dilate)
+    outputs = images[0], weights[0], *size
+    return Geometry(images, weights, outputs, stride, pad, dilate, link.groups, dtype)
 
 
 def can_fuse(x, params):
