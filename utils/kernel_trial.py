@@ -32,7 +32,7 @@ def compare(device):
     cpu = chainer.get_device("@numpy")
     ours, expected = results(device), results(cpu)
     numbers = [eighths(shape, seed) for seed, shape in enumerate((MAPS, MAPS, MAPS[1]))]
-    for dtype in types():
+    for dtype in dtypes():
         ours += cast(dtype, *map(device.send, numbers))
         expected += layer(*numbers)
     pairs = zip(map(cpu.send, ours), expected, strict=True)
@@ -70,7 +70,7 @@ def results(device):
     return [frames, net.W.array, loss.array]
 
 
-def types():
+def dtypes():
     """The types that arrays are cast to for cuDNN, as far as this GPU has them."""
     if cudnn.missing():
         return []
@@ -90,10 +90,10 @@ def cast(dtype, maps, gradient, bias):
     scaled = casts.Packed(maps, dtype, limit=0)
     whole = casts.unpacked([scaled.array], dtype, [scaled, zero], 0, bias)
     maps, gradient = casts.packed([maps, gradient], dtype)
-    made = gpu_relu.activated(maps, bias, dtype, relu=True)
+    output = gpu_relu.activated(maps, bias, dtype, relu=True)
     counters = xp.zeros(gpu_relu.groups(len(bias)), np.int32)
-    passed, sums = gpu_relu.passed_on(gradient, made, dtype, counters)
-    return [*whole, *casts.unpacked([made, passed], dtype), sums]
+    passed, sums = gpu_relu.passed_on(gradient, output, dtype, counters)
+    return [*whole, *casts.unpacked([output, passed], dtype), sums]
 
 
 def layer(maps, gradient, bias):

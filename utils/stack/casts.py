@@ -10,10 +10,12 @@ import numpy as np
 
 from utils.stack import kernels
 
-DTYPES = "bfloat16", "float16"
-KEPT_IN = {"bfloat16": "uint16", "float16": "uint16", "tf32": "float32"}
+DTYPES = "bfloat16", "float16"  # those of 16 bits
+# {type that cuDNN multiplies: dtype of the CuPy array that holds it}
+STORED_AS = {"bfloat16": "uint16", "float16": "uint16", "tf32": "float32"}
 BLOCKS, ROWS, TILE = 4096, 8, 32  # a block has TILE * ROWS threads and moves TILE * TILE numbers
 MOST = 64  # arrays in one launch, whose arguments may take 4 KiB
+# As the structures Array and Arrays of the kernels.
 ARRAY = [(name, "i8") for name in ("from", "to", "size", "rows", "columns", "tiles")]
 ARRAYS = np.dtype([("of", ARRAY, MOST), ("count", "i8")])
 
@@ -119,7 +121,7 @@ extern "C" __global__ void unpack(const Arrays arrays, const int* first, const i
 }
 """
 SIZES = f"#define TILE {TILE}\n#define ROWS {ROWS}\n#define MOST {MOST}\n"
-TYPES = {dtype: BITS[kept] + CONVERSIONS[dtype] for dtype, kept in KEPT_IN.items()}
+TYPES = {dtype: BITS[kept] + CONVERSIONS[dtype] for dtype, kept in STORED_AS.items()}
 SOURCES = {dtype: SIZES + there + KERNELS for dtype, there in TYPES.items()}
 
 
@@ -139,7 +141,7 @@ class Packed:
     """
 
     def __init__(self, array, dtype, limit):
-        self.largest = 0  # null
+        self.largest = 0  # a null pointer to the kernels
         if dtype == "float16":
             self.largest = kernels.get_cupy().zeros(1, "int32")
             threads = TILE * ROWS
@@ -156,9 +158,9 @@ def packed(arrays, dtype, largest=0, limit=0):
     returned as it is.  largest, limit: as in Packed.
     """
     empty = kernels.get_cupy().empty
-    made = [a if same(a, dtype) else empty(a.shape, KEPT_IN[dtype]) for a in arrays]
-    _transpose("pack", arrays, made, dtype, largest, limit)
-    return made
+    results = [a if same(a, dtype) else empty(a.shape, STORED_AS[dtype]) for a in arrays]
+    _transpose("pack", arrays, results, dtype, largest, limit)
+    return results
 
 
 def unpacked(arrays, dtype, factors=(), limit=0, bias=None):
@@ -168,22 +170,22 @@ def unpacked(arrays, dtype, factors=(), limit=0, bias=None):
     C numbers to add to the channels.
     """
     empty = kernels.get_cupy().empty
-    made = [a if bias is None and same(a, dtype) else empty(a.shape, "float32") for a in arrays]
+    results = [a if bias is None and same(a, dtype) else empty(a.shape, "f4") for a in arrays]
     largest = [factor.largest for factor in factors] or (0, 0)
-    _transpose("unpack", arrays, made, dtype, *largest, limit, 0 if bias is None else bias)
-    return made
+    _transpose("unpack", arrays, results, dtype, *largest, limit, 0 if bias is None else bias)
+    return results
 
 
 def same(array, dtype):
     """Whether packing a float32 array (B, C, ...) would leave its memory as it is."""
-    return KEPT_IN[dtype] == "float32" and 1 in (array.shape[1], math.prod(array.shape[2:]))
+    return STORED_AS[dtype] == "float32" and 1 in (array.shape[1], math.prod(array.shape[2:]))
 
 
-def _transpose(name, arrays, made, dtype, *arguments):
-    """Launch a kernel that writes each of `made` from its array, unless they are the same one."""
+def _transpose(name, arrays, results, dtype, *arguments):
+    """Launch a kernel that writes each result from its array, unless they are the same one."""
     moves = [
-        (array.data.ptr, to.data.ptr, array.size, *sides(name, array.shape))
-        for array, to in zip(arrays, made, strict=True)
+        (array.data.ptr, to.data.ptr, array.size, *matrices(name, array.shape))
+        for array, to in zip(arrays, results, strict=True)
         if array is not to
     ]
     for start in range(0, len(moves), MOST):
@@ -193,7 +195,7 @@ def _transpose(name, arrays, made, dtype, *arguments):
         kernels.compiled(SOURCES[dtype], name)((blocks,), (TILE, ROWS), (table, *arguments))
 
 
-def sides(name, shape):
+def matrices(name, shape):
     """(rows, columns, tiles in all) of the matrices that a kernel transposes in an array."""
     batch, channels, *axes = shape
     places = math.prod(axes)

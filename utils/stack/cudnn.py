@@ -26,13 +26,17 @@ CAPABILITY = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 70}  # 80 for
 _dtype = "tf32"  # type in which convolutions and linear layers multiply
 
 
-class Packing(threading.local):
-    """What the function node that a thread is computing has packed, as in `_packing`."""
+class Thread(threading.local):
+    """What each thread has for itself: `packed`, the arrays that the function node it is computing
+    has packed, None between nodes.
+
+    packed: {(id of an array, dtype, limit): (the array, its casts.Packed)}.
+    """
 
     packed = None
 
 
-_node = Packing()
+_thread = Thread()
 
 
 def install(chainer):
@@ -53,7 +57,7 @@ def install(chainer):
         connection.deconvolution_nd.DeconvolutionND,
         connection.linear.LinearFunction,
     ):
-        node.backward = _with_what_was_packed(node.backward)
+        node.backward = _reusing_packed(node.backward)
 
 
 def _on_gpu(inputs):
@@ -113,9 +117,9 @@ def _prepared(compute):
         if obstacle := missing():
             raise Unsuitable(*obstacle)
         inputs, packed = _check_arrays(node, inputs), {}
-        first = _dtype in casts.DTYPES and _node.packed is None
+        starts = _dtype in casts.DTYPES and _thread.packed is None  # else a backward method has
         try:
-            with _packing(packed) if first else contextlib.nullcontext():
+            with _packing_once(packed) if starts else contextlib.nullcontext():
                 result = compute(node, *inputs)
         except cudnn_plans.Error as error:
             raise Unsuitable(logging.WARNING, str(error)) from None
@@ -125,7 +129,7 @@ def _prepared(compute):
     return prepared
 
 
-def _with_what_was_packed(original):
+def _reusing_packed(original):
     """Decorate a node's backward method: arrays that forward has packed are not packed again."""
 
     @functools.wraps(original)
@@ -133,26 +137,27 @@ def _with_what_was_packed(original):
         packed = getattr(self, "packed", None)
         if not packed:  # nothing is packed on a CPU, or in 32 bits
             return original(self, indexes, grad_outputs)
-        with _packing(packed.copy()):
+        with _packing_once(packed.copy()):
             return original(self, indexes, grad_outputs)
 
     return backward
 
 
 @contextlib.contextmanager
-def _packing(known):
-    """In this context each array is packed once; known: {(id, how): (array, casts.Packed)}."""
-    _node.packed = known
+def _packing_once(packed):
+    """In this context each array is packed once; packed: what has been, as in Thread."""
+    _thread.packed = packed
     try:
         yield
     finally:
-        _node.packed = None
+        _thread.packed = None
 
 
-def _packed(array, shape, *how):
-    known, key = {} if _node.packed is None else _node.packed, (id(array), *how)
+def _pack(array, shape, dtype, limit):
+    """The casts.Packed of an array that is reshaped first, a new one only where there is none."""
+    known, key = {} if _thread.packed is None else _thread.packed, (id(array), dtype, limit)
     if key not in known:
-        known[key] = array, casts.Packed(array.reshape(shape), *how)
+        known[key] = array, casts.Packed(array.reshape(shape), dtype, limit)
     return known[key][1]
 
 
@@ -249,15 +254,14 @@ def run(direction, geometry, bias=None, **arrays):
     cuDNN cannot do.
     """
     (written,) = set(OPERANDS) - arrays.keys()
-    shapes = dict(zip(OPERANDS, geometry, strict=False))
-    shape, dtype = shapes[written], geometry.dtype
+    shape, dtype = getattr(geometry, written), geometry.dtype
     if min(shape) < 1:
         raise Unsuitable(logging.INFO, f"{geometry} has nothing to write")
     if bias is not None and bias.shape != shape[1:2]:
         raise Unsuitable(logging.INFO, f"a bias of {bias.shape} for {shape[1]} channels")
     if dtype in casts.DTYPES:
         limit = casts.limit(_terms(geometry))
-        factors = {n: _packed(a, shapes[n], dtype, limit) for n, a in arrays.items()}
+        factors = {n: _pack(a, getattr(geometry, n), dtype, limit) for n, a in arrays.items()}
         packed = {name: factor.array for name, factor in factors.items()}
         packed[written] = kernels.get_cupy().empty(shape, np.uint16)
         cudnn_engines.compute(direction, geometry, packed, last=True)

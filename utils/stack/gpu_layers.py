@@ -33,19 +33,19 @@ class GpuLayers:
         """
         self.shapes = [array.shape for array in (x, *params)]
         shapes = self.geometries[0].images, *(geometry.weights for geometry in self.geometries)
-        made = self.packed([x, *params[::2]], shapes)
-        self.maps, self.weights = made[:1], made[1:]
+        y, *self.weights = self.packed([x, *params[::2]], shapes)
+        self.maps = [y]
         for k, geometry in enumerate(self.geometries):
             factors = {"images": self.maps[-1], "weights": self.weights[k]}
-            made = self.computed("forward", geometry, factors)
+            y = self.computed("forward", geometry, factors)
             bias = kernels.get_cupy().ascontiguousarray(params[2 * k + 1])
             if k < max(self.relus, len(self.geometries) - 1):
-                made = gpu_relu.activated(made, bias, self.dtype, relu=k < self.relus)
+                y = gpu_relu.activated(y, bias, self.dtype, relu=k < self.relus)
                 bias = None  # a last layer's, if it has no ReLU, is added below, in float32
-            self.maps.append(made)
+            self.maps.append(y)
             if not chainer.config.enable_backprop:
                 del self.maps[0]
-        (y,) = casts.unpacked([made], self.dtype, bias=bias)
+        (y,) = casts.unpacked([y], self.dtype, bias=bias)
         return y.reshape(geometry.outputs[: x.ndim])
 
     def gradients(self, wanted, gy):
@@ -58,9 +58,9 @@ class GpuLayers:
         (gradient,) = self.packed([gy], [self.geometries[-1].outputs])
         sums, products = {}, {}
         for k in reversed(range(len(self.geometries))):
-            geometry, made = self.geometries[k], self.maps[k + 1] if k < self.relus else None
+            geometry, y = self.geometries[k], self.maps[k + 1] if k < self.relus else None
             done = counters[sum(groups[:k]) :]
-            passed, sums[2 * k + 2] = gpu_relu.passed_on(gradient, made, self.dtype, done)
+            passed, sums[2 * k + 2] = gpu_relu.passed_on(gradient, y, self.dtype, done)
             outputs = {"outputs": passed}
             if 2 * k + 1 in wanted:
                 factors = outputs | {"images": self.maps[k]}
@@ -77,13 +77,14 @@ class GpuLayers:
         }
 
     def packed(self, arrays, shapes):
+        """Float32 arrays in these shapes with channels last, as casts.packed makes them."""
         rows = [cudnn.as_aligned(a).reshape(shape) for a, shape in zip(arrays, shapes, strict=True)]
         return casts.packed(rows, self.dtype)
 
     def computed(self, direction, geometry, factors):
         """What cuDNN computes from two factors, {name in OPERANDS: array}: the third operand."""
         (written,) = set(cudnn_engines.OPERANDS) - factors.keys()
-        shape = dict(zip(cudnn_engines.OPERANDS, geometry, strict=False))[written]
-        made = kernels.get_cupy().empty(shape, casts.KEPT_IN[self.dtype])
-        cudnn_engines.compute(direction, geometry, factors | {written: made}, last=True)
-        return made
+        shape = getattr(geometry, written)
+        result = kernels.get_cupy().empty(shape, casts.STORED_AS[self.dtype])
+        cudnn_engines.compute(direction, geometry, factors | {written: result}, last=True)
+        return result

@@ -10,26 +10,27 @@ KERNELS = r"""
 // Adds its bias to each channel of (places, channels), then takes the ReLU, if asked for.  A block
 // has TILE channels, each `parts`-th ROWS of the places.
 extern "C" __global__ void activate(const bits* __restrict__ maps, const float* __restrict__ bias,
-                                    bits* __restrict__ made, long long relu, long long parts,
+                                    bits* __restrict__ output, long long relu, long long parts,
                                     long long places, long long channels) {
     long long c = blockIdx.x / parts * TILE + threadIdx.x;
     if (c >= channels) return;
-    float more = bias[c];
+    float b = bias[c];
 #pragma unroll 4
     for (long long r = blockIdx.x % parts * ROWS + threadIdx.y; r < places; r += parts * ROWS) {
-        float x = widen(maps[r * channels + c]) + more;
-        made[r * channels + c] = narrow(relu && x < 0 ? 0 : x);
+        float x = widen(maps[r * channels + c]) + b;
+        output[r * channels + c] = narrow(relu && x < 0 ? 0 : x);
     }
 }
 
-// What a ReLU that made `made` passes on of a gradient (places, channels), and the sum of that over
-// the places for each channel.  Without `made` (null) all is passed on.  Of the blocks, which share
-// the work as above, the last one of each TILE channels adds up what all have found, in the same
-// order each time.  `done` is 0 before, one for each TILE channels.
-extern "C" __global__ void pass_on(const bits* __restrict__ made, const bits* __restrict__ gradient,
-                                   bits* __restrict__ passed, float* sums, volatile float* found,
-                                   int* done, long long parts, long long places,
-                                   long long channels) {
+// What a ReLU that wrote `output` passes on of a gradient (places, channels), and the sum of that
+// over the places for each channel.  Without `output` (null) all is passed on.  Of the blocks,
+// which share the work as above, the last one of each TILE channels adds up the partial sums of
+// all, in the same order each time.  `done`, one number for each TILE channels, 0 before, counts
+// the blocks that have written theirs.
+extern "C" __global__ void pass_on(const bits* __restrict__ output,
+                                   const bits* __restrict__ gradient, bits* __restrict__ passed,
+                                   float* sums, volatile float* partial, int* done,
+                                   long long parts, long long places, long long channels) {
     __shared__ float rows[ROWS][TILE];
     __shared__ int before;
     long long part = blockIdx.x % parts, group = blockIdx.x / parts;
@@ -40,7 +41,7 @@ extern "C" __global__ void pass_on(const bits* __restrict__ made, const bits* __
         for (long long r = part * ROWS + threadIdx.y; r < places; r += parts * ROWS) {
             long long i = r * channels + c;
             float g = widen(gradient[i]);
-            if (made && !(widen(made[i]) > 0)) g = 0;
+            if (output && !(widen(output[i]) > 0)) g = 0;
             passed[i] = narrow(g);
             sum += g;
         }
@@ -49,7 +50,7 @@ extern "C" __global__ void pass_on(const bits* __restrict__ made, const bits* __
     __syncthreads();
     if (threadIdx.y == 0 && c < channels) {
         for (int y = 1; y < ROWS; y++) sum += rows[y][threadIdx.x];
-        found[part * channels + c] = sum;
+        partial[part * channels + c] = sum;
     }
     __threadfence();
     __syncthreads();
@@ -58,7 +59,7 @@ extern "C" __global__ void pass_on(const bits* __restrict__ made, const bits* __
     if (before + 1 < parts) return;
     sum = 0;
     if (c < channels)
-        for (part = threadIdx.y; part < parts; part += ROWS) sum += found[part * channels + c];
+        for (part = threadIdx.y; part < parts; part += ROWS) sum += partial[part * channels + c];
     rows[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y || c >= channels) return;
@@ -72,21 +73,21 @@ SOURCES = {dtype: SIZES + there + KERNELS for dtype, there in casts.TYPES.items(
 
 def activated(maps, bias, dtype, relu):
     """Maps (B, C, ...), packed as by casts.packed, plus a bias (C,), after a ReLU if `relu`."""
-    made = kernels.get_cupy().empty(maps.shape, casts.KEPT_IN[dtype])
-    _launch_shared(dtype, "activate", (maps, bias, made, int(relu)), maps)
-    return made
+    output = kernels.get_cupy().empty(maps.shape, casts.STORED_AS[dtype])
+    _launch_shared(dtype, "activate", (maps, bias, output, int(relu)), maps)
+    return output
 
 
-def passed_on(gradient, made, dtype, done):
+def passed_on(gradient, output, dtype, done):
     """(gradient of a ReLU's input; its sums over all but the channels, the bias's gradient).
 
-    gradient: of the ReLU's output, (B, C, ...), packed as by casts.packed.  made: that output, None
-    if there is no ReLU.  done: int32 zeros, at least groups(C) of them, which the kernel counts up.
+    gradient: of the ReLU's output, (B, C, ...), packed as by casts.packed.  output: the ReLU's,
+    None if there is none.  done: int32 zeros, at least groups(C), which the kernel counts up.
     """
     empty = kernels.get_cupy().empty
-    passed, channels = empty(gradient.shape, casts.KEPT_IN[dtype]), gradient.shape[1]
-    sums, found = (empty(shape, "float32") for shape in ((channels,), (PARTS, channels)))
-    arrays = 0 if made is None else made, gradient, passed, sums, found, done
+    passed, channels = empty(gradient.shape, casts.STORED_AS[dtype]), gradient.shape[1]
+    sums, partial = (empty(shape, "float32") for shape in ((channels,), (PARTS, channels)))
+    arrays = 0 if output is None else output, gradient, passed, sums, partial, done
     _launch_shared(dtype, "pass_on", arrays, gradient)
     return passed, sums
 
