@@ -30,7 +30,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PLACE = HERE.parents[1] / ".cache"
+CACHE = HERE.parents[1] / ".cache"
 SOURCES = sorted(path for path in HERE.iterdir() if path.suffix in (".cpp", ".h"))
 HEADERS = "cuda_runtime.h", "cuda_fp16.h"  # that CuPy looks for or includes: empty
 COMPILE = "g++ -std=c++17 -O1 -w -fpermissive -ffp-contract=off -fPIC"  # a kernel
@@ -54,31 +54,32 @@ def cuda_major():
 
 
 def build():
-    """Compile the driver, unless an earlier run has -> the folder with its libraries."""
+    """Compile the driver, unless an earlier run has; returns the folder with its libraries."""
     major, key = cuda_major(), hashlib.sha256()
     for path in (*SOURCES, Path(__file__)):
         key.update(path.read_bytes())
-    folder = PLACE / f"driver-{major}-{key.hexdigest()[:16]}"
+    folder = CACHE / f"driver-{major}-{key.hexdigest()[:16]}"
     if folder.exists():
         return folder
-    PLACE.mkdir(exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=PLACE))
-    (made / "include").mkdir()
+    CACHE.mkdir(exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=CACHE))
+    (temporary / "include").mkdir()
     for header in HEADERS:
-        (made / "include" / header).touch()
-    header = shutil.copy(HERE / "kernel.h", made)
+        (temporary / "include" / header).touch()
+    header = shutil.copy(HERE / "kernel.h", temporary)
     subprocess.run([*COMPILE.split(), "-x", "c++-header", header], check=True)
-    versions = made / "versions"  # of symbols, as CuPy's modules ask for them
+    versions = temporary / "versions"  # of symbols, as CuPy's modules ask for them
     versions.write_text(f"libcublas.so.{major} {{ cublas*; }}; libcurand.so.10 {{ curand*; }};\n")
     command = ["g++", "-std=c++17", "-O2", "-shared", "-fPIC", f"-Wl,--version-script={versions}"]
-    command += [*(path for path in SOURCES if path.suffix == ".cpp"), "-o", made / "libcuda.so.1"]
-    subprocess.run([*command, "-ldl", "-lpthread"], check=True)
+    sources = [path for path in SOURCES if path.suffix == ".cpp"]
+    output = ["-o", temporary / "libcuda.so.1", "-ldl", "-lpthread"]
+    subprocess.run([*command, *sources, *output], check=True)
     for name in (*(f"{one}.so.{major}" for one in LIBRARIES), "curand.so.10"):
-        (made / f"lib{name}").symlink_to("libcuda.so.1")
+        (temporary / f"lib{name}").symlink_to("libcuda.so.1")
     try:
-        made.rename(folder)
+        temporary.rename(folder)
     except OSError:  # another process was faster
-        shutil.rmtree(made)
+        shutil.rmtree(temporary)
     return folder
 
 

@@ -28,14 +28,14 @@ void unlocked(const std::function<void()>& call);
 
 struct Stream;
 
-// Give a stream some work, which it does later; or add it to the graph that the stream captures.
-Status give(Stream* stream, std::function<void()> work);
+// Give a stream some work, which it does later; or add that to the graph that the stream captures.
+Status enqueue(Stream* stream, std::function<void()> work);
 
 // Whether a stream captures, as all calls that a capture cannot hold ask; they break it thereby.
 bool breaks_capture(Stream* stream);
 
-// The same for calls that concern the whole device; all of them: also captures that are relaxed, which
-// permit what may be unsafe.
+// The same for calls that concern the whole device; all: also break captures that are relaxed,
+// which permit what may be unsafe.
 bool breaks_captures(bool all = false);
 
 // Wait until a stream has done its work, all have.  `name` is that of the call, for the tests.
@@ -45,5 +45,5 @@ void await_all(const char* name);
 // The version of CUDA that the driver passes for, such as 12090.
 int cuda_version();
 
-// Keep an error for cudaGetLastError -> it.
+// Keep an error for cudaGetLastError; returns it.
 Status failed(Status status);

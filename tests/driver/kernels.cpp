@@ -1,5 +1,5 @@
-// Kernels: compiled by the system's C++ compiler in place of NVRTC, run block by block.  The threads
-// of a block take turns, each to its next barrier.
+// Kernels: compiled by the system's C++ compiler in place of NVRTC, run block by block.  The
+// threads of a block take turns, each to its next barrier.
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -211,7 +211,7 @@ API int driver_lane() { return current % WARP; }
 API void* driver_slot(int lane) { return slots[current / WARP * WARP + lane]; }
 API void* driver_dynamic() { return dynamic; }
 
-API int cuModuleLoadData(void** made, const void* image) {
+API int cuModuleLoadData(void** result, const void* image) {
     Lock lock;
     auto* header = (const Elf64_Ehdr*)image;
     size_t size = header->e_shoff + (size_t)header->e_shnum * header->e_shentsize;
@@ -219,14 +219,14 @@ API int cuModuleLoadData(void** made, const void* image) {
     int file = mkstemp(path.data());
     if (write(file, image, size) != (ssize_t)size) abort();
     close(file);
-    *made = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    *result = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     unlink(path.c_str());
-    return *made ? SUCCESS : INVALID_IMAGE;
+    return *result ? SUCCESS : INVALID_IMAGE;
 }
 
 API int cuModuleUnload(void*) { return SUCCESS; }  // some of its kernels may still be in a graph
 
-API int cuModuleGetFunction(Function** made, void* module, const char* name) {
+API int cuModuleGetFunction(Function** result, void* module, const char* name) {
     Lock lock;
     auto call = (void (*)(void**))dlsym(module, (std::string(name) + "__call").c_str());
     if (!call) return NOT_FOUND;
@@ -234,7 +234,7 @@ API int cuModuleGetFunction(Function** made, void* module, const char* name) {
     const size_t* sizes;
     size_t count = ask(&sizes);
     bool has_barriers = *(bool*)dlsym(module, "driver_has_barriers");
-    *made = new Function{call, {sizes, sizes + count}, has_barriers};
+    *result = new Function{call, {sizes, sizes + count}, has_barriers};
     return SUCCESS;
 }
 
@@ -257,7 +257,7 @@ API int cuLaunchKernel(Function* function, unsigned grid_x, unsigned grid_y, uns
     for (size_t i = 0; i < function->sizes.size(); i++) {
         arguments->add(values[i], function->sizes[i]);
     }
-    return give(stream, [=] {
+    return enqueue(stream, [=] {
         gridDim = grid, blockDim = threads;
         body = [&] { function->call(arguments->places.data()); };
         take_turns = function->has_barriers;
@@ -281,9 +281,9 @@ API int nvrtcVersion(int* major, int* minor) {
 API int nvrtcGetNumSupportedArchs(int* count) { return *count = 1, SUCCESS; }
 API int nvrtcGetSupportedArchs(int* found) { return *found = 90, SUCCESS; }
 
-API int nvrtcCreateProgram(Program** made, const char* source, const char*, int, const char**,
+API int nvrtcCreateProgram(Program** result, const char* source, const char*, int, const char**,
                            const char**) {
-    *made = new Program{source};
+    *result = new Program{source};
     return SUCCESS;
 }
 
@@ -306,20 +306,20 @@ API int nvrtcCompileProgram(Program* program, int count, const char** options) {
     }
     std::string code = translated(program->source);
     size_t key = std::hash<std::string>{}(command + code);
-    std::string made = folder + "/" + std::to_string(key) + ".so";
-    if (access(made.c_str(), R_OK)) {
-        std::string own = made + "." + std::to_string(getpid());
-        std::ofstream(own + ".cpp") << code;
-        command += quoted(own + ".cpp") + " -o" + quoted(own) + quoted("-L" + folder);
-        command += " -l:libcuda.so.1 2>" + quoted(own + ".log");
+    std::string library = folder + "/" + std::to_string(key) + ".so";
+    if (access(library.c_str(), R_OK)) {
+        std::string temporary = library + "." + std::to_string(getpid());
+        std::ofstream(temporary + ".cpp") << code;
+        command += quoted(temporary + ".cpp") + " -o" + quoted(temporary) + quoted("-L" + folder);
+        command += " -l:libcuda.so.1 2>" + quoted(temporary + ".log");
         int status = system(command.c_str());
-        program->log = contents(own + ".log");
-        unlink((own + ".log").c_str());
+        program->log = contents(temporary + ".log");
+        unlink((temporary + ".log").c_str());
         if (status) return FAILED;
-        unlink((own + ".cpp").c_str());
-        rename(own.c_str(), made.c_str());
+        unlink((temporary + ".cpp").c_str());
+        rename(temporary.c_str(), library.c_str());
     }
-    program->binary = contents(made);
+    program->binary = contents(library);
     return SUCCESS;
 }
 

@@ -81,7 +81,7 @@ int multiply_all(Blas* blas, int m, int n, int k, int type, const void* alpha, M
                  long long step_c, int count) {
     Lock lock;
     Factor first(blas, alpha, type), second(blas, beta, type);
-    Status status = give(blas->stream, [=] {
+    Status status = enqueue(blas->stream, [=] {
         for (int i = 0; i < count; i++) {
             auto [x, y, z] = std::tuple(a, b, c);
             x.at += i * step_a * x.size(), y.at += i * step_b * y.size();
@@ -102,13 +102,14 @@ int draw_all(Rand* generator, T* to, size_t size, Draw draw) {
     Lock lock;
     auto drawn = std::make_shared<std::vector<T>>(size);
     for (T& one : *drawn) one = draw(generator->draw);
-    Status status = give(generator->stream, [=] { memcpy(to, drawn->data(), size * sizeof(T)); });
+    size_t bytes = size * sizeof(T);
+    Status status = enqueue(generator->stream, [=] { memcpy(to, drawn->data(), bytes); });
     return status ? RAND_FAILED : SUCCESS;
 }
 
 }  // namespace
 
-API int cublasCreate_v2(Blas** made) { return *made = new Blas, SUCCESS; }
+API int cublasCreate_v2(Blas** result) { return *result = new Blas, SUCCESS; }
 API int cublasDestroy_v2(Blas* blas) { return delete blas, SUCCESS; }
 API int cublasGetVersion_v2(Blas*, int* version) { return *version = 120000, SUCCESS; }
 API int cublasSetStream_v2(Blas* blas, Stream* stream) { return blas->stream = stream, SUCCESS; }
@@ -169,18 +170,18 @@ API int cublasGemmStridedBatchedEx(Blas* blas, int transpose_a, int transpose_b,
 
 API int cublasSgemv_v2(Blas* blas, int transpose, int m, int n, const void* alpha, char* a,
                        int rows, char* x, int step_x, const void* beta, char* y, int step_y) {
-    int made = transpose ? n : m, summed = transpose ? m : n;
-    return multiply_once(blas, made, 1, summed, FLOAT, alpha, {a, FLOAT, rows, transpose != 0},
+    int size = transpose ? n : m, summed = transpose ? m : n;
+    return multiply_once(blas, size, 1, summed, FLOAT, alpha, {a, FLOAT, rows, transpose != 0},
                          {x, FLOAT, step_x, true}, beta, {y, FLOAT, step_y, true});
 }
 
 API int cublasSdot_v2(Blas* blas, int n, const float* x, int step_x, const float* y, int step_y,
-                      float* made) {
+                      float* result) {
     Lock lock;
-    Status status = give(blas->stream, [=] {
+    Status status = enqueue(blas->stream, [=] {
         double sum = 0;
         for (int i = 0; i < n; i++) sum += (double)x[i * step_x] * y[i * step_y];
-        *made = sum;
+        *result = sum;
     });
     if (blas->mode == ON_HOST) await(blas->stream, __func__);
     return status ? BLAS_FAILED : SUCCESS;
@@ -192,19 +193,19 @@ API int cublasSgeam(Blas* blas, int transpose_a, int transpose_b, int m, int n, 
     Lock lock;
     Factor first(blas, alpha, FLOAT), second(blas, beta, FLOAT);
     Matrix x{a, FLOAT, rows_a, transpose_a != 0}, y{b, FLOAT, rows_b, transpose_b != 0};
-    Matrix made{c, FLOAT, rows_c};
-    Status status = give(blas->stream, [=] {
+    Matrix result{c, FLOAT, rows_c};
+    Status status = enqueue(blas->stream, [=] {
         for (int j = 0; j < n; j++) {
             for (int i = 0; i < m; i++) {
                 double sum = first.get() ? first.get() * x.get(i, j) : 0;
-                made.set(i, j, sum + (second.get() ? second.get() * y.get(i, j) : 0));
+                result.set(i, j, sum + (second.get() ? second.get() * y.get(i, j) : 0));
             }
         }
     });
     return status ? BLAS_FAILED : SUCCESS;
 }
 
-API int curandCreateGenerator(Rand** made, int) { return *made = new Rand, SUCCESS; }
+API int curandCreateGenerator(Rand** result, int) { return *result = new Rand, SUCCESS; }
 API int curandDestroyGenerator(Rand* generator) { return delete generator, SUCCESS; }
 API int curandSetStream(Rand* generator, Stream* stream) {
     return generator->stream = stream, SUCCESS;

@@ -34,7 +34,7 @@ bool within(const std::map<const char*, size_t>& blocks, const void* place) {
 
 }  // namespace
 
-API int cudaMalloc(void** made, size_t size) {
+API int cudaMalloc(void** result, size_t size) {
     Lock lock;
     if (breaks_captures()) return failed(CAPTURE_UNSUPPORTED);
     if (size > total() - used) return failed(OUT_OF_MEMORY);
@@ -44,7 +44,7 @@ API int cudaMalloc(void** made, size_t size) {
     memset(place, 0xff, size);
     on_device[place] = size;
     used += size;
-    *made = place;
+    *result = place;
     return SUCCESS;
 }
 
@@ -61,12 +61,12 @@ API int cudaFree(void* place) {
     return SUCCESS;
 }
 
-API int cudaHostAlloc(void** made, size_t size, unsigned) {
+API int cudaHostAlloc(void** result, size_t size, unsigned) {
     Lock lock;
     if (breaks_captures()) return failed(CAPTURE_UNSUPPORTED);
-    *made = aligned_alloc(PAGE, pages(size));
-    memset(*made, 0xff, size);
-    pinned[(char*)*made] = size;
+    *result = aligned_alloc(PAGE, pages(size));
+    memset(*result, 0xff, size);
+    pinned[(char*)*result] = size;
     return SUCCESS;
 }
 
@@ -98,9 +98,9 @@ API int cudaMemcpyAsync(void* to, const void* from, size_t size, int kind, Strea
     if (pageable && breaks_capture(stream)) return failed(CAPTURE_UNSUPPORTED);
     if (pageable && !from_device) {  // CUDA has copied it when it returns
         auto copy = std::make_shared<std::string>((const char*)from, size);
-        return give(stream, [=] { memcpy(to, copy->data(), size); });
+        return enqueue(stream, [=] { memcpy(to, copy->data(), size); });
     }
-    if (Status status = give(stream, [=] { memmove(to, from, size); })) return status;
+    if (Status status = enqueue(stream, [=] { memmove(to, from, size); })) return status;
     if (pageable) await(stream, __func__);
     return SUCCESS;
 }
@@ -114,7 +114,7 @@ API int cudaMemcpy(void* to, const void* from, size_t size, int kind) {
 
 API int cudaMemsetAsync(void* to, int value, size_t size, Stream* stream) {
     Lock lock;
-    return give(stream, [=] { memset(to, value, size); });
+    return enqueue(stream, [=] { memset(to, value, size); });
 }
 
 API int cudaMemset(void* to, int value, size_t size) {

@@ -74,7 +74,7 @@ std::set<Stream*> streams;
 std::set<std::shared_ptr<Capture>> captures;  // not ended
 std::vector<std::weak_ptr<Work>> waiting;
 std::mt19937 chance;
-unsigned one_in = 0;  // how often other work is done at once; 0 for never
+unsigned one_in = 0;  // one time in so many other work is done at once; 0 for never
 std::string waits;
 
 // Do some work, all before it first.  patient: wait for other threads that are at it.
@@ -122,12 +122,13 @@ void finish_any() {
     }
 }
 
-Stream* known(void* stream) {
+// The stream of a handle; null where there is none.
+Stream* find_stream(void* stream) {
     if (stream <= (void*)2) return &default_stream;  // null, or CUDA's names for it
     return streams.count((Stream*)stream) ? (Stream*)stream : nullptr;
 }
 
-Status give(Stream* stream, std::function<void()> run, std::shared_ptr<Work> event) {
+Status enqueue(Stream* stream, std::function<void()> run, std::shared_ptr<Work> event) {
     if (!stream) return failed(INVALID_HANDLE);
     if (auto capture = stream->capture) {
         if (capture->broken) return failed(CAPTURE_INVALIDATED);
@@ -176,7 +177,7 @@ void run(const Graph& graph) {
 }
 
 // Whether all nodes come before some of them.
-bool joined(const Graph& graph, std::set<size_t> last) {
+bool all_joined(const Graph& graph, std::set<size_t> last) {
     std::set<size_t> seen;
     while (!last.empty()) {
         size_t i = *last.begin();
@@ -208,12 +209,12 @@ void unlocked(const std::function<void()>& call) {
 
 Status failed(Status status) { return last_error = status; }
 
-Status give(Stream* stream, std::function<void()> work) {
-    return give(known(stream), std::move(work), nullptr);
+Status enqueue(Stream* stream, std::function<void()> work) {
+    return enqueue(find_stream(stream), std::move(work), nullptr);
 }
 
 bool breaks_capture(Stream* stream) {
-    stream = known(stream);
+    stream = find_stream(stream);
     if (!stream || !stream->capture) return false;
     return stream->capture->broken = true;
 }
@@ -228,7 +229,7 @@ bool breaks_captures(bool all) {
 
 void await(Stream* stream, const char* name) {
     waits += std::string(name) + "\n";
-    stream = known(stream);
+    stream = find_stream(stream);
     finish(stream->last);
     if (stream == &default_stream) {
         for (Stream* other : streams) {
@@ -252,9 +253,9 @@ API void driver_order(unsigned seed, unsigned often) {
 // The calls that have waited for the device since the last question, a line each.
 API const char* driver_waits() {
     Lock lock;
-    static std::string told;
-    told = std::exchange(waits, "");
-    return told.c_str();
+    static std::string answer;
+    answer = std::exchange(waits, "");
+    return answer.c_str();
 }
 
 API int cudaGetLastError() { return std::exchange(last_error, SUCCESS); }
@@ -266,18 +267,18 @@ API int cudaDeviceSynchronize() {
     return SUCCESS;
 }
 
-API int cudaStreamCreateWithFlags(Stream** made, unsigned flags) {
+API int cudaStreamCreateWithFlags(Stream** result, unsigned flags) {
     Lock lock;
-    *made = new Stream;
-    (*made)->blocking = !(flags & NON_BLOCKING);
-    streams.insert(*made);
+    *result = new Stream;
+    (*result)->blocking = !(flags & NON_BLOCKING);
+    streams.insert(*result);
     return SUCCESS;
 }
 
-API int cudaStreamCreate(Stream** made) { return cudaStreamCreateWithFlags(made, 0); }
+API int cudaStreamCreate(Stream** result) { return cudaStreamCreateWithFlags(result, 0); }
 
-API int cudaStreamCreateWithPriority(Stream** made, unsigned flags, int) {
-    return cudaStreamCreateWithFlags(made, flags);
+API int cudaStreamCreateWithPriority(Stream** result, unsigned flags, int) {
+    return cudaStreamCreateWithFlags(result, flags);
 }
 
 API int cudaStreamDestroy(Stream* stream) {
@@ -294,30 +295,32 @@ API int cudaStreamDestroy(Stream* stream) {
 
 API int cudaStreamSynchronize(Stream* stream) {
     Lock lock;
-    if (!known(stream)) return failed(INVALID_HANDLE);
+    if (!find_stream(stream)) return failed(INVALID_HANDLE);
     if (breaks_capture(stream)) return failed(CAPTURE_UNSUPPORTED);
-    if (known(stream) == &default_stream && breaks_captures()) return failed(CAPTURE_IMPLICIT);
+    if (find_stream(stream) == &default_stream && breaks_captures()) {
+        return failed(CAPTURE_IMPLICIT);
+    }
     await(stream, __func__);
     return SUCCESS;
 }
 
 API int cudaStreamQuery(Stream* stream) {
     Lock lock;
-    if (!known(stream)) return failed(INVALID_HANDLE);
+    if (!find_stream(stream)) return failed(INVALID_HANDLE);
     if (breaks_capture(stream)) return failed(CAPTURE_UNSUPPORTED);
-    auto& last = known(stream)->last;
+    auto& last = find_stream(stream)->last;
     if (chance() % 4 == 0) finish(last, false);
     return !last || last->state == Work::DONE ? SUCCESS : NOT_READY;
 }
 
 API int cudaStreamWaitEvent(Stream* asked, Event* event, unsigned) {
     Lock lock;
-    Stream* stream = known(asked);
+    Stream* stream = find_stream(asked);
     if (!stream) return failed(INVALID_HANDLE);
     if (!event->recorded) return SUCCESS;
     if (!event->capture) {
         if (breaks_capture(stream)) return failed(CAPTURE_ISOLATION);
-        return give(stream, nullptr, event->work);
+        return enqueue(stream, nullptr, event->work);
     }
     auto capture = event->capture;
     if (capture->broken) return failed(CAPTURE_INVALIDATED);
@@ -339,8 +342,9 @@ API int cudaStreamWaitEvent(Stream* asked, Event* event, unsigned) {
     return SUCCESS;
 }
 
-// Python's collector of garbage might free arrays, so call CUDA from what CUDA has called: it rests.
-void without_collector(const std::function<void()>& call) {
+// Make a call of Python's while its garbage collector is off: that might free arrays, hence call
+// CUDA from what CUDA has called.
+void without_garbage_collection(const std::function<void()>& call) {
     auto python = [](const char* name) { return dlsym(RTLD_DEFAULT, name); };
     static auto ensure = (int (*)())python("PyGILState_Ensure");
     static auto release = (void (*)(int))python("PyGILState_Release");
@@ -355,22 +359,24 @@ void without_collector(const std::function<void()>& call) {
 
 API int cudaLaunchHostFunc(Stream* stream, void (*function)(void*), void* argument) {
     Lock lock;
-    return give(stream, [=] {
-        unlocked([=] { without_collector([=] { function(argument); }); });
+    return enqueue(stream, [=] {
+        unlocked([=] { without_garbage_collection([=] { function(argument); }); });
     });
 }
 
 API int cudaStreamIsCapturing(Stream* stream, int* status) {
     Lock lock;
-    if (!known(stream)) return failed(INVALID_HANDLE);
-    auto& capture = known(stream)->capture;
+    if (!find_stream(stream)) return failed(INVALID_HANDLE);
+    auto& capture = find_stream(stream)->capture;
     *status = !capture ? NOT : capture->broken ? INVALIDATED : ACTIVE;
     return SUCCESS;
 }
 
 API int cudaStreamBeginCapture(Stream* stream, int mode) {
     Lock lock;
-    if (!known(stream) || known(stream) == &default_stream) return failed(CAPTURE_UNSUPPORTED);
+    if (!find_stream(stream) || find_stream(stream) == &default_stream) {
+        return failed(CAPTURE_UNSUPPORTED);
+    }
     if (stream->capture) return failed(ILLEGAL_STATE);
     stream->capture = std::make_shared<Capture>();
     stream->capture->origin = stream;
@@ -381,10 +387,10 @@ API int cudaStreamBeginCapture(Stream* stream, int mode) {
     return SUCCESS;
 }
 
-API int cudaStreamEndCapture(Stream* stream, std::shared_ptr<Graph>** made) {
+API int cudaStreamEndCapture(Stream* stream, std::shared_ptr<Graph>** result) {
     Lock lock;
-    *made = nullptr;
-    if (!known(stream) || !stream->capture) return failed(ILLEGAL_STATE);
+    *result = nullptr;
+    if (!find_stream(stream) || !stream->capture) return failed(ILLEGAL_STATE);
     auto capture = stream->capture;
     if (capture->origin != stream) {
         capture->broken = true;
@@ -393,15 +399,15 @@ API int cudaStreamEndCapture(Stream* stream, std::shared_ptr<Graph>** made) {
     captures.erase(capture);
     for (Stream* one : std::exchange(capture->streams, {})) one->capture = nullptr;
     if (capture->broken) return failed(CAPTURE_INVALIDATED);
-    if (!joined(*capture->graph, stream->after)) return failed(CAPTURE_UNJOINED);
-    *made = new std::shared_ptr<Graph>(capture->graph);
+    if (!all_joined(*capture->graph, stream->after)) return failed(CAPTURE_UNJOINED);
+    *result = new std::shared_ptr<Graph>(capture->graph);
     return SUCCESS;
 }
 
-API int cudaGraphInstantiate(std::shared_ptr<Graph>** made, std::shared_ptr<Graph>* graph) {
+API int cudaGraphInstantiate(std::shared_ptr<Graph>** result, std::shared_ptr<Graph>* graph) {
     Lock lock;
     if (breaks_captures()) return failed(CAPTURE_UNSUPPORTED);
-    *made = new std::shared_ptr<Graph>(*graph);
+    *result = new std::shared_ptr<Graph>(*graph);
     return SUCCESS;
 }
 
@@ -409,7 +415,7 @@ API int cudaGraphUpload(void*, Stream*) { return SUCCESS; }
 
 API int cudaGraphLaunch(std::shared_ptr<Graph>* graph, Stream* stream) {
     Lock lock;
-    return give(stream, [graph = *graph] { run(*graph); });
+    return enqueue(stream, [graph = *graph] { run(*graph); });
 }
 
 API int cudaGraphDestroy(std::shared_ptr<Graph>* graph) {
@@ -420,12 +426,12 @@ API int cudaGraphDestroy(std::shared_ptr<Graph>* graph) {
 
 API int cudaGraphExecDestroy(std::shared_ptr<Graph>* graph) { return cudaGraphDestroy(graph); }
 
-API int cudaEventCreateWithFlags(Event** made, unsigned) {
-    *made = new Event;
+API int cudaEventCreateWithFlags(Event** result, unsigned) {
+    *result = new Event;
     return SUCCESS;
 }
 
-API int cudaEventCreate(Event** made) { return cudaEventCreateWithFlags(made, 0); }
+API int cudaEventCreate(Event** result) { return cudaEventCreateWithFlags(result, 0); }
 
 API int cudaEventDestroy(Event* event) {
     Lock lock;
@@ -435,14 +441,14 @@ API int cudaEventDestroy(Event* event) {
 
 API int cudaEventRecord(Event* event, Stream* asked) {
     Lock lock;
-    Stream* stream = known(asked);
+    Stream* stream = find_stream(asked);
     if (!stream) return failed(INVALID_HANDLE);
     if (stream->capture && stream->capture->broken) return failed(CAPTURE_INVALIDATED);
     event->recorded = true;
     event->capture = stream->capture;
     event->after = stream->after;
     if (event->capture) return SUCCESS;
-    if (Status status = give(stream, nullptr, nullptr)) return status;
+    if (Status status = enqueue(stream, nullptr, nullptr)) return status;
     event->work = stream->last;
     return SUCCESS;
 }
