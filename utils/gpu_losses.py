@@ -9,24 +9,24 @@ from utils.stack import chainer, kernels
 cuda = chainer.backends.cuda
 
 # cost: one term of the GDL, for a difference between neighbouring pixels and the true difference.
-# growth: its derivative with respect to the predicted difference.  In the kernels below `i` is a
+# slope: its derivative with respect to the predicted difference.  In the kernels below `i` is a
 # pixel's index, x the predicted frames, t the true ones.
 FUNCTIONS = r"""
-template <typename T> __device__ T power(T much, T alpha) {
-  return alpha == 0 ? T(1) : alpha == 1 ? much : alpha == 2 ? much * much : pow(much, alpha);
+template <typename T> __device__ T power(T base, T alpha) {
+  return alpha == 0 ? T(1) : alpha == 1 ? base : alpha == 2 ? base * base : pow(base, alpha);
 }
 template <typename T> __device__ T cost(T step, T true_step, T alpha) {
   return power(abs(abs(true_step) - abs(step)), alpha);
 }
-template <typename T> __device__ T growth(T step, T true_step, T alpha) {
-  T much = abs(step) - abs(true_step);
-  T sign = ((much > 0) - (much < 0)) * ((step > 0) - (step < 0));
-  return sign * alpha * power(abs(much), alpha - 1);
+template <typename T> __device__ T slope(T step, T true_step, T alpha) {
+  T error = abs(step) - abs(true_step);
+  T sign = ((error > 0) - (error < 0)) * ((step > 0) - (step < 0));
+  return sign * alpha * power(abs(error), alpha - 1);
 }
 """
-PLACE = "bool down = i / width % height + 1 < height, right = i % width + 1 < width;\n"
+NEIGHBOURS = "bool down = i / width % height + 1 < height, right = i % width + 1 < width;\n"
 GDL = (
-    PLACE
+    NEIGHBOURS
     + """
 y = 0;
 if (down) y += cost(x[i + width] - x[i], t[i + width] - t[i], alpha) / downs;
@@ -34,20 +34,20 @@ if (right) y += cost(x[i + 1] - x[i], t[i + 1] - t[i], alpha) / rights;
 """
 )
 GDL_GRADIENT = (
-    PLACE
+    NEIGHBOURS
     + """
 T sum = 0;
-if (down) sum -= growth(x[i + width] - x[i], t[i + width] - t[i], alpha) / downs;
-if (i / width % height) sum += growth(x[i] - x[i - width], t[i] - t[i - width], alpha) / downs;
-if (right) sum -= growth(x[i + 1] - x[i], t[i + 1] - t[i], alpha) / rights;
-if (i % width) sum += growth(x[i] - x[i - 1], t[i] - t[i - 1], alpha) / rights;
+if (down) sum -= slope(x[i + width] - x[i], t[i + width] - t[i], alpha) / downs;
+if (i / width % height) sum += slope(x[i] - x[i - width], t[i] - t[i - width], alpha) / downs;
+if (right) sum -= slope(x[i + 1] - x[i], t[i + 1] - t[i], alpha) / rights;
+if (i % width) sum += slope(x[i] - x[i - 1], t[i] - t[i - 1], alpha) / rights;
 y = sum * gy;
 """
 )
 LP = "y = power(abs(x[i] - t[i]), alpha) / count;"
 LP_GRADIENT = """
-T step = x[i] - t[i];
-y = gy * ((step > 0) - (step < 0)) * alpha * power(abs(step), alpha - 1) / count;
+T error = x[i] - t[i];
+y = gy * ((error > 0) - (error < 0)) * alpha * power(abs(error), alpha - 1) / count;
 """
 OPERANDS = "raw T x, raw T t, T alpha"
 BCE = "(log1p(exp(-fabs((double)x))) - (double)x * (target - (x >= 0))) / count"
@@ -92,8 +92,8 @@ class Loss(chainer.FunctionNode):
         return Gradient(self).apply((*self.get_retained_inputs(), *grad_outputs))[0], None
 
     def gradient(self, predicted, true, gy):
-        how = f"{self.operands}, T gy", self.gradient_operation, f"{self.name}_gradient"
-        return launch(*how, predicted, true, *self.numbers, gy)
+        kernel = f"{self.operands}, T gy", self.gradient_operation, f"{self.name}_gradient"
+        return launch(*kernel, predicted, true, *self.numbers, gy)
 
 
 class CrossEntropy(chainer.FunctionNode):
@@ -107,8 +107,9 @@ class CrossEntropy(chainer.FunctionNode):
 
     def forward(self, inputs):
         self.retain_inputs((0,))
-        (x,), how = inputs, ("T y", BCE, "a + b", "y = a", "0", "bce")
-        kernel = cuda.reduce("T x, T target, int64 count", *how, reduce_type="double")
+        (x,), operands = inputs, "T x, T target, int64 count"
+        functions = BCE, "a + b", "y = a"  # of each element, to reduce two, of the sum
+        kernel = cuda.reduce(operands, "T y", *functions, "0", "bce", reduce_type="double")
         return (kernel(x, self.target, x.size),)
 
     def backward(self, indexes, grad_outputs):
