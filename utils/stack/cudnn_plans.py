@@ -30,6 +30,26 @@ GRAPH, PACK, TENSOR, PROPERTIES = 15, 16, 17, 38
 HANDLE, DATA_TYPE, BOOLEAN, INTEGER = (0, c_void_p), (1, c_int), (2, c_bool), (3, c_int64)
 FLOAT, POINTER_TYPE, MODE, SEARCH = (4, c_float), (6, c_void_p), (7, c_int), (8, c_int)
 NOTE, OPERATOR, DESCRIPTOR, CHARACTER = (11, c_int), (14, c_int), (15, c_void_p), (24, c_char)
+# Attributes, by the header's names without CUDNN_ATTR_:
+POINTWISE_MODE, POINTWISE_MATH_PREC = 0, 1
+CONVOLUTION_COMP_TYPE, CONVOLUTION_CONV_MODE, CONVOLUTION_DILATIONS = 100, 101, 102
+CONVOLUTION_FILTER_STRIDES, CONVOLUTION_POST_PADDINGS = 103, 104
+CONVOLUTION_PRE_PADDINGS, CONVOLUTION_SPATIAL_DIMS = 105, 106
+ENGINEHEUR_MODE, ENGINEHEUR_OPERATION_GRAPH, ENGINEHEUR_RESULTS = 200, 201, 202
+ENGINEHEUR_DEVICEPROP, ENGINECFG_ENGINE = 204, 300
+EXECUTION_PLAN_HANDLE, EXECUTION_PLAN_ENGINE_CONFIG = 400, 401
+EXECUTION_PLAN_WORKSPACE_SIZE, EXECUTION_PLAN_JSON_REPRESENTATION = 402, 405
+EXECUTION_PLAN_DEVICEPROP = 407
+OPERATION_CONVOLUTION_FORWARD_ALPHA, OPERATION_CONVOLUTION_BWD_DATA_ALPHA = 700, 706
+OPERATION_CONVOLUTION_BWD_FILTER_ALPHA = 712
+OPERATION_POINTWISE_PW_DESCRIPTOR, OPERATION_POINTWISE_XDESC = 750, 751
+OPERATION_POINTWISE_BDESC, OPERATION_POINTWISE_YDESC = 752, 753
+OPERATIONGRAPH_HANDLE, OPERATIONGRAPH_OPS = 800, 801
+TENSOR_BYTE_ALIGNMENT, TENSOR_DATA_TYPE, TENSOR_DIMENSIONS, TENSOR_STRIDES = 900, 901, 902, 903
+TENSOR_UNIQUE_ID, TENSOR_IS_VIRTUAL = 906, 907
+VARIANT_PACK_UNIQUE_IDS, VARIANT_PACK_DATA_POINTERS, VARIANT_PACK_WORKSPACE = 1000, 1001, 1003
+ENGINE_GLOBAL_INDEX, ENGINE_NUMERICAL_NOTE = 1301, 1303
+DEVICEPROP_JSON_REPRESENTATION = 2702
 # Values:
 ADD, CROSS_CORRELATION = 0, 1
 MODE_A, MODE_B, FALLBACK = 3, 1, 2  # of the heuristics
@@ -40,10 +60,12 @@ TENSOR_CORE, DOWN_CONVERT, REDUCED_SUMS, NONDETERMINISTIC = 0, 1, 2, 4  # an eng
 ALIGNMENT = 16  # bytes; the best engines want it
 DESCRIPTION = 2**14  # bytes of a plan's JSON; some 2,000 are usual
 IMAGES, WEIGHTS, OUTPUTS, BIAS, SUMS = 1, 2, 3, 4, 5  # our numbers for a graph's tensors
-DIRECTIONS = {  # the kind, its first attribute, its tensors in the order of their attributes
-    "forward": (FORWARD, 700, (WEIGHTS, IMAGES, OUTPUTS)),
-    "data_gradient": (DATA_GRADIENT, 706, (WEIGHTS, IMAGES, OUTPUTS)),
-    "weight_gradient": (WEIGHT_GRADIENT, 712, (WEIGHTS, IMAGES, OUTPUTS)),
+# {direction: (kind of its operation, the first of that one's attributes)}.  They are, in order:
+# alpha, beta, convolution, weights, images, outputs; result = alpha * convolved + beta * result.
+DIRECTIONS = {
+    "forward": (FORWARD, OPERATION_CONVOLUTION_FORWARD_ALPHA),
+    "data_gradient": (DATA_GRADIENT, OPERATION_CONVOLUTION_BWD_DATA_ALPHA),
+    "weight_gradient": (WEIGHT_GRADIENT, OPERATION_CONVOLUTION_BWD_FILTER_ALPHA),
 }
 # {(direction, number of axes, engine): versions of cuDNN in which the engine's results are wrong}.
 # PyTorch leaves out the same ones (plan_errata_exception in its Conv_v8.cpp).
@@ -165,7 +187,7 @@ class Handle:
     It is never destroyed: that would wait for the device, or fail if CUDA has ended before.
     """
 
-    attributes, type = {GRAPH: 800, PLAN: 400}, HANDLE
+    attributes, type = {GRAPH: OPERATIONGRAPH_HANDLE, PLAN: EXECUTION_PLAN_HANDLE}, HANDLE
 
     def __init__(self):
         self._as_parameter_, self._stream = c_void_p(), None
@@ -181,11 +203,13 @@ class Handle:
 class Properties:
     """A device known by its properties alone, cuDNN's JSON: plans for it can be made, not run."""
 
-    attributes, type = {HEURISTIC: 204, PLAN: 407}, DESCRIPTOR
+    attributes = {HEURISTIC: ENGINEHEUR_DEVICEPROP, PLAN: EXECUTION_PLAN_DEVICEPROP}
+    type = DESCRIPTOR
 
     def __init__(self, json):
         text = [bytes([byte]) for byte in json.encode()]
-        self._descriptor = Descriptor(PROPERTIES).set(2702, CHARACTER, *text, b"\0").finalize()
+        self._descriptor = Descriptor(PROPERTIES)
+        self._descriptor.set(DEVICEPROP_JSON_REPRESENTATION, CHARACTER, *text, b"\0").finalize()
         self._as_parameter_ = self._descriptor._as_parameter_
 
 
@@ -205,11 +229,12 @@ class Plan:
     """
 
     def __init__(self, device, choice, engine, notes, tensors):
-        self._descriptor = _on(device, PLAN).set(401, DESCRIPTOR, choice).finalize()
-        (self.workspace,) = self._descriptor.get(402, INTEGER)
-        (self.engine,), self.notes = engine.get(1301, INTEGER), notes
+        self._descriptor = plan = _on(device, PLAN)
+        plan.set(EXECUTION_PLAN_ENGINE_CONFIG, DESCRIPTOR, choice).finalize()
+        (self.workspace,) = plan.get(EXECUTION_PLAN_WORKSPACE_SIZE, INTEGER)
+        (self.engine,), self.notes = engine.get(ENGINE_GLOBAL_INDEX, INTEGER), notes
         try:
-            self.description = self._descriptor.get(405, CHARACTER, DESCRIPTION)
+            self.description = plan.get(EXECUTION_PLAN_JSON_REPRESENTATION, CHARACTER, DESCRIPTION)
         except Error:  # the plan may work all the same
             self.description = None
         self._tensors = tensors
@@ -217,8 +242,9 @@ class Plan:
     def execute(self, handle, addresses, workspace):
         """Run on arrays at these addresses: images, weights, outputs, bias if there is one."""
         pack = Descriptor(PACK)
-        pack.set(1000, INTEGER, *self._tensors).set(1001, POINTER_TYPE, *addresses)
-        pack.set(1003, POINTER_TYPE, workspace).finalize()
+        pack.set(VARIANT_PACK_UNIQUE_IDS, INTEGER, *self._tensors)
+        pack.set(VARIANT_PACK_DATA_POINTERS, POINTER_TYPE, *addresses)
+        pack.set(VARIANT_PACK_WORKSPACE, POINTER_TYPE, workspace).finalize()
         library().execute(handle, self._descriptor, pack)
 
 
@@ -235,8 +261,8 @@ def plans(device, direction, geometry, bias=False, channels_last=False, without=
     seen = set()  # several heuristics yield the same plans
     for mode in (MODE_A, MODE_B, FALLBACK):
         for choice in _choices(device, graph, mode):
-            (engine,) = choice.get_descriptors(300, ENGINE, 1)
-            notes = frozenset(engine.get(1303, NOTE, 16))
+            (engine,) = choice.get_descriptors(ENGINECFG_ENGINE, ENGINE, 1)
+            notes = frozenset(engine.get(ENGINE_NUMERICAL_NOTE, NOTE, 16))
             if notes.intersection(without):
                 continue
             try:
@@ -255,10 +281,11 @@ _searching = threading.Lock()  # as in cuDNN's own frontend
 
 def _choices(device, graph, mode):
     """Engine configurations in the order of one of cuDNN's heuristics; may be empty."""
-    search = _on(device, HEURISTIC).set(201, DESCRIPTOR, graph).set(200, SEARCH, mode)
+    search = _on(device, HEURISTIC)
+    search.set(ENGINEHEUR_OPERATION_GRAPH, DESCRIPTOR, graph).set(ENGINEHEUR_MODE, SEARCH, mode)
     try:
         with _searching:
-            return search.finalize().get_descriptors(202, CHOICE)
+            return search.finalize().get_descriptors(ENGINEHEUR_RESULTS, CHOICE)
     except Error:
         return []
 
@@ -268,39 +295,45 @@ def _graph(device, direction, geometry, bias, channels_last):
 
     def tensor(number, shape, virtual=False):
         dtype = SINGLE if virtual else DATA_TYPES[geometry.dtype]
-        described = Descriptor(TENSOR).set(906, INTEGER, number).set(901, DATA_TYPE, dtype)
-        described.set(900, INTEGER, ALIGNMENT).set(902, INTEGER, *map(int, shape))
-        described.set(903, INTEGER, *strides(shape, channels_last))
-        return described.set(907, BOOLEAN, virtual).finalize()
+        described = Descriptor(TENSOR).set(TENSOR_UNIQUE_ID, INTEGER, number)
+        described.set(TENSOR_DATA_TYPE, DATA_TYPE, dtype)
+        described.set(TENSOR_BYTE_ALIGNMENT, INTEGER, ALIGNMENT)
+        described.set(TENSOR_DIMENSIONS, INTEGER, *map(int, shape))
+        described.set(TENSOR_STRIDES, INTEGER, *strides(shape, channels_last))
+        return described.set(TENSOR_IS_VIRTUAL, BOOLEAN, virtual).finalize()
 
-    tensors = {
-        IMAGES: tensor(IMAGES, geometry.images),
-        WEIGHTS: tensor(WEIGHTS, geometry.weights),
-        OUTPUTS: tensor(SUMS if bias else OUTPUTS, geometry.outputs, virtual=bias),
-    }
-    kind, first, order = DIRECTIONS[direction]
+    images, weights = tensor(IMAGES, geometry.images), tensor(WEIGHTS, geometry.weights)
+    outputs = tensor(SUMS if bias else OUTPUTS, geometry.outputs, virtual=bias)
+    kind, first = DIRECTIONS[direction]
     convolution = Descriptor(kind).set(first, FLOAT, 1).set(first + 1, FLOAT, 0)
-    convolution.set(first + 2, DESCRIPTOR, _convolution(geometry))
-    for attribute, number in enumerate(order, first + 3):
-        convolution.set(attribute, DESCRIPTOR, tensors[number])
+    for attribute, part in enumerate((_convolution(geometry), weights, images, outputs), first + 2):
+        convolution.set(attribute, DESCRIPTOR, part)
     operations = [convolution.finalize()]
     if bias:
         channels, axes = geometry.weights[0], len(geometry.stride)
-        add = Descriptor(POINTWISE).set(0, OPERATOR, ADD).set(1, DATA_TYPE, SINGLE).finalize()
-        addition = Descriptor(ADDITION).set(750, DESCRIPTOR, add)
-        addition.set(751, DESCRIPTOR, tensors[OUTPUTS])
-        addition.set(752, DESCRIPTOR, tensor(BIAS, (1, channels, *axes * [1])))
-        addition.set(753, DESCRIPTOR, tensor(OUTPUTS, geometry.outputs))
+        add = Descriptor(POINTWISE).set(POINTWISE_MODE, OPERATOR, ADD)
+        add.set(POINTWISE_MATH_PREC, DATA_TYPE, SINGLE).finalize()
+        addition = Descriptor(ADDITION).set(OPERATION_POINTWISE_PW_DESCRIPTOR, DESCRIPTOR, add)
+        addition.set(OPERATION_POINTWISE_XDESC, DESCRIPTOR, outputs)
+        biases = tensor(BIAS, (1, channels, *axes * [1]))
+        addition.set(OPERATION_POINTWISE_BDESC, DESCRIPTOR, biases)
+        results = tensor(OUTPUTS, geometry.outputs)
+        addition.set(OPERATION_POINTWISE_YDESC, DESCRIPTOR, results)
         operations.append(addition.finalize())
-    return _on(device, GRAPH).set(801, DESCRIPTOR, *operations).finalize()
+    return _on(device, GRAPH).set(OPERATIONGRAPH_OPS, DESCRIPTOR, *operations).finalize()
 
 
 def _convolution(geometry):
     """The convolution descriptor; products are summed in float32, whatever type is multiplied."""
-    described = Descriptor(CONVOLUTION).set(100, DATA_TYPE, SINGLE)
-    described.set(101, MODE, CROSS_CORRELATION).set(106, INTEGER, len(geometry.stride))
-    numbers = geometry.dilate, geometry.stride, geometry.pad_after, geometry.pad
-    for attribute, per_axis in enumerate(numbers, 102):
+    described = Descriptor(CONVOLUTION).set(CONVOLUTION_COMP_TYPE, DATA_TYPE, SINGLE)
+    described.set(CONVOLUTION_CONV_MODE, MODE, CROSS_CORRELATION)
+    described.set(CONVOLUTION_SPATIAL_DIMS, INTEGER, len(geometry.stride))
+    for attribute, per_axis in (
+        (CONVOLUTION_DILATIONS, geometry.dilate),
+        (CONVOLUTION_FILTER_STRIDES, geometry.stride),
+        (CONVOLUTION_POST_PADDINGS, geometry.pad_after),
+        (CONVOLUTION_PRE_PADDINGS, geometry.pad),
+    ):
         described.set(attribute, INTEGER, *map(int, per_axis))
     return described.finalize()
 
