@@ -92,8 +92,9 @@ def _handle(device):
 
 def execute(plan, handle, addresses):
     """Run a Plan on the arrays at these addresses, as `Plan.execute` takes them."""
-    room = kernels.get_cupy().cuda.alloc(plan.workspace)  # from the pool in use, as of a CUDA graph
-    plan.execute(handle, addresses, room.ptr)
+    # Allocated from the pool in use, which may be that of a CUDA graph.
+    workspace = kernels.get_cupy().cuda.alloc(plan.workspace)
+    plan.execute(handle, addresses, workspace.ptr)
 
 
 def _config():
@@ -114,14 +115,20 @@ def unwanted(dtype):
 
 
 def _choose(handle, addresses, direction, geometry, bias, last, without, autotune):
-    """(the plan to use or Unsuitable's arguments, whether memory was too short for some engine)."""
-    told = handle, addresses, (failures := [])
-    found = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
-    working = (plan for plan in found if _runs(plan, *told))
+    """(the Plan to use or Unsuitable's arguments, whether memory was too short for some engine).
+
+    bias, last, without: as `bias`, `channels_last` and `without` of cudnn_plans.plans.
+    """
+    failures = []
+    plans = cudnn_plans.plans(handle, direction, geometry, bias, last, without, WORKSPACE)
+    working = (plan for plan in plans if _runs(plan, handle, addresses, failures))
     what = f"the {direction} of {geometry}"
     plan, obstacle = None, (logging.INFO, f"cuDNN has no engine for {what}")
     try:
-        plan = _fastest(working, *told) if autotune else next(working, None)
+        if autotune:
+            plan = _fastest(working, handle, addresses, failures)
+        else:
+            plan = next(working, None)
     except cudnn_plans.Error as error:
         obstacle = logging.INFO, f"cuDNN has no engine for {what} ({error})"
     short = any(isinstance(failure, MemoryError) for failure in failures)
