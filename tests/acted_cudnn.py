@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.arrays import rounded
+
 BAD_PARAM, NOT_SUPPORTED = 2000, 3000
 CTYPES = {
     **{1: c_int, 2: ctypes.c_bool, 3: c_int64, 4: ctypes.c_float, 7: c_int, 8: c_int, 14: c_int},
@@ -290,10 +292,3 @@ class Tensor:
             self.array[...] = values.astype("f2").view("u2")
         else:
             self.array[...] = rounded(values.astype("f4")).view("u4") >> 16
-
-
-def rounded(array):
-    """float32 to the nearest bfloat16, ties to even, as float32."""
-    bits = array.view(np.uint32).astype(np.uint64)
-    bits = bits + 0x7FFF + (bits >> 16 & 1) >> 16 << 16
-    return bits.astype(np.uint32).view(np.float32)

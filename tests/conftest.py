@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+pytest.register_assert_rewrite("tests.convolutions", "tests.updaters")
+
 # A shell lets what it starts in the background ignore Ctrl-C, also the programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -35,13 +37,21 @@ def gpu_with_cudnn(gpu):
 
 
 @pytest.fixture
-def acted(gpu_with_cudnn, monkeypatch):
+def log_anew():
+    """What is logged once a process is logged once more."""
+    from utils.stack import providers
+
+    providers.log_once.cache_clear()
+
+
+@pytest.fixture
+def acted(gpu_with_cudnn, log_anew, monkeypatch):
     """A library that acts cuDNN, of which nothing has been asked; the networks use it.
 
     It takes orders, tells what it was asked, adds up in float64: the real one does not.
     """
     from tests.driver import cudnn, library
-    from utils.stack import cudnn_engines, cudnn_plans, providers
+    from utils.stack import cudnn_engines, cudnn_plans
 
     if library() is None:
         pytest.skip("for the acted cuDNN, not the real one")
@@ -50,5 +60,4 @@ def acted(gpu_with_cudnn, monkeypatch):
     monkeypatch.setattr(cudnn_plans, "library", lambda: loaded)
     monkeypatch.setattr(cudnn_engines, "_thread", cudnn_engines.Thread())
     monkeypatch.setattr(cudnn_engines, "_kept", [])
-    providers.log_once.cache_clear()
     return acting

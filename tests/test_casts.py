@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.acted_cudnn import rounded
-from tests.test_cudnn import put, random
+from tests.arrays import put, random, rounded
 from utils.stack import casts, kernels
 
 SHAPES = [

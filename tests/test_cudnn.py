@@ -1,6 +1,5 @@
 """Chainer's convolutions through cuDNN's interface: right in all types, whatever their shapes."""
 
-import contextlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,67 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import driver
-from tests.acted_cudnn import rounded
+from tests.arrays import CUDA, assert_near, double, put, random, rounded
+from tests.convolutions import every_result, only
 from utils.errors import UserError
-from utils.stack import F, casts, chainer, cudnn, onednn, providers
+from utils.stack import F, casts, chainer, cudnn, onednn
 from utils.stack.precision import using_dtype
 
-CUDA = chainer.backends.cuda
 # How far results may be, as a share of the largest.  In 16 bits both factors, the result are
 # rounded.  The real cuDNN rounds the factors in TF32, too; in float32 it may take FFT, Winograd's
 # way.
 NEAR = {"bfloat16": 4 * 2**-8, "float16": 4 * 2**-11}
 NEAR["float32"], NEAR["tf32"] = (1e-5, 1e-5) if driver.library() else (1e-4, NEAR["float16"])
 EXAMPLES = {"bfloat16": 20, "float16": 20, "float32": 60, "tf32": 60}
-
-
-def put(values):
-    return CUDA.cupy.asarray(values)
-
-
-@contextlib.contextmanager
-def only_cudnn():
-    """In this context an array that cuDNN does not take is a failure."""
-
-    def refuse(level, reason):
-        assert "not cuDNN" not in reason
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(providers, "log_once", refuse)
-        yield
-
-
-def random(shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
-
-
-def double(values):
-    return values.astype(np.float64)
-
-
-def assert_near(found, exact, share):
-    """Within a share of the largest number."""
-    np.testing.assert_allclose(CUDA.to_cpu(found), exact, rtol=0, atol=share * np.abs(exact).max())
-
-
-def every_result(put, x, w, b, **how):
-    """Convolution, then deconvolution back, with all their gradients; put: values -> array."""
-    how, size = how.copy(), x.shape[2:]
-    if len(size) == 2:
-        convolve, deconvolve = F.convolution_2d, F.deconvolution_2d
-    else:
-        convolve, deconvolve = F.convolution_nd, F.deconvolution_nd
-    x, w, b = (chainer.Variable(put(values)) for values in (x, w, b))
-    y = convolve(x, w, b, **how)
-    gy = np.cos(np.arange(y.size)).reshape(y.shape).astype(np.float32)
-    y.grad = put(gy)
-    y.backward()
-    how.pop("cover_all", None)
-    small, v, c = (chainer.Variable(put(a)) for a in (gy, w.array, random(x.shape[1], 9)))
-    z = deconvolve(small, v, c, outsize=size, **how)
-    z.grad = put(x.array)
-    z.backward()
-    return y.array, x.grad, w.grad, z.array, small.grad, v.grad
 
 
 @st.composite
@@ -98,7 +48,7 @@ def test_agrees_with_chainers_own_code(gpu_with_cudnn, dtype):
     @given(cases((1, 2, 2, 3)))
     def check(case):
         arrays, how = case
-        with cudnn.using_dtype(dtype), only_cudnn():
+        with cudnn.using_dtype(dtype), only("cuDNN"):
             ours = every_result(put, *arrays, **how)
         for a, truth in zip(ours, every_result(double, *arrays, **how), strict=True):
             assert a.dtype == np.float32 and a.flags.c_contiguous
@@ -122,7 +72,7 @@ def test_no_array_is_packed_twice(gpu_with_cudnn, monkeypatch, dtype, layer):
         "three axes": (F.convolution_nd, [(2, 3, 4, 5, 5), (4, 3, 2, 3, 3)]),
     }[layer]
     x, w = (chainer.Variable(put(random(shape))) for shape in shapes)
-    with cudnn.using_dtype(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only("cuDNN"):
         y = apply(x, w)
         y.grad = put(random(y.shape, 1))
         y.backward()
@@ -136,7 +86,7 @@ def test_no_array_is_packed_twice(gpu_with_cudnn, monkeypatch, dtype, layer):
 @pytest.mark.gpu
 def test_bfloat16_rounds_factors_and_the_result_but_not_the_bias(acted):
     x, w, b = random((2, 3, 9, 9)), random((5, 3, 3, 3), 1), 1e-4 * random(5, 2)
-    with cudnn.using_dtype("bfloat16"), only_cudnn():
+    with cudnn.using_dtype("bfloat16"), only("cuDNN"):
         y = F.convolution_2d(put(x), put(w), put(b), pad=1).array.get()
     exact = F.convolution_2d(*map(double, map(rounded, (x, w))), pad=1).array
     np.testing.assert_allclose(y, rounded(exact.astype("f4")) + b[:, None, None], rtol=1e-6)
@@ -147,7 +97,7 @@ def test_bfloat16_rounds_factors_and_the_result_but_not_the_bias(acted):
 def test_float16_has_the_range_of_float32(gpu_with_cudnn, scales):
     x, w = random((4, 8, 12, 12)), random((8, 8, 5, 5), 1)
     x, w = (a * np.float32(scale) for a, scale in zip((x, w), scales, strict=True))
-    with cudnn.using_dtype("float16"), only_cudnn():
+    with cudnn.using_dtype("float16"), only("cuDNN"):
         y = F.convolution_2d(put(x), put(w), pad=2).array.get()
     truth = F.convolution_2d(double(x), double(w), pad=2).array
     near = max(3e-3 * np.abs(truth).max(), 1e-45)
@@ -158,7 +108,7 @@ def test_float16_has_the_range_of_float32(gpu_with_cudnn, scales):
 @pytest.mark.parametrize("terms", [1, 25, 6400, 65536])
 def test_float16_does_not_overflow_even_if_all_terms_are_the_largest(gpu_with_cudnn, terms):
     x = np.full((1, terms), 65504, np.float32)
-    with cudnn.using_dtype("float16"), only_cudnn():
+    with cudnn.using_dtype("float16"), only("cuDNN"):
         y = F.linear(put(x), put(x)).array.get()
     np.testing.assert_allclose(y, [[terms * 65504.0**2]], rtol=2e-3)
 
@@ -182,7 +132,7 @@ def test_linear_layers(gpu_with_cudnn, bias):
     off = put(np.append(np.float32(0), w))[1:].reshape(w.shape)
     for a, v in [(put(x), put(w)), (put(x.T.copy()).T, off)]:
         inputs = [chainer.Variable(one) for one in (a, v, *[put(b)] * bias)]
-        with cudnn.using_dtype("float32"), only_cudnn():
+        with cudnn.using_dtype("float32"), only("cuDNN"):
             y = F.linear(*inputs)
             y.grad = put(gy)
             y.backward()
@@ -200,7 +150,7 @@ def test_gradients_of_gradients(gpu_with_cudnn):
         gx, gw = chainer.grad([y], [x, w], [y * y], enable_double_backprop=True)
         return [v.array for v in chainer.grad([gx, gw], [x, w], [gx, gw])]
 
-    with cudnn.using_dtype("float32"), only_cudnn():
+    with cudnn.using_dtype("float32"), only("cuDNN"):
         ours = results(put)
     for a, truth in zip(ours, results(double), strict=True):
         assert_near(a, truth, NEAR["float32"])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.acted_cudnn import Engine
-from tests.test_cudnn import CUDA, double, only_cudnn, put, random
+from tests.arrays import CUDA, double, put, random
+from tests.convolutions import only
 from utils.stack import F, chainer, cudnn, cudnn_engines, cudnn_plans, providers
 
 pytestmark = pytest.mark.gpu
@@ -70,7 +71,7 @@ def test_other_heuristics_are_asked_in_turn(acted):
 
 def test_bias_that_no_engine_adds_is_added(acted):
     acted.engines[3] = [Engine(1, adds_bias=False)]
-    with only_cudnn():
+    with only("cuDNN"):
         np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
 
 
@@ -229,7 +230,7 @@ def test_engines_that_cannot_be_described_compute(acted, monkeypatch):
     own = cudnn_plans.library().get
     monkeypatch.setattr(cudnn_plans.library(), "get", get)
     acted.engines[3] = [Engine(1, runs=False), Engine(2)]
-    with only_cudnn():
+    with only("cuDNN"):
         np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
     assert set(acted.executed) == {2}
 

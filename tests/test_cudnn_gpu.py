@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models.blocks import sequential
-from tests.test_cudnn import double, every_result, only_cudnn, put, random
+from tests.arrays import distance, double, put, random
+from tests.convolutions import every_result, only
 from tests.test_gpu import CPU, adversarial, told
 from utils.stack import F, L, chainer, cudnn, cudnn_engines, gpu_layers
 from utils.stack.precision import using_dtype
@@ -41,12 +42,6 @@ def poisoned_memory(gpu_with_cudnn):
     del arrays
 
 
-def share(found, truth):
-    """How far the one is from the other."""
-    found = cuda.to_cpu(found).astype("f8")
-    return np.linalg.norm(found - truth) / np.linalg.norm(truth)
-
-
 def arrays(case):
     batch, taken, made, size, kernel, how = CASES[case]
     groups = how.get("groups", 1)
@@ -60,11 +55,11 @@ def arrays(case):
 def test_is_near_float64(case, dtype, autotune):
     inputs, how = arrays(case), CASES[case][-1]
     tuning = chainer.using_config("autotune", autotune)
-    with cudnn.using_dtype(dtype), tuning, only_cudnn():
+    with cudnn.using_dtype(dtype), tuning, only("cuDNN"):
         found = every_result(put, *inputs, **how)
         again = every_result(put, *inputs, **how)
     for one, other, truth in zip(found, again, every_result(double, *inputs, **how), strict=True):
-        assert share(one, truth) < NEAR[dtype] and share(other, truth) < NEAR[dtype]
+        assert distance(one, truth) < NEAR[dtype] and distance(other, truth) < NEAR[dtype]
 
 
 @pytest.mark.parametrize("dtype", gpu_layers.DTYPES)
@@ -82,13 +77,15 @@ def test_convolutions_in_a_row_are_near_float64(batch, dtype):
                 param.array = put_there(param.array)
         x = chainer.Variable(put_there(random((batch, 15, 16, 16))))
         params = [param for link in links for param in link.params()]
-        with cudnn.using_dtype(dtype), only_cudnn():
+        with cudnn.using_dtype(dtype), only("cuDNN"):
             y = sequential(x, links, 2)
             gradients = chainer.grad([F.sum(y * y)], [x, *params])
         assert (y.creator.label == "Layers") == (put_there is put)
         found.append([y.array, *(gradient.array for gradient in gradients)])
     for one, truth in zip(*found, strict=True):
-        assert share(one, truth) < 10 * NEAR[dtype]  # a ReLU goes the other way for small numbers
+        assert (
+            distance(one, truth) < 10 * NEAR[dtype]
+        )  # a ReLU goes the other way for small numbers
 
 
 @pytest.mark.parametrize("dtype", NEAR)
@@ -99,21 +96,21 @@ def test_linear_layer_is_near_float64(sizes, dtype):
         random(shape, i)
         for i, shape in enumerate([(batch, taken), (made, taken), (made,), (batch, made)])
     )
-    with cudnn.using_dtype(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only("cuDNN"):
         inputs = [chainer.Variable(put(values)) for values in (x, w, b)]
         y = F.linear(*inputs)
         y.grad = put(gy)
         y.backward()
     truth = double(x) @ w.T + b, double(gy) @ w, double(gy).T @ x
     for found, exact in zip((y.array, inputs[0].grad, inputs[1].grad), truth, strict=True):
-        assert share(found, exact) < NEAR[dtype]
+        assert distance(found, exact) < NEAR[dtype]
 
 
 def test_float16_has_the_range_of_float32():
     x, w = 1e9 * random((2, 8, 12, 12)), 1e-12 * random((8, 8, 5, 5), 1)
-    with cudnn.using_dtype("float16"), only_cudnn():
+    with cudnn.using_dtype("float16"), only("cuDNN"):
         y = F.convolution_2d(put(x), put(w)).array
-    assert share(y, F.convolution_2d(double(x), double(w)).array) < NEAR["float16"]
+    assert distance(y, F.convolution_2d(double(x), double(w)).array) < NEAR["float16"]
 
 
 @pytest.mark.parametrize("dtype", NEAR)
@@ -153,7 +150,7 @@ def test_graph_repeats_what_was_captured(dtype):
             graph.launch(stream)
             replayed = [array.copy() for array in captured]
             for one, other in zip(replayed, step(), strict=True):
-                assert share(one, cuda.to_cpu(other)) < 1e-6
+                assert distance(one, cuda.to_cpu(other)) < 1e-6
 
 
 @pytest.mark.parametrize("dtype", NEAR)
@@ -173,7 +170,7 @@ def test_threads_at_once():
     def work():
         with cuda.cupy.cuda.Stream(non_blocking=True):
             for _ in range(50):
-                if share(F.convolution_2d(put(x), put(w)).array, truth) > NEAR["tf32"]:
+                if distance(F.convolution_2d(put(x), put(w)).array, truth) > NEAR["tf32"]:
                     wrong.append("convolution")
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -191,4 +188,4 @@ def test_no_room_is_chainers_own(monkeypatch):
     with cudnn.using_dtype("float32"):
         found = every_result(put, *inputs, **how)
     for one, truth in zip(found, every_result(double, *inputs, **how), strict=True):
-        assert share(one, truth) < NEAR["float32"]
+        assert distance(one, truth) < NEAR["float32"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.test_cudnn import put
+from tests.arrays import put
 from utils.stack import F, chainer, gpu_join, kernels
 
 MOST = gpu_join.MOST

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.blocks import sequential
-from tests.test_cudnn import CUDA, assert_near, double, only_cudnn, put, random
+from tests.arrays import CUDA, assert_near, distance, double, put, random
+from tests.convolutions import only
 from utils.stack import (
     F,
     L,
@@ -71,16 +72,11 @@ def nodes(y):
     return found
 
 
-def share(found, exact):
-    """How far the one is from the other."""
-    return np.linalg.norm(found - exact) / np.linalg.norm(exact)
-
-
 @pytest.mark.parametrize("dtype", gpu_layers.DTYPES)
 @pytest.mark.parametrize("relus", [1, 2, 3])
 @pytest.mark.parametrize("how", [{"batch": 1}, {"batch": 40}, {"batch": 9, "linear": True}])
 def test_is_as_near_to_float64_as_node_by_node(acted, monkeypatch, dtype, relus, how):
-    with cudnn.using_dtype(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only("cuDNN"):
         ours, again = results(relus, **how), results(relus, **how)
         monkeypatch.setattr(gpu_layers, "DTYPES", ())
         others = results(relus, **how)
@@ -88,7 +84,9 @@ def test_is_as_near_to_float64_as_node_by_node(acted, monkeypatch, dtype, relus,
     ours, again, others = (map(CUDA.to_cpu, arrays) for arrays in (ours, again, others))
     for found, same, other, truth in zip(ours, again, others, exact, strict=True):
         assert found.shape == truth.shape and found.dtype == np.float32
-        assert share(found, truth) < 1.3 * share(other, truth) + {"tf32": 1e-5}.get(dtype, 1e-3)
+        assert distance(found, truth) < 1.3 * distance(other, truth) + {"tf32": 1e-5}.get(
+            dtype, 1e-3
+        )
         np.testing.assert_array_equal(found, same)
 
 
@@ -97,7 +95,7 @@ def test_is_one_node_of_few_kernels(acted, monkeypatch, dtype):
     launched, compiled = [], kernels.compiled
     monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     made = links()
-    with cudnn.using_dtype(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only("cuDNN"):
         y = sequential(images(2), made, 2)
         assert nodes(y) == ["Layers"]
         before = len(acted.executed)
@@ -113,7 +111,7 @@ def test_only_what_is_asked_for_is_worked_out(gpu_with_cudnn, monkeypatch):
     monkeypatch.setattr(
         cudnn_engines, "compute", lambda *a, **k: directions.append(a[0]) or compute(*a, **k)
     )
-    with cudnn.using_dtype("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only("cuDNN"):
         chainer.grad([loss(sequential(x, made, 3))], [x])
         assert directions == ["forward"] * 3 + ["data_gradient"] * 3
         directions.clear()
@@ -124,7 +122,7 @@ def test_only_what_is_asked_for_is_worked_out(gpu_with_cudnn, monkeypatch):
 def test_a_prediction_keeps_no_array(gpu_with_cudnn, monkeypatch):
     made, node = [], layers.Layers
     monkeypatch.setattr(layers, "Layers", lambda *a: made.append(node(*a)) or made[0])
-    with cudnn.using_dtype("tf32"), only_cudnn(), chainer.no_backprop_mode():
+    with cudnn.using_dtype("tf32"), only("cuDNN"), chainer.no_backprop_mode():
         y = sequential(images(2), links(), 2)
     assert [m.shape for m in made[0].layers.maps] == [y.shape]
 
@@ -132,7 +130,7 @@ def test_a_prediction_keeps_no_array(gpu_with_cudnn, monkeypatch):
 def test_nan_passes(gpu_with_cudnn):
     x = random((1, 5, 9, 8))
     x[0, 0, 0, 0] = np.nan
-    with cudnn.using_dtype("bfloat16"), only_cudnn():
+    with cudnn.using_dtype("bfloat16"), only("cuDNN"):
         y = sequential(put(x), links(), 3).array.get()
     assert np.isnan(y).any() and not np.isnan(y).all()
 
@@ -184,14 +182,14 @@ def test_gradients_have_gradients(acted):
 
 def test_they_can_be_turned_off(gpu_with_cudnn, monkeypatch):
     monkeypatch.setenv("CHAINER_LAYERS", "0")
-    with cudnn.using_dtype("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only("cuDNN"):
         y = sequential(images(2), links(), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_other_types_go_node_by_node(gpu_with_cudnn, dtype):
-    with cudnn.using_dtype(dtype), only_cudnn():
+    with cudnn.using_dtype(dtype), only("cuDNN"):
         y = sequential(images(2), links(), 2)
     assert nodes(y).count("Convolution2DFunction") == 3
 
@@ -200,7 +198,7 @@ def test_linear_layers_in_tf32_are_not_copied(gpu_with_cudnn, monkeypatch):
     launched, compiled = [], kernels.compiled
     monkeypatch.setattr(kernels, "compiled", lambda *a: launched.append(a[1]) or compiled(*a))
     made = links(linear=True)
-    with cudnn.using_dtype("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only("cuDNN"):
         y = sequential(F.reshape(images(2), (2, -1)), made, 2)
         chainer.grad([loss(y)], [p for link in made for p in link.params()])
     assert collections.Counter(launched) == {"unpack": 1, "activate": 2, "pass_on": 3}
@@ -209,7 +207,7 @@ def test_linear_layers_in_tf32_are_not_copied(gpu_with_cudnn, monkeypatch):
 def test_a_hook_sees_every_convolution(gpu_with_cudnn):
     from utils.cost import Count
 
-    with cudnn.using_dtype("tf32"), only_cudnn(), Count() as count:
+    with cudnn.using_dtype("tf32"), only("cuDNN"), Count() as count:
         sequential(images(2), links(), 2)
     assert count.flops > 0
 
@@ -222,5 +220,5 @@ def test_an_image_smaller_than_a_kernel_is_chainers_mistake_to_tell(gpu_with_cud
 def test_no_bias_goes_node_by_node(gpu_with_cudnn):
     made = [L.Convolution2D(5, 7, 3, nobias=True)]
     made[0].W.array = put(made[0].W.array)
-    with cudnn.using_dtype("tf32"), only_cudnn():
+    with cudnn.using_dtype("tf32"), only("cuDNN"):
         assert nodes(sequential(images(2), made, 0)) == ["Convolution2DFunction"]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from models.blocks import sequential
+from tests.convolutions import needs_onednn
 from tests.test_gpu_layers import images, links, loss, nodes, results
-from tests.test_onednn import needs_library
 from utils.stack import F, chainer, cpu_layers, onednn, providers
 from utils.stack.providers import Unsuitable
 
-pytestmark = needs_library
+pytestmark = [needs_onednn, pytest.mark.usefixtures("log_anew")]
 
 
 def plain(array):
@@ -44,7 +44,6 @@ def test_is_one_node_unless_turned_off_or_watched(monkeypatch):
 def test_another_number_of_channels_is_told_by_chainer_alone(caplog, linear):
     from chainer.utils.type_check import InvalidType  # only after utils.stack has patched Chainer
 
-    providers.log_once.cache_clear()
     caplog.set_level(logging.INFO, providers.__name__)
     first, second, third = links(plain, linear=linear)
     x = images(2, plain)
@@ -124,7 +123,6 @@ def test_what_onednn_refuses_is_done_node_by_node(monkeypatch, caplog, fails):
         return convolved(direction, *arguments)
 
     expected = results(2, put=plain)
-    providers.log_once.cache_clear()
     caplog.set_level(logging.INFO, providers.__name__)
     monkeypatch.setattr(onednn, "convolved", refuse)
     ours, again = results(2, put=plain), results(2, put=plain)
@@ -135,7 +133,6 @@ def test_what_onednn_refuses_is_done_node_by_node(monkeypatch, caplog, fails):
 
 def test_without_onednn_nobody_is_told_of_layers(monkeypatch, caplog):
     monkeypatch.setattr(onednn, "_obstacle", (logging.INFO, "a test"))
-    providers.log_once.cache_clear()
     caplog.set_level(logging.INFO, providers.__name__)
     y = sequential(images(2, plain), links(plain), 2)
     assert nodes(y).count("Convolution2DFunction") == 3

@@ -1,70 +1,19 @@
 """Chainer's convolutions and linear layers through oneDNN: right, and the same each time."""
 
-import contextlib
-import logging
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.stack import F, chainer, dnnl, onednn, providers
+from tests.arrays import double, random, rounded
+from tests.convolutions import MISSING, every_result, needs_onednn, only, without_onednn
+from utils.stack import F, chainer, dnnl, onednn
 
-try:
-    onednn._check_library()
-    MISSING = ""
-except onednn.Unsuitable as obstacle:
-    MISSING = obstacle.args[1]
-
-needs_library = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+pytestmark = pytest.mark.usefixtures("log_anew")
 
 
-@pytest.fixture(autouse=True)
-def say_again():
-    """Let each test see the log lines that come once a process."""
-    providers.log_once.cache_clear()
-
-
-@contextlib.contextmanager
-def chainers_own():
-    """In this context Chainer's own code computes."""
-    obstacle, onednn._obstacle = onednn._obstacle, (logging.INFO, "a test")
-    try:
-        yield
-    finally:
-        onednn._obstacle = obstacle
-
-
-@contextlib.contextmanager
-def only_onednn():
-    """In this context an array that oneDNN does not take is a failure."""
-
-    def refuse(level, reason):
-        raise AssertionError(reason)
-
-    log_once, providers.log_once = providers.log_once, refuse
-    try:
-        yield
-    finally:
-        providers.log_once = log_once
-
-
-def random(shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
-
-
-def every_result(x, w, b, size, dtype=np.float32, **how):
-    """Convolution, deconvolution to `size` and back, with all their gradients."""
-    x, w, b = (chainer.Variable(array.astype(dtype)) for array in (x, w, b))
-    y = F.convolution_2d(x, w, b, **how)
-    y.grad = gy = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
-    y.backward()
-    how.pop("cover_all")
-    small, v = chainer.Variable(gy), chainer.Variable(w.array)
-    z = F.deconvolution_2d(small, v, x.array[0, :, 0, 0].copy(), outsize=size, **how)
-    z.grad = x.array
-    z.backward()
-    return y.array, x.grad, w.grad, z.array, small.grad, v.grad
+def single(values):
+    return values
 
 
 @st.composite
@@ -82,23 +31,10 @@ def cases(draw):
     x = random((draw(st.integers(1, 3)), taken, *size))
     w, b = random((made, taken // groups, *kernel), 1), random(made, 2)
     how = {"stride": stride, "dilate": dilate, "pad": pad, "groups": groups}
-    return x, w, b, size, {**how, "cover_all": draw(st.booleans())}
+    return x, w, b, {**how, "cover_all": draw(st.booleans())}
 
 
-def every_result_of_more_axes(x, w, b, how, dtype):
-    """As `every_result`, by the functions for any number of axes."""
-    x, w, b = (chainer.Variable(array.astype(dtype)) for array in (x, w, b))
-    y = F.convolution_nd(x, w, b, **how)
-    y.grad = gy = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
-    y.backward()
-    small, v = chainer.Variable(gy), chainer.Variable(w.array)
-    z = F.deconvolution_nd(small, v, **how)
-    z.grad = np.sin(np.arange(z.size)).reshape(z.shape).astype(dtype)
-    z.backward()
-    return y.array, x.grad, w.grad, b.grad, z.array, small.grad, v.grad
-
-
-@needs_library
+@needs_onednn
 @pytest.mark.parametrize(
     ("images", "weights", "how"),
     [
@@ -109,46 +45,45 @@ def every_result_of_more_axes(x, w, b, how, dtype):
     ],
 )
 def test_one_axis_or_three(images, weights, how):
-    arrays = random(images), random(weights, 1), random(weights[0], 2), how
-    with only_onednn():
-        ours = every_result_of_more_axes(*arrays, "f4")
-    with chainers_own():
-        truths = every_result_of_more_axes(*arrays, "f8")
+    arrays = random(images), random(weights, 1), random(weights[0], 2)
+    with only("oneDNN"):
+        ours = every_result(single, *arrays, **how)
+    with without_onednn():
+        truths = every_result(double, *arrays, **how)
     for a, truth in zip(ours, truths, strict=True):
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, truth, rtol=0, atol=1e-5 * max(1, np.abs(truth).max()))
 
 
-@needs_library
+@needs_onednn
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(cases())
 def test_agrees_with_chainers_own_code_in_single_and_in_double_precision(case):
     *arrays, how = case
-    with only_onednn():
-        ours = every_result(*arrays, **how)
-    with chainers_own():
-        single, double = (every_result(*arrays, dtype, **how) for dtype in ("f4", "f8"))
-    for a, b, truth in zip(ours, single, double, strict=True):
+    with only("oneDNN"):
+        ours = every_result(single, *arrays, **how)
+    with without_onednn():
+        theirs, truths = (every_result(convert, *arrays, **how) for convert in (single, double))
+    for a, b, truth in zip(ours, theirs, truths, strict=True):
         assert a.dtype == np.float32 and a.flags.c_contiguous and type(a) is np.ndarray
         allowed = 1e-5 * max(1, np.abs(truth).max())
         np.testing.assert_allclose(a, truth, rtol=0, atol=allowed)
         np.testing.assert_allclose(a, b, rtol=0, atol=2 * allowed)
 
 
-@needs_library
+@needs_onednn
 @pytest.mark.parametrize("channels", [(12, 128), (15, 128), (128, 3)])
 def test_channels_of_the_paper(channels):
     taken, made = channels
     x, w, b = random((2, taken, 16, 16)), random((made, taken, 7, 7), 1), random(made, 2)
-    how = {"pad": 3, "cover_all": False}
-    with only_onednn():
-        ours = every_result(x, w, b, (16, 16), **how)
-    for a, truth in zip(ours, every_result(x, w, b, (16, 16), "f8", **how), strict=True):
+    with only("oneDNN"):
+        ours = every_result(single, x, w, b, pad=3)
+    for a, truth in zip(ours, every_result(double, x, w, b, pad=3), strict=True):
         # 2.3e-6 measured where AVX2 is all there is: sums of 128 * 49 products.
         np.testing.assert_allclose(a, truth, rtol=0, atol=4e-6 * np.abs(truth).max())
 
 
-@needs_library
+@needs_onednn
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("function", [F.convolution_2d, F.deconvolution_2d])
 @pytest.mark.parametrize("how", [{}, {"stride": 2, "pad": 1}, {"groups": 2, "dilate": (1, 2)}])
@@ -165,13 +100,13 @@ def test_gradients_are_the_numerical_ones(function, bias, how):
     gy = random(run(*inputs).shape, 3)
     # Both are linear in each argument, so that differences over a long step are exact but for
     # rounding.
-    with only_onednn():
+    with only("oneDNN"):
         gradient_check.check_backward(run, inputs, gy, eps=0.5, rtol=1e-3, atol=1e-3)
         again = tuple(random(array.shape, 4) for array in inputs)
         gradient_check.check_double_backward(run, inputs, gy, again, eps=1e-2, rtol=1e-2, atol=1e-2)
 
 
-@needs_library
+@needs_onednn
 def test_arrays_that_lie_in_memory_in_any_way():
     x, w, b = random((2, 5, 9, 8)), random((6, 5, 3, 3), 1), random(6, 2)
     truth = F.convolution_2d(x, w, b, pad=1).array
@@ -182,13 +117,13 @@ def test_arrays_that_lie_in_memory_in_any_way():
         np.asfortranarray(x),
     ]
     for other in others:
-        with only_onednn():
+        with only("oneDNN"):
             assert np.array_equal(F.convolution_2d(other, w[...], b, pad=1).array, truth)
     same = np.broadcast_to(x[:1], x.shape)
     assert np.array_equal(F.convolution_2d(same, w, b, pad=1).array[1], truth[0])
 
 
-@needs_library
+@needs_onednn
 @pytest.mark.parametrize("taken, made", [(1, 1), (3, 16), (16, 3), (32, 32)])
 def test_arrays_off_the_cache_lines(taken, made):
     def shifted(array):
@@ -198,11 +133,11 @@ def test_arrays_off_the_cache_lines(taken, made):
 
     x, w, b = arrays = random((2, taken, 6, 6)), random((made, taken, 3, 3), 1), random(made, 2)
     truth = F.convolution_2d(x, w, b, pad=1).array
-    with only_onednn():
+    with only("oneDNN"):
         assert np.array_equal(F.convolution_2d(*map(shifted, arrays), pad=1).array, truth)
 
 
-@needs_library
+@needs_onednn
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_layers(bias):
     x, w, b, gy = random((5, 7)), random((3, 7), 1), random(3, 2), random((5, 3), 3)
@@ -211,7 +146,7 @@ def test_linear_layers(bias):
     layouts = [(x, w), (np.asfortranarray(x), w), (x, off), (x[::-1][::-1], w)]
     for layout in layouts:
         inputs = [chainer.Variable(array) for array in (*layout, *[b] * bias)]
-        with only_onednn():
+        with only("oneDNN"):
             y = F.linear(*inputs)
             F.sum(y * gy).backward()
         truth = x.astype("f8") @ w.T + b * bias, gy.astype("f8") @ w, gy.astype("f8").T @ x
@@ -220,18 +155,18 @@ def test_linear_layers(bias):
             np.testing.assert_allclose(a, exact, rtol=0, atol=1e-5)
 
 
-@needs_library
+@needs_onednn
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("channels", [(3, 5), (16, 32)])
 def test_nan_and_infinity_pass_through(poison, channels):
     taken, made = channels
     x, w, b = random((1, taken, 9, 9)), random((made, taken, 3, 3), 1), random(made, 2)
     x[0, 1, 4, 4] = poison
-    how = {"cover_all": False}  # no padding: Chainer's own multiplies the zeros of its padding
-    with only_onednn(), np.errstate(all="ignore"):
-        ours = every_result(x, w, b, (9, 9), **how)
-    with chainers_own(), np.errstate(all="ignore"):
-        own = every_result(x, w, b, (9, 9), **how)
+    # no padding: Chainer's own multiplies the zeros of its padding
+    with only("oneDNN"), np.errstate(all="ignore"):
+        ours = every_result(single, x, w, b)
+    with without_onednn(), np.errstate(all="ignore"):
+        own = every_result(single, x, w, b)
     assert not np.isfinite(ours[0]).all()
     for a, b in zip(ours, own, strict=True):
         assert np.array_equal(np.isnan(a), np.isnan(b))
@@ -240,15 +175,15 @@ def test_nan_and_infinity_pass_through(poison, channels):
     assert not np.isfinite(F.convolution_2d(np.ones_like(x), w).array[0, 0]).any()
 
 
-@needs_library
+@needs_onednn
 def test_same_call_same_bits():
     x, w, b = random((8, 15, 16, 16)), random((128, 15, 5, 5), 1), random(128, 2)
-    first, *others = (every_result(x, w, b, (16, 16), pad=2, cover_all=False) for _ in range(5))
+    first, *others = (every_result(single, x, w, b, pad=2) for _ in range(5))
     for other in others:
         assert all(map(np.array_equal, first, other))
 
 
-@needs_library
+@needs_onednn
 def test_weights_overwritten_in_place_are_seen():
     x, w = random((1, 16, 8, 8)), random((16, 16, 3, 3), 1)
     before = F.convolution_2d(x, w).array
@@ -260,13 +195,6 @@ needs_bfloat16 = pytest.mark.skipif(
     bool(MISSING) or not dnnl.library().has(dnnl.AVX512_BF16),
     reason=MISSING or "neither AVX512_BF16 nor AMX",
 )
-
-
-def rounded(array):
-    """float32 to the nearest bfloat16, ties to even, as float32."""
-    bits = array.view(np.uint32).astype(np.uint64)
-    bits = bits + 0x7FFF + (bits >> 16 & 1) >> 16 << 16
-    return bits.astype(np.uint32).view(np.float32)
 
 
 @needs_bfloat16
@@ -283,7 +211,7 @@ def test_bfloat16_rounds_what_it_multiplies_and_nothing_else(channels):
         y.backward()
         return y.array, x.grad, w.grad
 
-    with onednn.using_dtype("bfloat16"), only_onednn():
+    with onednn.using_dtype("bfloat16"), only("oneDNN"):
         ours = results(x, w, gy, np.float32)
     truth = results(*map(rounded, (x, w, gy)), np.float64)
     for a, exact in zip(ours, truth, strict=True):
@@ -297,16 +225,16 @@ def test_bfloat16_rounds_what_it_multiplies_and_nothing_else(channels):
 @given(cases())
 def test_bfloat16_of_any_case_is_near(case):
     *arrays, how = case
-    with onednn.using_dtype("bfloat16"), only_onednn():
-        ours = every_result(*arrays, **how)
-    for a, truth in zip(ours, every_result(*arrays, "f8", **how), strict=True):
+    with onednn.using_dtype("bfloat16"), only("oneDNN"):
+        ours = every_result(single, *arrays, **how)
+    for a, truth in zip(ours, every_result(double, *arrays, **how), strict=True):
         np.testing.assert_allclose(a, truth, rtol=0, atol=0.02 * max(1, np.abs(truth).max()))
 
 
-@needs_library
+@needs_onednn
 def test_numbers_of_numpy_are_numbers():
     x, w, one = random((1, 3, 5, 5)), random((4, 3, 3, 3), 1), np.int64(1)
     truth = F.convolution_2d(x, w, pad=1, stride=2)
-    with only_onednn():
+    with only("oneDNN"):
         again = F.convolution_2d(x, w, pad=(one, one), stride=(2 * one, 2 * one))
     assert np.array_equal(again.array, truth.array)

@@ -7,13 +7,15 @@ import types
 import numpy as np
 import pytest
 
-from tests.test_onednn import needs_library, random
-from tests.test_onednn import say_again as say_again
-from tests.test_onednn_processes import in_new_process
+from tests.arrays import random
+from tests.convolutions import needs_onednn
+from tests.processes import run_python
 from utils.stack import F, chainer, direct, dnnl, onednn, products, providers
 
+pytestmark = pytest.mark.usefixtures("log_anew")
 
-@needs_library
+
+@needs_onednn
 def test_product_that_onednn_refuses_is_chainers_own(caplog, monkeypatch):
     def refuse(a, b, out):
         raise dnnl.Error("unimplemented")
@@ -25,7 +27,7 @@ def test_product_that_onednn_refuses_is_chainers_own(caplog, monkeypatch):
     assert "unimplemented" in caplog.text
 
 
-@needs_library
+@needs_onednn
 def test_linear_layer_of_another_precision_is_chainers_own(caplog):
     caplog.set_level(logging.INFO, providers.__name__)
     assert F.linear(random((5, 7)).astype("f8"), random((3, 7)).astype("f8")).dtype == "f8"
@@ -37,7 +39,7 @@ def test_empty_batch_is_chainers_own():
     assert F.convolution_2d(x, w, pad=1).shape == (0, 4, 8, 8)
 
 
-@needs_library
+@needs_onednn
 @pytest.mark.parametrize("dtype", ["f8", "f2"])
 def test_other_precisions_are_chainers_own_said_once(dtype, caplog):
     caplog.set_level(logging.INFO, providers.__name__)
@@ -56,7 +58,7 @@ def slowly(geometry, bias):
     return types.SimpleNamespace(implementation="ref:any")
 
 
-@needs_library
+@needs_onednn
 @pytest.mark.parametrize("forward, said", [(refusing, "unimplemented"), (slowly, "no fast")])
 def test_case_that_onednn_refuses_is_chainers_own_said_once(forward, said, caplog, monkeypatch):
     x, w = random((1, 3, 5, 5)), random((2, 3, 3, 3), 1)
@@ -96,14 +98,14 @@ def test_a_system_without_openmp_is_told_what_to_install(caplog, monkeypatch):
 
 
 def test_switched_off():
-    done = in_new_process(
+    program = (
         "import logging; logging.basicConfig(level='INFO')\n"
         "import numpy as np\n"
         "from utils.stack import F, dnnl\n"
         "print(F.convolution_2d(*2 * [np.ones((1, 1, 3, 3), 'f')]).array.item())\n"
-        "assert dnnl.library.cache_info().currsize == 0\n",
-        CHAINER_ONEDNN="0",
+        "assert dnnl.library.cache_info().currsize == 0\n"
     )
+    done = run_python("-c", program, environment={"CHAINER_ONEDNN": "0"})
     assert done.returncode == 0, done.stderr
     assert done.stdout == "9.0\n"
     assert done.stderr.count("CHAINER_ONEDNN is 0") == 1
@@ -112,31 +114,31 @@ def test_switched_off():
 @pytest.mark.parametrize(
     "environment, reason",
     [
-        pytest.param({"ONEDNN_MAX_CPU_ISA": "AVX2"}, "AVX512_BF16", marks=needs_library),
+        pytest.param({"ONEDNN_MAX_CPU_ISA": "AVX2"}, "AVX512_BF16", marks=needs_onednn),
         ({"CHAINER_ONEDNN": "0"}, "CHAINER_ONEDNN is 0"),
     ],
 )
 def test_bfloat16_is_refused_where_it_would_be_slow(environment, reason):
     program = "from utils.stack import onednn\nwith onednn.using_dtype('bfloat16'): pass"
-    done = in_new_process(program, **environment)
+    done = run_python("-c", program, environment=environment)
     *_, line = done.stderr.splitlines()
     assert line.startswith("utils.errors.UserError: bfloat16 needs") and reason in line
 
 
-@needs_library
+@needs_onednn
 def test_array_of_another_size_is_refused():
     x, w, b = random((1, 3, 5, 5)), random((4, 3, 3, 3), 1), random(1, 2)
     with chainer.using_config("type_check", False), pytest.raises(ValueError, match="16 bytes"):
         F.convolution_2d(x, w, b)
 
 
-@needs_library
+@needs_onednn
 def test_status_other_than_success_is_an_error_with_its_name():
     with pytest.raises(dnnl.Error, match="memory_desc_create_with_tag: invalid_arguments"):
         dnnl.descriptor((-1, 2), dnnl.F32)
 
 
-@needs_library
+@needs_onednn
 def test_a_kernel_that_fails_is_done_by_chainer(monkeypatch):
     x, w = random((1, 3, 5, 5)), random((2, 3, 3, 3), 1)
     truth = F.convolution_2d(x, w).array

@@ -1,38 +1,23 @@
 """oneDNN in several threads, in several processes, and the memory it keeps."""
 
 import multiprocessing
-import os
 import platform
 import resource
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.test_onednn import needs_library, random
+from tests.arrays import random
+from tests.convolutions import needs_onednn
+from tests.processes import run_python
 from utils.stack import F, chainer, dnnl, onednn
 
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-ROOT = Path(__file__).parents[1]
 
 
-def in_new_process(program, **environment):
-    """What `python -c program` says, under additional environment variables."""
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-@needs_library
+@needs_onednn
 def test_first_calls_from_two_threads_at_once():
     program = (
         "import threading\n"
@@ -47,10 +32,10 @@ def test_first_calls_from_two_threads_at_once():
         "    print('right\\n', end='')\n"
         "for _ in range(4): threading.Thread(target=work).start()\n"
     )
-    assert in_new_process(program).stdout.split() == 4 * ["right"]
+    assert run_python("-c", program).stdout.split() == 4 * ["right"]
 
 
-@needs_library
+@needs_onednn
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
 def test_memory_of_results_is_kept():
     """A result of 32 MiB has 8,192 pages, each of which would be a fault if it came anew."""
@@ -62,7 +47,7 @@ def test_memory_of_results_is_kept():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2000
 
 
-@needs_library
+@needs_onednn
 def test_threads_at_once_with_blas_between():
     a = random((300, 300))
     product = a @ a
@@ -94,7 +79,7 @@ def convolve(case):
     return F.convolution_2d(*case, pad=1).array, onednn._obstacle
 
 
-@needs_library
+@needs_onednn
 @forks
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_child_process(method):
@@ -117,7 +102,7 @@ class Convolved(chainer.dataset.DatasetMixin):
         return convolve((random((1, 8, 6, 6), i), random((8, 8, 3, 3), 1)))[0]
 
 
-@needs_library
+@needs_onednn
 @forks
 def test_multiprocess_iterator():
     truth = Convolved()[:]
@@ -129,7 +114,7 @@ def test_multiprocess_iterator():
     np.testing.assert_allclose(found, truth, rtol=0, atol=1e-4)
 
 
-@needs_library
+@needs_onednn
 def test_signals_wait_while_a_kernel_runs(monkeypatch):
     """In every thread of it: those that the library starts inherit what is blocked."""
     blocked, execute = [], dnnl.library().primitive_execute
@@ -149,7 +134,7 @@ def test_signals_wait_while_a_kernel_runs(monkeypatch):
     assert after == before | {signal.SIGUSR1}
 
 
-@needs_library
+@needs_onednn
 def test_signals_wait_for_the_end_of_the_outer_context():
     def blocked():
         return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -162,7 +147,7 @@ def test_signals_wait_for_the_end_of_the_outer_context():
     assert not blocked()
 
 
-@needs_library
+@needs_onednn
 def test_signals_do_no_harm():
     """They did: a kernel for large products lets its stack pointer point to the heap."""
     program = (
@@ -180,5 +165,5 @@ def test_signals_do_no_harm():
         "signal.setitimer(signal.ITIMER_REAL, 0)\n"
         "print(all((array == 7).all() for array in kept))\n"
     )
-    done = in_new_process(program)
+    done = run_python("-c", program)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

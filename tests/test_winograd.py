@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.arrays import random
+from tests.convolutions import needs_onednn
 from utils.stack import F, chainer, onednn, tiles, winograd
 from utils.stack.geometry import Geometry
 
-try:
-    onednn._check_library()
-except onednn.Unsuitable as obstacle:
-    pytest.skip(obstacle.args[1], allow_module_level=True)
+pytestmark = needs_onednn
 
 PAPER = (2, 128, 32, 32), (256, 128, 5, 5), 2  # images, weights, padding: a layer that it pays for
 
@@ -26,10 +25,6 @@ def always(monkeypatch):
     onednn._compile.cache_clear()
     yield
     onednn._compile.cache_clear()
-
-
-def random(shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
 def geometry_of(images, weights, pad, dtype="float32"):
