@@ -8,7 +8,7 @@ import pytest
 from models.blocks import sequential
 from tests.arrays import distance, double, put, random
 from tests.convolutions import every_result, only
-from tests.test_gpu import CPU, adversarial, told
+from tests.updaters import CPU, adversarial, take_steps
 from utils.stack import F, L, chainer, cudnn, cudnn_engines, gpu_layers
 from utils.stack.precision import using_dtype
 
@@ -158,9 +158,9 @@ def test_adversarial_training_begins_as_on_the_cpu_goes_on_alike_in_graphs(gpu, 
     one, other = adversarial(gpu), adversarial(gpu)
     other.step = other.learn  # each step by itself
     with using_dtype(dtype, gpu), chainer.using_config("cudnn_deterministic", True):
-        found = told(one, steps=5)
-        assert found == told(other, steps=5)
-    assert found[0] == pytest.approx(told(adversarial(CPU), steps=1)[0], rel=2 * NEAR[dtype])
+        found = take_steps(one, steps=5)
+        assert found == take_steps(other, steps=5)
+    assert found[0] == pytest.approx(take_steps(adversarial(CPU), steps=1)[0], rel=2 * NEAR[dtype])
 
 
 def test_threads_at_once():

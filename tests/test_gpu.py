@@ -10,10 +10,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import models
 import test as testing
 import train
-from models.discriminators import Discriminators
+from tests.updaters import (
+    ARCHITECTURES,
+    CPU,
+    HISTORY,
+    HORIZON,
+    SIZE,
+    Clips,
+    adversarial,
+    assert_alike,
+    create,
+    prediction,
+    take_steps,
+)
 from utils import losses, supply
 from utils.batches import to_past_and_future
 from utils.device import open_device
@@ -21,11 +32,6 @@ from utils.errors import Diverged, UserError, when_out_of_memory
 from utils.evaluation import predict
 from utils.stack import L, chainer, tables
 from utils.stack.precision import using_dtype
-from utils.updater import AdversarialUpdater, PredictionUpdater
-
-HISTORY, HORIZON, SIZE, SMALLER = 3, 1, (16, 16), (8, 8)
-CPU = chainer.get_device("@numpy")
-ARCHITECTURES = sorted(models.builders())
 
 
 @pytest.fixture
@@ -34,83 +40,18 @@ def gpu(gpu):
         yield gpu
 
 
-class Clips(chainer.dataset.Iterator):
-    """The same few clips of noise for ever; also a store of them."""
-
-    epoch = 0
-
-    def __init__(self, count=2, size=SIZE):
-        random = np.random.default_rng(0)
-        self.clips = random.integers(0, 256, (count, HISTORY + HORIZON, 3, *size), np.uint8)
-
-    def __len__(self):
-        return len(self.clips)
-
-    def next(self):
-        return self.clips
-
-    def read(self, indices):
-        return self.clips[indices]
-
-
-def create(arch, seed=0, size=SIZE, **options):
-    np.random.seed(seed)
-    if "width" in models.own_options(arch):
-        options["width"] = "small"
-    return models.create(arch, HISTORY, HORIZON, 3, size, **options)
-
-
-def prediction(device, arch="conv2d", loss="l2", **options):
-    gen = create(arch, **options)
-    gen.to_device(device)
-    terms, _ = losses.by_name(f"{loss}=1", 2.0)
-    optimizers = {"gen": chainer.optimizers.Adam(0.001).setup(gen)}
-    return PredictionUpdater(Clips(), optimizers, terms, to_past_and_future(HISTORY), device)
-
-
-def adversarial(device, loss="l2=1,gdl=1,adversarial=0.05", lr=0.001, seed=0):
-    gen = create("multiscale", seed, SMALLER, pyramid="4-8")
-    dis = Discriminators.of(gen, SMALLER, "small")
-    nets = {"gen": gen, "dis": dis}
-    for net in nets.values():
-        net.to_device(device)
-    optimizers = {name: chainer.optimizers.Adam(lr).setup(net) for name, net in nets.items()}
-    terms, weight = losses.by_name(loss, 1.0)
-    convert = to_past_and_future(HISTORY)
-    clips = Clips(size=SMALLER)
-    return AdversarialUpdater(clips, optimizers, weight, terms, convert, device)
-
-
-def told(updater, steps=1):
-    """What an updater reports in so many steps, [{name: number}]."""
-    reporter, found = chainer.Reporter(), []
-    for name, optimizer in updater.get_all_optimizers().items():
-        reporter.add_observer(name, optimizer.target)
-    for _ in range(steps):
-        observation = {}
-        with reporter.scope(observation):
-            updater.update()
-        found.append({name: float(value.array) for name, value in observation.items()})
-    return found
-
-
-def alike(found, expected, **tolerance):
-    for one, other in zip(found, expected, strict=True):
-        assert one == pytest.approx(other, **tolerance)
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_architecture_learns_as_on_the_cpu(gpu, arch):
-    found, expected = (told(prediction(device, arch), steps=2) for device in (gpu, CPU))
-    alike(found, expected, rel=1e-3)
+    found, expected = (take_steps(prediction(device, arch), steps=2) for device in (gpu, CPU))
+    assert_alike(found, expected, rel=1e-3)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("loss", [name for name in losses.LOSSES if name != "mse"])
 def test_every_loss_is_that_of_the_cpu(gpu, loss):
-    found, expected = (told(prediction(device, loss=loss), steps=3) for device in (gpu, CPU))
-    alike(found, expected, rel=1e-4)
+    found, expected = (take_steps(prediction(device, loss=loss), steps=3) for device in (gpu, CPU))
+    assert_alike(found, expected, rel=1e-4)
 
 
 @pytest.mark.gpu
@@ -181,8 +122,8 @@ def test_cross_entropy_has_the_gradient_of_the_cpu(gpu, dtype, target):
 
 @pytest.mark.gpu
 def test_the_adversarial_step_is_that_of_the_cpu(gpu):
-    found, expected = (told(adversarial(device), steps=3) for device in (gpu, CPU))
-    alike(found, expected, rel=2e-3)
+    found, expected = (take_steps(adversarial(device), steps=3) for device in (gpu, CPU))
+    assert_alike(found, expected, rel=2e-3)
 
 
 @pytest.mark.gpu
@@ -197,7 +138,7 @@ def test_validation_finds_what_it_finds_on_the_cpu(gpu):
         with reporter.scope(observation):
             Validation(Clips(), gen, to_past_and_future(HISTORY), device)(None)
         found.append(observation)
-    alike(*[[one] for one in found], rel=1e-3, nan_ok=True)
+    assert_alike(*[[one] for one in found], rel=1e-3, nan_ok=True)
 
 
 @pytest.mark.gpu
@@ -227,13 +168,13 @@ def test_long_predictions_of_odd_frames_are_those_of_the_cpu(gpu, arch):
 
 
 @pytest.mark.gpu
-def test_a_device_that_is_not_there_is_one_line(gpu):
+def test_a_device_that_is_not_there_is_told_in_one_line(gpu):
     with pytest.raises(UserError, match="-g 99: there are . CUDA devices"):
         open_device(99)
 
 
 @pytest.mark.gpu
-def test_memory_that_is_not_there_is_one_line(gpu):
+def test_memory_that_is_not_there_is_told_in_one_line(gpu):
     refused = pytest.raises(UserError, match="^out of memory .*; smaller, please$")
     with refused as caught, when_out_of_memory("smaller, please"):
         gpu.xp.empty((2**50,), np.uint8)
@@ -270,15 +211,12 @@ def test_batches_are_those_of_the_cpu_to_the_bit(gpu, place, monkeypatch, capsys
 @pytest.fixture
 def place(tmp_path):
     """A directory with clips of noise to train on, with a video to test on."""
-    from utils.store import ClipStore
+    from tests.stores import make_store, noise
 
-    random = np.random.default_rng(0)
-    for name in "trainclips", "testclips":
-        store = ClipStore.create(tmp_path / name, HISTORY, HORIZON, SIZE)
-        shape = HISTORY + HORIZON, 3, *SIZE
-        store.write(0, random.integers(0, 256, (20, *shape), np.uint8), 20)
-        store.commit(20, {"seed": name})
+    for seed, name in enumerate(("trainclips", "testclips")):
+        make_store(tmp_path / name, noise(20, HISTORY + HORIZON, SIZE, seed), HISTORY)
     (tmp_path / "images").mkdir()
+    random = np.random.default_rng(0)
     for k in range(HISTORY + 2):
         frame = random.integers(0, 256, (21, 18, 3), np.uint8)
         Image.fromarray(frame).save(tmp_path / "images" / f"frame{k}.png")
@@ -296,10 +234,10 @@ def run(place, out, *options):
 
 @pytest.mark.gpu
 def test_the_commands_take_a_gpu_or_the_cpu_in_turns(gpu, place, capsys):
-    found = run(place, "result", "-g", 0, "-n", 6)
-    found = run(place, "result", "-r", "-n", 8)
+    run(place, "result", "-g", 0, "-n", 6)
+    run(place, "result", "-r", "-n", 8)
     found = run(place, "result", "-g", 0, "-r", "-n", 12)
-    alike(found, run(place, "expected", "-n", 12), rel=1e-2)
+    assert_alike(found, run(place, "expected", "-n", 12), rel=1e-2)
     said = capsys.readouterr()
     assert "arning" not in said.err
     testing.main(
@@ -374,8 +312,8 @@ def test_gradients_are_shortened_as_on_the_cpu(gpu):
         updater = adversarial(device)
         for optimizer in updater.get_all_optimizers().values():
             optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(0.01))
-        found.append(told(updater, 3))
-    alike(*found, rel=2e-3)
+        found.append(take_steps(updater, 3))
+    assert_alike(*found, rel=2e-3)
 
 
 @pytest.mark.gpu

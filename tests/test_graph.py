@@ -9,7 +9,16 @@ import pytest
 
 from models.discriminators import Discriminator
 from tests import driver
-from tests.test_gpu import ARCHITECTURES, CPU, SMALLER, Clips, adversarial, alike, prediction, told
+from tests.updaters import (
+    ARCHITECTURES,
+    CPU,
+    SMALLER,
+    Clips,
+    adversarial,
+    assert_alike,
+    prediction,
+    take_steps,
+)
 from utils import graph
 from utils.graph import WARM_UPS
 from utils.losses import LOSSES
@@ -52,10 +61,10 @@ def assert_same(ours, theirs):
 
 
 @pytest.mark.gpu
-def test_a_hundred_steps_are_those_taken_one_by_one(gpu, capsys):
+def test_many_steps_are_those_taken_one_by_one(gpu, capsys):
     steps = 30 if driver.library() else 100  # each takes a fifth of a second on the driver
     updater, other = adversarial(gpu), eager(adversarial(gpu))
-    assert told(updater, steps) == told(other, steps)
+    assert take_steps(updater, steps) == take_steps(other, steps)
     assert_same(updater, other)
     assert updater.step.graph and capsys.readouterr().err == f"{CAPTURED}{cudnn.in_words()}\n"
     assert {updater.get_optimizer(name).t for name in ("gen", "dis")} == {steps}
@@ -65,24 +74,24 @@ def test_a_hundred_steps_are_those_taken_one_by_one(gpu, capsys):
 @pytest.mark.parametrize("stop", [1, WARM_UPS, WARM_UPS + 1, 12])
 def test_a_snapshot_goes_on_alike(gpu, tmp_path, stop):
     other = eager(adversarial(gpu))
-    told(other, 16)
+    take_steps(other, 16)
     first, second = adversarial(gpu), adversarial(gpu, seed=1)
-    told(first, stop)
+    take_steps(first, stop)
     chainer.serializers.save_npz(tmp_path / "state.npz", first)
     chainer.serializers.load_npz(tmp_path / "state.npz", second)
-    told(second, 16 - stop)
+    take_steps(second, 16 - stop)
     assert_same(second, other)
 
 
 @pytest.mark.gpu
 def test_one_loaded_between_replays_counts(gpu, tmp_path):
     updater, other = adversarial(gpu), eager(adversarial(gpu))
-    told(updater, 10)
+    take_steps(updater, 10)
     chainer.serializers.save_npz(tmp_path / "state.npz", updater)
-    told(updater, 7)
+    take_steps(updater, 7)
     chainer.serializers.load_npz(tmp_path / "state.npz", updater)
-    told(updater, 10)
-    told(other, 20)
+    take_steps(updater, 10)
+    take_steps(other, 20)
     assert_same(updater, other)
 
 
@@ -103,9 +112,9 @@ def test_batches_of_another_size_and_other_moments_are_followed(gpu):
     updaters = adversarial(gpu), eager(adversarial(gpu))
     for updater in updaters:
         updater._iterators["main"] = Changing()
-        told(updater, 19)
+        take_steps(updater, 19)
         updater.get_optimizer("gen").beta1 *= 0.5
-        told(updater, 6)
+        take_steps(updater, 6)
     assert updaters[0].step.graph
     assert_same(*updaters)
 
@@ -118,10 +127,10 @@ def test_batches_of_another_size_and_other_moments_are_followed(gpu):
 def test_another_type_another_configuration_are_followed(gpu, otherwise):
     updaters = prediction(gpu), eager(prediction(gpu))
     for updater in updaters:
-        told(updater, WARM_UPS + 2)
+        take_steps(updater, WARM_UPS + 2)
         with otherwise():
-            told(updater, 2)
-        told(updater, WARM_UPS + 2)
+            take_steps(updater, 2)
+        take_steps(updater, WARM_UPS + 2)
     assert updaters[0].step.graph
     assert_same(*updaters)
 
@@ -133,7 +142,7 @@ def test_one_graph_takes_a_learning_rate_that_changes_at_each_step(gpu):
     for updater in updaters:
         for _ in range(WARM_UPS + 9):
             updater.get_optimizer("gen").alpha *= 0.7
-            told(updater, 1)
+            take_steps(updater, 1)
             graphs.add(getattr(updater.step, "graph", None))
     assert len(graphs - {None}) == 1
     assert_same(*updaters)
@@ -177,7 +186,7 @@ def test_no_memory_while_capturing_is_not_for_the_pool_to_mend(capturing):
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "mse"])
 def test_every_loss_can_be_captured(gpu, loss):
     updater, other = prediction(gpu, loss=loss), eager(prediction(gpu, loss=loss))
-    assert told(updater, 6) == told(other, 6)
+    assert take_steps(updater, 6) == take_steps(other, 6)
     assert updater.step.graph
     assert_same(updater, other)
 
@@ -186,7 +195,7 @@ def test_every_loss_can_be_captured(gpu, loss):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_architecture_is_captured(gpu, arch, capsys):
     updater, other = prediction(gpu, arch), eager(prediction(gpu, arch))
-    assert told(updater, 6) == told(other, 6)
+    assert take_steps(updater, 6) == take_steps(other, 6)
     assert_same(updater, other)
     assert updater.step.graph and capsys.readouterr().err == f"{CAPTURED}{cudnn.in_words()}\n"
 
@@ -194,7 +203,7 @@ def test_every_architecture_is_captured(gpu, arch, capsys):
 @pytest.mark.gpu
 def test_a_network_that_draws_numbers_is_not_captured(gpu, capsys):
     updater, other = (prediction(gpu, "conv3d-residual", noise=0.1) for _ in range(2))
-    assert told(updater, 6) == told(eager(other), 6)
+    assert take_steps(updater, 6) == take_steps(eager(other), 6)
     assert_same(updater, other)
     assert capsys.readouterr().err == f"{REFUSED}the network draws or counts on the host\n"
 
@@ -204,7 +213,7 @@ def test_an_adam_that_counts_on_the_host_is_not_captured(gpu, capsys):
     updaters = prediction(gpu), eager(prediction(gpu))
     for updater in updaters:
         updater.get_optimizer("gen").hyperparam.amsgrad = True
-    assert told(updaters[0], 6) == told(updaters[1], 6)
+    assert take_steps(updaters[0], 6) == take_steps(updaters[1], 6)
     assert_same(*updaters)
     assert capsys.readouterr().err == f"{REFUSED}an optimizer counts on the host\n"
 
@@ -222,9 +231,9 @@ def test_optimizers_that_do_not_count_are_captured_their_numbers_followed(gpu):
     updaters = prediction(gpu), eager(prediction(gpu))
     for updater in updaters:
         optimizer = put_in(updater, chainer.optimizers.RMSprop(1e-3))
-        told(updater, WARM_UPS + 2)
+        take_steps(updater, WARM_UPS + 2)
         optimizer.alpha = 0.5
-        told(updater, WARM_UPS + 2)
+        take_steps(updater, WARM_UPS + 2)
     assert updaters[0].step.graph
     assert_same(*updaters)
 
@@ -235,7 +244,7 @@ def test_a_rate_on_the_host_that_changes_at_each_step_is_no_graph(gpu, capsys):
     for updater in updaters:
         optimizer = put_in(updater, chainer.optimizers.SGD(0.1))
         for _ in range(4):
-            told(updater)
+            take_steps(updater)
             optimizer.lr *= 0.5
     assert_same(*updaters)
     said = f"{REFUSED}hyperparameters change from step to step\n"
@@ -247,19 +256,19 @@ def test_memory_of_a_graph_that_is_gone_serves_the_next(gpu, monkeypatch):
     gc.collect()  # those of other tests
     monkeypatch.setattr(graph, "SPARE", [])
     updater = prediction(gpu)
-    told(updater, 6)
+    take_steps(updater, 6)
     pool = updater.step.pool
     kept = pool.free_bytes()
     assert updater.step.graph and kept
     updater.step.begin([gpu.xp.zeros(1, "f4")])
     assert updater.step.pool is pool and pool.free_bytes() < kept
-    told(updater, 6)
+    take_steps(updater, 6)
     assert updater.step.graph
     del updater
     gc.collect()
     assert pool.free_bytes() < kept and [id(spare) for spare in graph.SPARE] == [id(pool)]
     updater = prediction(gpu)
-    told(updater, 6)
+    take_steps(updater, 6)
     assert updater.step.pool is pool and not graph.SPARE
 
 
@@ -273,11 +282,11 @@ def test_what_warm_ups_took_is_given_back_before_the_capture(gpu, monkeypatch):
         return capture_on(stream)
 
     monkeypatch.setattr(updater.step, "capture_on", spy)
-    told(updater, WARM_UPS)
+    take_steps(updater, WARM_UPS)
     with updater.step.apart():
         gpu.xp.empty(large, "uint8")  # and let go of, as a workspace that an engine was tried with
     assert updater.step.pool.free_bytes() >= large
-    told(updater, 1)
+    take_steps(updater, 1)
     assert updater.step.graph and kept[0] < large  # parts of blocks in use are not given back
 
 
@@ -308,7 +317,7 @@ def test_a_step_that_waits_for_the_gpu_is_taken_as_it_is(gpu, capsys):
 
     updater, other = adversarial(gpu), eager(adversarial(gpu))
     updater.step.step = impatient(updater)
-    assert told(updater, 10) == told(other, 10)
+    assert take_steps(updater, 10) == take_steps(other, 10)
     assert_same(updater, other)
     said = capsys.readouterr().err
     assert said.startswith(REFUSED)
@@ -337,7 +346,7 @@ def test_a_graph_that_cuda_does_not_begin_is_given_up(gpu, capsys):
 
     updater, other = adversarial(gpu), eager(adversarial(gpu))
     updater.step.capture_on = lambda stream: SimpleNamespace(launch=launch)
-    assert told(updater, 6) == told(other, 6)
+    assert take_steps(updater, 6) == take_steps(other, 6)
     assert_same(updater, other)
     assert capsys.readouterr().err.endswith(f"{REFUSED}cudaErrorMemoryAllocation: out of memory\n")
 
@@ -358,9 +367,9 @@ def test_no_memory_for_a_graph_beside_the_rest(gpu, capsys, where):
     updater.step.step = learn
     if where == "end":  # a second try would move the networks twice
         with pytest.raises(MemoryError):
-            told(updater)
+            take_steps(updater)
         return
-    assert told(updater, 6) == told(other, 6)
+    assert take_steps(updater, 6) == take_steps(other, 6)
     assert_same(updater, other)
     assert capsys.readouterr().err == f"{REFUSED}no 512 bytes\n"
 
@@ -375,7 +384,7 @@ def test_networks_side_by_side_are_no_obstacle(gpu, monkeypatch, capsys):
 
     monkeypatch.setattr(branches, "side_by_side", breaking)
     updater, other = adversarial(gpu), eager(adversarial(gpu))
-    alike(told(updater, 6), told(other, 6), rel=1e-3)
+    assert_alike(take_steps(updater, 6), take_steps(other, 6), rel=1e-3)
     said = f"{CAPTURED}{cudnn.in_words()}, without networks side by side: no fork here\n"
     assert updater.step.graph and capsys.readouterr().err == said
 
@@ -385,7 +394,7 @@ def test_none_is_captured_where_it_is_turned_off(gpu, monkeypatch, capsys):
     monkeypatch.setenv("CHAINER_GRAPH", "0")
     updater, other = adversarial(gpu), adversarial(gpu)
     other.step = other.learn
-    assert told(updater, 6) == told(other, 6)
+    assert take_steps(updater, 6) == take_steps(other, 6)
     assert updater.step.graph is None and not capsys.readouterr().err
 
 

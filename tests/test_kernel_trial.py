@@ -5,16 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from tests.test_gpu import CPU, adversarial, alike, told
 from tests.test_gpu import gpu as gpu
 from tests.test_kernels import SOURCES
+from tests.updaters import CPU, adversarial, assert_alike, take_steps
 from utils import kernel_trial, supply
 from utils.errors import Diverged, UserError
 from utils.stack import F, casts, cudnn, gpu_relu, kernels
 
 
 @pytest.fixture
-def anew(monkeypatch):
+def untried(monkeypatch):
     """As if none had been tried."""
     monkeypatch.setattr(kernels, "_failed", False)
     kernel_trial.try_kernels.cache_clear()
@@ -23,7 +23,7 @@ def anew(monkeypatch):
 
 
 @pytest.mark.gpu
-def test_they_work(gpu, anew, capsys):
+def test_all_kernels_pass_the_trial(gpu, untried, capsys):
     kernel_trial.compare(gpu)
     kernel_trial.try_kernels(gpu)
     assert kernels.usable() and not capsys.readouterr().err
@@ -41,7 +41,7 @@ def test_every_kernel_is_tried(gpu_with_cudnn, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_a_gpu_without_bfloat16_keeps_them(gpu_with_cudnn, anew, monkeypatch, capsys):
+def test_a_gpu_without_bfloat16_has_the_other_kernels(gpu_with_cudnn, untried, monkeypatch, capsys):
     own = kernels.compiled
 
     def compiled(source, name):
@@ -62,7 +62,7 @@ def broken(*told):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["adam", "join"])
-def test_one_that_fails_ends_the_use_of_all_in_a_line(gpu, anew, monkeypatch, capsys, name):
+def test_a_kernel_that_fails_turns_all_off_with_one_line(gpu, untried, monkeypatch, capsys, name):
     own = kernels.compiled
 
     def compiled(source, called):
@@ -73,11 +73,11 @@ def test_one_that_fails_ends_the_use_of_all_in_a_line(gpu, anew, monkeypatch, ca
         kernel_trial.try_kernels(gpu)
     said = "own CUDA kernels do not work here (NVRTC_ERROR_COMPILATION), slower ones do\n"
     assert capsys.readouterr().err == said and not kernels.usable()
-    alike(told(adversarial(gpu), 3), told(adversarial(CPU), 3), rel=2e-3)
+    assert_alike(take_steps(adversarial(gpu), 3), take_steps(adversarial(CPU), 3), rel=2e-3)
 
 
 @pytest.mark.gpu
-def test_wrong_numbers_are_a_failure(gpu, anew, monkeypatch, capsys):
+def test_wrong_numbers_are_a_failure(gpu, untried, monkeypatch, capsys):
     gathered = supply.gathered
     monkeypatch.setattr(supply, "gathered", lambda *told: gathered(*told) + 0.02)
     kernel_trial.try_kernels(gpu)
@@ -93,12 +93,12 @@ def test_nan_at_the_end_is_a_failure(gpu_with_cudnn, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_none_is_used_where_they_are_turned_off(gpu, anew, monkeypatch, capsys):
+def test_kernels_that_are_turned_off_are_not_used(gpu, untried, monkeypatch, capsys):
     monkeypatch.setenv("CHAINER_KERNELS", "0")
     monkeypatch.setattr(kernels, "compiled", broken)
     kernel_trial.try_kernels(gpu)
     assert not capsys.readouterr().err
-    alike(told(adversarial(gpu), 3), told(adversarial(CPU), 3), rel=2e-3)
+    assert_alike(take_steps(adversarial(gpu), 3), take_steps(adversarial(CPU), 3), rel=2e-3)
     clips = np.random.default_rng(0).integers(0, 256, (3, 2, 3, 4, 5), np.uint8)
     frames = supply.gathered(gpu.send(clips), gpu.send(np.array([2, 0]))).get()
     assert np.array_equal(frames, clips[[2, 0]].astype("f") / np.float32(127.5) - 1)
@@ -107,7 +107,7 @@ def test_none_is_used_where_they_are_turned_off(gpu, anew, monkeypatch, capsys):
 
 
 @pytest.mark.gpu
-def test_without_them_a_divergence_is_told_at_once(gpu, anew, monkeypatch, tmp_path):
+def test_without_kernels_a_divergence_is_told_at_once(gpu, untried, monkeypatch, tmp_path):
     from utils.trainer import Trainer
 
     monkeypatch.setenv("CHAINER_KERNELS", "0")
@@ -117,7 +117,7 @@ def test_without_them_a_divergence_is_told_at_once(gpu, anew, monkeypatch, tmp_p
         trainer.run()
 
 
-def test_16_bits_need_them(monkeypatch):
+def test_types_of_16_bits_need_the_kernels(monkeypatch):
     monkeypatch.setenv("CHAINER_KERNELS", "0")
     monkeypatch.setattr(cudnn, "missing", lambda: None)
     with pytest.raises(UserError, match="^bfloat16 needs own CUDA kernels"):
