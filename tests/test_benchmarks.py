@@ -4,15 +4,13 @@ The networks and steps in PyTorch were written apart from ours, so this is a che
 """
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import models
 from models.discriminators import Discriminators
+from tests.processes import run_python
 from utils.batches import to_past_and_future
 from utils.losses import by_name
 from utils.rollout import rollout
@@ -22,7 +20,6 @@ from utils.updater import AdversarialUpdater, PredictionUpdater
 torch = pytest.importorskip("torch", reason="the benchmarks compare with PyTorch")
 pytorch = pytest.importorskip("benchmarks.torch_multiscale")
 
-ROOT = Path(__file__).parents[1]
 SHAPE, SIZE = (4, 1, 3), 32
 WEIGHT_ADV = 0.5  # ten times the usual, so that nobody misses it
 CLIPS = np.random.default_rng(0).integers(0, 256, (2, 5, 3, SIZE, SIZE), np.uint8)
@@ -133,8 +130,7 @@ def test_generators_agree_on_a_frame_that_is_no_multiple_of_theirs():
 )
 def test_scripts_print_one_line_of_json(arguments):
     script, *options = arguments
-    command = [sys.executable, ROOT / "benchmarks" / script, "--repeats=1", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_python(f"benchmarks/{script}", "--repeats=1", *options, check=True)
     report = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
     for side in ("ours", "pytorch"):

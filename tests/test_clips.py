@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.shared import PACMAN, needs_shared
 from utils.clips import describe, make_clips
 from utils.errors import UserError
 from utils.frames import Look
@@ -24,10 +25,6 @@ from utils.tasks import (
     refill,
 )
 from utils.videos import find_videos
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-PACMAN = SHARED / "pacman"
-pacman = pytest.mark.skipif(not PACMAN.is_dir(), reason="no ../shared/data/pacman")
 
 SIDE = 16  # of the generated frames
 
@@ -85,7 +82,7 @@ def movement(clips):
     return (np.diff(normalise(clips).astype(np.float64), axis=1) ** 2).sum((1, 2, 3, 4))
 
 
-@pacman
+@needs_shared
 def test_real_clips_are_successive_moving_crops(tmp_path):
     wanted = recipe(history=4, size=(32, 32), min_movement=100.0, exempt=0.05)
     made = Made(PACMAN, tmp_path / "clips", 300, wanted)

@@ -1,19 +1,14 @@
 """Each patch of Chainer: what it is for fails without it, works with it."""
 
-import os
 import pickle
 import re
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.processes import run_python
 from utils.stack import F, L, chainer
-
-ROOT = Path(__file__).resolve().parents[1]
 
 # Loads compat.py by itself, so that one patch can be left out before Chainer is imported.
 LOAD = """
@@ -87,17 +82,10 @@ CASES = {
 }
 
 
-def python(code):
-    """Run `code` in a fresh interpreter at the root -> the finished process, output as text."""
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-
-
 @pytest.mark.parametrize("patch", CASES)
 def test_fails_without_the_patch(patch):
     need, failure = CASES[patch]
-    run = python(LOAD + LEAVE_OUT.format(patch=patch) + IMPORT + textwrap.dedent(need))
+    run = run_python("-c", LOAD + LEAVE_OUT.format(patch=patch) + IMPORT + textwrap.dedent(need))
     assert run.returncode != 0
     assert re.search(failure, run.stderr), run.stderr
 
@@ -117,16 +105,17 @@ else:
 """
 
 
-def test_chainer_is_whole_after_a_failed_import():
+def test_chainer_is_complete_after_a_failed_import():
     whole = "\nassert chainer.backends.cuda.chainer is chainer"
-    patched = python(LOAD + FAILED_IMPORT + IMPORT + whole)
+    patched = run_python("-c", LOAD + FAILED_IMPORT + IMPORT + whole)
     assert patched.returncode == 0, patched.stderr
     without = LEAVE_OUT.format(patch="forget_half_import")
-    assert python(LOAD + FAILED_IMPORT + without + IMPORT + whole).returncode != 0
+    unpatched = run_python("-c", LOAD + FAILED_IMPORT + without + IMPORT + whole)
+    assert unpatched.returncode != 0
 
 
 def test_importing_is_silent():
-    run = python("from utils.stack import F, L, chainer")
+    run = run_python("-c", "from utils.stack import F, L, chainer")
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
@@ -149,14 +138,14 @@ def cupy(tmp_path, monkeypatch):
 @pytest.mark.parametrize("driver", [True, False])
 def test_cupy_is_imported_only_with_a_driver_in_silence(cupy, driver):
     say = "print(chainer.backends.cuda._resolution_error)"
-    run = python(f"{LOAD}compat.has_nvidia_driver = lambda: {driver}\n{IMPORT}{say}")
+    run = run_python("-c", f"{LOAD}compat.has_nvidia_driver = lambda: {driver}\n{IMPORT}{say}")
     assert (run.returncode, run.stderr) == (0, "")
     assert ("imported" in run.stdout) == driver
     assert ("no NVIDIA driver" in run.stdout) != driver
 
 
 def test_cupy_can_be_imported_after_chainer(cupy):
-    run = python("import utils.stack, cupy")
+    run = run_python("-c", "import utils.stack, cupy")
     assert (run.returncode, run.stdout) == (0, "imported\n")
 
 
@@ -182,9 +171,9 @@ def test_load_npz_unpickles_nothing(write, tmp_path):
 from chainer import links as L
 chainer.serializers.load_npz({str(tmp_path / "weights.npz")!r}, L.Linear(2, 3))
 """
-    unpatched = python(LOAD + LEAVE_OUT.format(patch="refuse_pickles") + IMPORT + load)
+    unpatched = run_python("-c", LOAD + LEAVE_OUT.format(patch="refuse_pickles") + IMPORT + load)
     assert unpatched.stdout == "unpickled\n"
-    patched = python(LOAD + IMPORT + load)
+    patched = run_python("-c", LOAD + IMPORT + load)
     assert patched.stdout == ""
     assert "ValueError" in patched.stderr
 
@@ -248,6 +237,5 @@ def test_training_with_resuming_is_silent(tmp_path, capfd):
 
 def test_weights_are_float32_whatever_chainer_is_told():
     code = "from utils.stack import L; print(L.Linear(2, 2).W.dtype)"
-    told = {**os.environ, "CHAINER_DTYPE": "mixed16"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=told, capture_output=True)
-    assert done.stdout == b"float32\n"
+    done = run_python("-c", code, environment={"CHAINER_DTYPE": "mixed16"})
+    assert done.stdout == "float32\n"

@@ -3,7 +3,6 @@
 import gzip
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,11 +12,9 @@ import tifffile
 from PIL import Image
 
 from data import cats, kitti, kth, microscopy, moving_mnist, radar, ucf101
+from tests.processes import run_python
+from tests.shared import SHARED, needs_shared
 from utils.videos import find_videos
-
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "data"
-shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
 
 
 @pytest.fixture
@@ -44,8 +41,7 @@ def found(folder):
 @pytest.mark.parametrize("name", ["moving_mnist", "kth", "ucf101", "radar", "cats", "kitti"])
 def test_scripts_run_by_themselves(name):
     optimised = ["-OO"] * (name == "kth")  # without docstrings
-    command = [sys.executable, *optimised, ROOT / "data" / f"{name}.py", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = run_python(*optimised, f"data/{name}.py", "--help")
     assert done.returncode == 0 and "--out" in done.stdout, done.stderr
 
 
@@ -87,7 +83,7 @@ def test_digits_bounce_as_published():
         assert np.abs(inner - 3.6).max(initial=0) < 1.5  # a tenth of the way, whole pixels
 
 
-@shared
+@needs_shared
 def test_moving_mnist_of_real_digits(run):
     path = SHARED / "mnist" / "t10k-images-idx3-ubyte.gz"
     digits = moving_mnist.read_digits(path)
@@ -111,7 +107,7 @@ def test_moving_mnist_of_real_digits(run):
     assert status == 2 and said.startswith("error: digits-idx3-ubyte has no digits")
 
 
-@shared
+@needs_shared
 def test_kth(run):
     Path("00sequences.txt").write_text(
         "Some words before.\n\n"
@@ -144,7 +140,7 @@ def test_kth(run):
     assert status == 2 and "error: no sequence of 00sequences.txt is in a film below kth" in said
 
 
-@shared
+@needs_shared
 def test_kth_with_one_film_in_two_folders(run):
     Path("00sequences.txt").write_text("person01_boxing_d1 frames 1-95\n")
     film = SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi"
@@ -164,7 +160,7 @@ def test_kth_with_a_number_beyond_all_measure(run):
     assert (status, said.count("\n")) == (2, 1) and "00sequences.txt has a number beyond" in said
 
 
-@shared
+@needs_shared
 def test_a_damaged_film_of_kth_costs_its_damaged_sequence_only(run):
     Path("00sequences.txt").write_text("person01_boxing_d1 frames 1-95, 96-185\n")
     content = bytearray((SHARED / "videos" / "kth_person01_boxing_d1_uncomp.avi").read_bytes())
@@ -178,7 +174,7 @@ def test_a_damaged_film_of_kth_costs_its_damaged_sequence_only(run):
     assert "sequence 96-185: cannot be decoded in full" in warned
 
 
-@shared
+@needs_shared
 def test_ucf101(run):
     names = ["v_Bowling_g01_c01.avi", "v_JumpRope_g01_c01.avi"]
     for name in names:
@@ -205,7 +201,7 @@ def test_ucf101(run):
     assert status == 2 and warned.startswith("error: no film of the lists is below ucf/Bowling")
 
 
-@shared
+@needs_shared
 def test_radar(run):
     source = SHARED / "radar" / "mch_20150515_original_gif"
     status, said, _ = run(radar, "--images", source, "--pool", 2)
@@ -263,7 +259,7 @@ def test_radar_takes_each_picture_for_one_frame_of_one_size(run):
     assert not Path("new").exists()
 
 
-@shared
+@needs_shared
 def test_microscopy(run):
     status, said, _ = run(microscopy, "--images", SHARED / "microscopy")
     assert status == 0 and "2 recordings" in said
@@ -469,7 +465,7 @@ def test_what_was_written_before_an_interruption_is_not_made_again(run, monkeypa
     assert not list(Path("data/images").glob(".*"))
 
 
-@shared
+@needs_shared
 def test_real_cats(run):
     assert run(cats, "--images", SHARED / "cats", "--test", 2)[0] == 0
     assert [(n, len(v)) for n, v in found("data/images/train").items()] == [("cat-moshpit.gif", 34)]
@@ -543,7 +539,7 @@ def test_films_of_caltech_are_to_be_unpacked_first(run):
         (kitti, ("--images",)),
     ],
 )
-def test_mistakes_take_one_line(run, script, needed):
+def test_a_mistake_is_told_in_one_line(run, script, needed):
     status, _, said = run(script, *needed, "nowhere")
     assert status == 2 and said.startswith("error: no folder 'nowhere'") and said.count("\n") == 1
     Path("empty").mkdir()

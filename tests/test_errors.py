@@ -1,13 +1,12 @@
 """What a user sees when a script ends early."""
 
-import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.processes import ROOT, run_python
 from utils.errors import (
     UserError,
     describe_error,
@@ -16,8 +15,6 @@ from utils.errors import (
     when_out_of_memory,
     writing_to,
 )
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(
@@ -82,11 +79,11 @@ def test_what_cannot_be_written_is_told_with_the_cure(name, told):
 def run(code, **options):
     """Run the code in `report_errors`, in a process of its own."""
     code = f"from utils.errors import *\n@report_errors\ndef main():\n    {code}\nmain()"
-    options = {"stderr": subprocess.PIPE, **options}
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, **options)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return run_python("-c", code, capture_output=False, **options)
 
 
-def test_a_reader_that_has_gone_is_no_news():
+def test_a_closed_pipe_ends_the_script_silently():
     for code in ("print('x' * 10**6)", "print('x')"):  # found out at once, at the end
         piped = subprocess.Popen(["true"], stdin=subprocess.PIPE)
         piped.wait()
@@ -102,15 +99,15 @@ def test_output_that_cannot_be_written_is_told():
 
 
 @pytest.mark.parametrize("ending, status", [("print(3)", 0), ("raise UserError('no')", 2)])
-def test_what_nobody_is_told_stops_nothing(ending, status):
+def test_a_full_stderr_does_not_change_how_the_script_ends(ending, status):
     code = f"import sys; sys.stderr.write(300_000 * 'a '); sys.stderr.flush(); {ending}"
     with open("/dev/full", "w") as full:
-        done = run(code, stdout=subprocess.PIPE, stderr=full)
+        done = run(code, stderr=full)
     assert (done.returncode, done.stdout) == (status, "" if status else "3\n")
 
 
-def test_a_pipe_that_breaks_elsewhere_is_told():
-    done = run("print(3); raise BrokenPipeError(32, 'Broken pipe')", stdout=subprocess.PIPE)
+def test_a_broken_pipe_other_than_stdout_is_told():
+    done = run("print(3); raise BrokenPipeError(32, 'Broken pipe')")
     assert (done.returncode, done.stdout, done.stderr) == (2, "3\n", "error: Broken pipe\n")
 
 
@@ -125,13 +122,13 @@ def test_a_pipe_that_breaks_is_told_where_stdout_is_closed():
 
 
 def test_what_is_not_installed_is_told():
-    done = run("import tqdm_of_another_planet", stdout=subprocess.DEVNULL)
+    done = run("import tqdm_of_another_planet")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "has no tqdm_of_another_planet" in done.stderr and "README" in done.stderr
 
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_nobody_need_listen(closed):
+def test_closed_streams_are_no_error(closed):
     code = (
         "import sys; from utils.errors import report_errors\n"
         "report_errors(lambda: sys.stderr.write(''))()"
@@ -140,7 +137,6 @@ def test_nobody_need_listen(closed):
     assert subprocess.run(command, cwd=ROOT, shell=True).returncode == 0
 
 
-def test_names_that_are_no_text_can_be_told():
-    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
-    done = run(r"print('a\udce9')", stdout=subprocess.PIPE, env=strict)
+def test_file_names_that_are_not_utf8_can_be_printed():
+    done = run(r"print('a\udce9')", environment={"PYTHONIOENCODING": "utf-8:strict"})
     assert (done.returncode, done.stdout) == (0, "a\\udce9\n")

@@ -3,13 +3,13 @@
 import csv
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import models
+from tests.shared import PACMAN, needs_shared
 from utils import cost, metrics, pictures, report
 from utils.conventions import CONVENTIONS
 from utils.evaluation import score, windows
@@ -20,8 +20,6 @@ from utils.pixels import normalise
 from utils.stack import chainer
 from utils.trial import examine_videos
 from utils.videos import find_videos
-
-PACMAN = Path(__file__).resolve().parents[2] / "shared" / "data" / "pacman"
 
 
 @pytest.fixture
@@ -214,7 +212,7 @@ def test_a_still_video_has_no_moving_area_and_no_number_for_it(clip, tmp_path):
     assert report.table(means).splitlines()[2].split()[-6:] == [*"-----", "0.0%"]
 
 
-@pytest.mark.skipif(not PACMAN.is_dir(), reason="no ../shared/data beside the checkout")
+@needs_shared
 def test_windows_are_spread_over_a_real_video():
     video = find_videos(PACMAN)[0]
     found = list(windows(video, 12, 3))
@@ -226,7 +224,7 @@ def test_windows_are_spread_over_a_real_video():
     assert len(list(windows(video, 67, 10**12))) == 2
 
 
-@pytest.mark.skipif(not PACMAN.is_dir(), reason="no ../shared/data beside the checkout")
+@needs_shared
 def test_a_video_too_short_is_named(capsys):
     assert list(windows(find_videos(PACMAN)[0], 69, 4)) == []
     assert "68 frames, 69 are needed" in capsys.readouterr().err

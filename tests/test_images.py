@@ -1,28 +1,20 @@
 """Picture files of all kinds, whole and damaged."""
 
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image, PngImagePlugin
 
+from tests.pictures import paint
+from tests.shared import SHARED, needs_shared
 from utils.frames import BadFrame
 from utils.images import probe, read_image, read_plain_png
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
-
-
-def paint(path, shape=(12, 16, 3), **options):
-    pixels = (np.arange(np.prod(shape)).reshape(shape) % 256).astype(np.uint8)
-    Image.fromarray(pixels).save(path, **options)
-    return pixels
-
 
 @pytest.mark.parametrize("size", [0, 8, 60, -1])
-def test_cut_short_is_never_half_a_frame(tmp_path, size):
+def test_a_picture_cut_short_is_a_bad_frame(tmp_path, size):
     rng = np.random.default_rng(0)
     path = tmp_path / "a.png"
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
@@ -31,7 +23,7 @@ def test_cut_short_is_never_half_a_frame(tmp_path, size):
         read_image(path)
 
 
-def test_modes(tmp_path):
+def test_grey_pictures_of_every_mode_are_read_alike(tmp_path):
     grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
     for name, image in {
         "l": Image.fromarray(grey),
@@ -77,7 +69,7 @@ def test_two_photos_of_a_phone_are_one_frame(tmp_path):
     assert read_image(tmp_path / "a.jpg")[0, 0, 0] > 250
 
 
-def test_a_profile_that_libpng_dislikes_is_no_news(tmp_path, caplog):
+def test_a_bad_colour_profile_is_ignored_silently(tmp_path, caplog):
     colours = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
     Image.fromarray(colours).save(tmp_path / "a.png", icc_profile=bytes(200))
     assert np.array_equal(read_image(tmp_path / "a.png"), colours)
@@ -106,8 +98,8 @@ def test_a_plain_png_is_what_pillow_reads(tmp_path, monkeypatch):
     assert read_plain_png(path) is None
 
 
-@shared
-def test_nasty_files():
+@needs_shared
+def test_odd_files_from_elsewhere_are_read_or_refused():
     good = {
         **{"1_trns.png": (64, 64), "first_frame_transparency.gif": (50, 75)},
         **{"i_trns.png": (64, 64), "imageio_issue245.gif": (24, 30), "p_16.png": (128, 128)},
@@ -234,7 +226,7 @@ def test_damage_of_a_tiff_is_told_once(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_pillow_passes_over_is_damage(tmp_path, capfd):
+def test_damage_that_pillow_passes_over_is_an_error(tmp_path, capfd):
     path = tmp_path / "a.tif"
     pixels = np.random.default_rng(0).integers(0, 2, (64, 64), dtype=bool)
     Image.fromarray(pixels).save(path, compression="group4")

@@ -1,13 +1,11 @@
 """Who may import whom, who must wait."""
 
 import ast
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.processes import ROOT, run_python
+
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "constants.py")
 COMMANDS = [name.removesuffix(".py") for name in SCRIPTS]
 FOLDERS = {  # and which of the project's own packages its files may import
@@ -74,7 +72,6 @@ try:
 finally:
     print("imported:", *sys.modules.keys() & {HEAVY})
 """
-    command = [sys.executable, "-c", code, "--help"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.endswith("imported:\n")
+    done = run_python("-W", "default", "-c", code, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("imported:\n")

@@ -1,15 +1,10 @@
 """Asking for more memory than there is."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from tests.processes import run_python
 from utils import memory
-
-ROOT = Path(__file__).resolve().parents[1]
 
 ASK = """
 import resource
@@ -31,11 +26,11 @@ assert resource.getrlimit(resource.RLIMIT_DATA) == before
 @pytest.mark.skipif(not memory.PROC.is_dir(), reason="no /proc, of which Linux alone has one")
 def test_more_memory_than_is_free_is_refused():
     """In a process of its own: this one may have kept memory that earlier tests freed."""
-    done = subprocess.run([sys.executable, "-c", ASK], cwd=ROOT, capture_output=True, text=True)
+    done = run_python("-c", ASK)
     assert done.stdout == "refused\n", done.stderr
 
 
-def test_what_is_free(tmp_path, monkeypatch):
+def test_free_memory_is_what_the_system_and_the_cgroup_leave(tmp_path, monkeypatch):
     (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:    8 kB\n")
     monkeypatch.setattr(memory, "PROC", tmp_path)
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
@@ -47,7 +42,7 @@ def test_what_is_free(tmp_path, monkeypatch):
         assert memory.free_memory() == free
 
 
-def test_where_nobody_tells_nothing_is_bounded(tmp_path, monkeypatch):
+def test_without_proc_memory_is_not_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "PROC", tmp_path)
     with memory.memory_bounded():
         assert np.ones(2**20).all()

@@ -1,23 +1,21 @@
 """The README and the maps of packages say what is there."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import models
 import utils.stack
+from tests.processes import ROOT, run_python
 from utils.losses import LOSSES
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def help_of(script):
     """What a script prints for --help."""
-    return subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True).stdout
+    return run_python(script, "--help").stdout
 
 
 @pytest.mark.parametrize("arch", sorted(models.builders()))

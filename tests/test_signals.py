@@ -2,15 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.processes import run_python
 from utils.signals import Signals, ctrl_c_exits, signals_as_ctrl_c, signals_deferred
 
-ROOT = Path(__file__).resolve().parents[1]
 # A module that takes an exception for a fault of its own, as those in C do.
 CODE = """
 import os, signal
@@ -25,7 +22,7 @@ print("went on")
 
 
 def test_ctrl_c_leaves_at_once_without_an_exception():
-    done = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True)
+    done = run_python("-c", CODE)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
@@ -50,7 +47,7 @@ try:
 except KeyboardInterrupt:
     print("then stopped")
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = run_python("-c", code)
     assert (done.returncode, done.stdout) == (0, "went on\nthen stopped\n")
 
 
@@ -69,7 +66,7 @@ except KeyboardInterrupt as interrupt:
     print(exit_status(interrupt))
 assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = run_python("-c", code)
     assert (done.returncode, done.stdout) == (0, f"went on\n{status}\n")
 
 

@@ -5,11 +5,11 @@ import pytest
 
 import models
 import train
+from tests.stores import make_store, noise
 from utils import losses
 from utils.errors import UserError
 from utils.schedule import rate
 from utils.stack import chainer
-from utils.store import ClipStore
 
 CPU = chainer.get_device("@numpy")
 SMALL = ("--pyramid", "4-8", "--width", "small")
@@ -17,10 +17,7 @@ SMALL = ("--pyramid", "4-8", "--width", "small")
 
 @pytest.fixture
 def clips(tmp_path):
-    store = ClipStore.create(tmp_path / "clips", 2, 1, (8, 8))
-    store.write(0, np.random.default_rng(0).integers(0, 256, (9, 3, 3, 8, 8), np.uint8), 9)
-    store.commit(9, {})
-    return ClipStore.open(tmp_path / "clips")
+    return make_store(tmp_path / "clips", noise(9, 3, (8, 8)), history=2)
 
 
 def parse(*options):
@@ -68,7 +65,11 @@ def test_the_discriminators_have_a_rate_of_their_own(clips):
 
 @pytest.mark.parametrize(
     "name, kind, rates",
-    [("adam", "Adam", (2e-4, 2e-5)), ("rmsprop", "RMSprop", (2e-4, 2e-5)), ("sgd", "SGD", (4, 2))],
+    [
+        ("adam", "Adam", (2e-4, 2e-5)),
+        ("rmsprop", "RMSprop", (2e-4, 2e-5)),
+        ("sgd", "SGD", (0.04, 0.02)),
+    ],
 )
 def test_each_optimizer_has_rates_of_its_own(clips, name, kind, rates):
     options = parse("--optimizer", name)
@@ -76,8 +77,7 @@ def test_each_optimizer_has_rates_of_its_own(clips, name, kind, rates):
     updater = train.make_updater(options, clips, gen, CPU)
     optimizers = [updater.get_optimizer(net) for net in ("gen", "dis")]
     assert all(type(one) is getattr(chainer.optimizers, kind) for one in optimizers)
-    scale = 100 if name == "sgd" else 1  # the paper's 0.04, 0.02
-    assert tuple(scale * rate(one) for one in optimizers) == rates
+    assert tuple(map(rate, optimizers)) == rates
     before = gen.refiners[0][0].W.array.copy()
     updater.update()
     assert not np.array_equal(gen.refiners[0][0].W.array, before)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import models
+from tests.stores import make_store, noise
 from utils import metrics
 from utils.batches import to_past_and_future
 from utils.stack import chainer
@@ -59,10 +60,9 @@ def test_clips_that_are_not_there_yet_are_none(tmp_path, made):
 def test_clips_cut_otherwise_are_told(tmp_path, capsys):
     stores = []
     for name, look in (("a", "--step 1"), ("b", "--step 2"), ("c", None)):
-        store = ClipStore.create(tmp_path / name, HISTORY, HORIZON, (16, 16))
-        store.write(0, np.zeros((2, *store.shape), np.uint8), 2)
-        store.commit(2, {"look": look} if look else {})  # of an earlier version
-        stores.append(ClipStore.open(tmp_path / name))
+        run = {"look": look} if look else {}  # of an earlier version
+        clips = noise(2, HISTORY + HORIZON, (16, 16))
+        stores.append(make_store(tmp_path / name, clips, HISTORY, **run))
     for clips in stores:
         for name in "ac":
             find_test_clips(tmp_path / name, clips)
