@@ -103,11 +103,17 @@ def test_other_types_and_orders_stay_with_chainer(monkeypatch, dtype, order):
     assert compare(monkeypatch, dtype=dtype, order=order, eps=1e-4)[4].dtype == dtype
 
 
-def test_a_loss_that_is_given_is_chainers_own(monkeypatch):
-    def update(self):
-        OWN(self, lambda: sum(chainer.functions.sum(p * p) for p in self.target.params()))
+def test_a_loss_function_that_is_given_is_followed_as_by_chainers_own(monkeypatch):
+    def following(update):
+        def loss(net):
+            return sum(chainer.functions.sum(param * param) for param in net.params())
 
-    assert all(np.isfinite(array).all() for array in train(monkeypatch, update))
+        return lambda optimizer: update(optimizer, loss, optimizer.target)
+
+    ours, theirs = (train(monkeypatch, following(update)) for update in (OWN, PLAIN))
+    assert all(map(np.array_equal, ours, theirs))
+    without = train(monkeypatch, OWN)
+    assert not np.array_equal(ours[1], without[1])
 
 
 def test_a_copy_of_a_network_moves_by_itself():

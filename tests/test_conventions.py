@@ -16,9 +16,11 @@ def frames():
 
 def test_psnr_of_others_is_ours_with_a_known_offset(frames):
     ours = metrics.psnr(*frames)
-    assert conventions.psnr_dyelax(*frames) == pytest.approx(ours - 6.0206, abs=1e-4)
-    assert conventions.psnr_mathieu(*frames) == pytest.approx(ours - 0.0340, abs=1e-4)
-    assert conventions.psnr_mathieu(frames[0], frames[0]) == pytest.approx(88.13, abs=0.01)
+    twice_the_range, one_of_256 = 20 * np.log10(2), 20 * np.log10(256 / 255)
+    assert conventions.psnr_dyelax(*frames) == pytest.approx(ours - twice_the_range)
+    assert conventions.psnr_mathieu(*frames) == pytest.approx(ours - one_of_256)
+    perfect = 10 * np.log10(255**2 / 1e-4)  # no error counts as less than 1e-4
+    assert conventions.psnr_mathieu(frames[0], frames[0]) == pytest.approx(perfect)
 
 
 def test_ssim_of_openstl_is_scikit_images_with_a_range_of_2(frames):
@@ -86,7 +88,8 @@ def test_sums_of_others(frames):
 
 def test_perceptual_distance_is_in_units_of_0_to_255():
     black, white = np.zeros((1, 4, 4)), np.ones((1, 4, 4))
-    assert conventions.perceptual(white, black) == pytest.approx(764.83, abs=0.01)
+    largest = 255 * np.sqrt((512 + 127.5) / 256 + 4 + (767 - 127.5) / 256)
+    assert conventions.perceptual(white, black) == pytest.approx(largest)
     red = np.zeros((3, 4, 4))
     red[0] = 1
     for less in 0, 0.5:  # the redder both are, the more red counts

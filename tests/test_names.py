@@ -44,6 +44,7 @@ def folders(tmp_path, monkeypatch):
 def test_videos_of_several_folders_have_names_of_their_own(folders):
     assert [video.name for video in find_videos(["one/v", "two/v"])] == ["one/v", "two/v"]
     assert [video.name for video in find_videos(["one", "two"])] == ["one/v", "two/v"]
+    assert [video.name for video in find_videos(["one", "two/v"])] == ["one/v", "v"]
     assert [video.name for video in find_videos(["one/v"])] == ["v"]
 
 

@@ -5,9 +5,8 @@ import pytest
 
 from utils.stack import chainer
 
+CPU = chainer.get_device("@numpy")
 X = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
-
-
 INDEXES = [
     np.s_[:, 1:],
     np.s_[..., :-1],
@@ -20,7 +19,13 @@ INDEXES = [
 ]
 
 
-def assert_gradient_goes_where_the_numbers_came_from(index, device):
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request):
+    return request.getfixturevalue("gpu") if request.param == "gpu" else CPU
+
+
+@pytest.mark.parametrize("index", INDEXES, ids=str)
+def test_gradient_goes_where_the_numbers_came_from(device, index):
     x = chainer.Variable(device.send(X))
     y = x[device.send(index) if isinstance(index, np.ndarray) else index]
     gy = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
@@ -28,18 +33,7 @@ def assert_gradient_goes_where_the_numbers_came_from(index, device):
     expected = np.zeros_like(X)
     np.add.at(expected, index, gy)
     assert gx.dtype == X.dtype
-    np.testing.assert_array_equal(chainer.get_device("@numpy").send(gx.array), expected)
-
-
-@pytest.mark.parametrize("index", INDEXES, ids=str)
-def test_gradient_goes_where_the_numbers_came_from(index):
-    assert_gradient_goes_where_the_numbers_came_from(index, chainer.get_device("@numpy"))
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("index", INDEXES, ids=str)
-def test_as_it_does_on_a_gpu(gpu, index):
-    assert_gradient_goes_where_the_numbers_came_from(index, gpu)
+    np.testing.assert_array_equal(CPU.send(gx.array), expected)
 
 
 def test_gradients_of_slices_have_gradients():
