@@ -32,7 +32,7 @@ def frames(device, seed=0):
     return [chainer.Variable(device.send(x)) for x in made]
 
 
-def judges(device):
+def discriminators(device):
     np.random.seed(0)
     dis = Discriminators(SIZES, 0, 1, 3, "small", conditional=False)
     dis.to_device(device)
@@ -43,10 +43,10 @@ def one_by_one(links, xs):
     return [link(x) for link, x in zip(links, xs, strict=True)]
 
 
-def results(device, judged_by, leaves, gradient_of_gradients=False):
+def results(device, apply, leaves, gradient_of_gradients=False):
     """What the judges say, gradients of it by what `leaves` chooses of the frames, parameters."""
-    xs, dis = frames(device), judges(device)
-    ys = judged_by(dis, xs)
+    xs, dis = frames(device), discriminators(device)
+    ys = apply(dis, xs)
     wanted = leaves(xs, list(dis.params()))
     loss = [F.sum(y * y) for y in ys]
     gradients = chainer.grad(loss, wanted, enable_double_backprop=gradient_of_gradients)
@@ -70,7 +70,7 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_are_as_one_by_one(device, choice):
+def test_networks_side_by_side_compute_what_they_do_one_by_one(device, choice):
     found = results(device, branches.applied, CHOICES[choice])
     assert_same(found, results(device, one_by_one, CHOICES[choice]))
 
@@ -82,14 +82,14 @@ def test_gradients_have_gradients(device):
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_what_is_left_unused_has_no_gradient(device, twice):
-    xs, dis = frames(device), judges(device)
+    xs, dis = frames(device), discriminators(device)
     used = branches.applied(dis, xs)[0]
     gradients = chainer.grad([F.sum(used)], xs, enable_double_backprop=twice)
     assert gradients[0] is not None and gradients[1:] == [None, None]
 
 
 @pytest.mark.gpu
-def test_each_has_a_stream_of_its_own(gpu):
+def test_each_network_has_a_stream_of_its_own(gpu):
     seen = []
 
     class Spy(chainer.Chain):
@@ -113,7 +113,7 @@ def test_each_has_a_stream_of_its_own(gpu):
 
 
 @pytest.mark.gpu
-def test_after_a_failure_it_is_one_by_one(gpu, monkeypatch, caplog):
+def test_after_a_failure_networks_compute_one_by_one(gpu, monkeypatch, caplog):
     def fail(*told):
         raise RuntimeError("no stream")
 
@@ -126,7 +126,7 @@ def test_after_a_failure_it_is_one_by_one(gpu, monkeypatch, caplog):
 
 
 @pytest.mark.gpu
-def test_they_can_be_turned_off(gpu, monkeypatch):
+def test_side_by_side_can_be_turned_off(gpu, monkeypatch):
     monkeypatch.setenv("CHAINER_BRANCHES", "0")
     monkeypatch.setattr(branches, "Branches", None)
     expected = results(gpu, one_by_one, CHOICES["all"])
@@ -134,7 +134,7 @@ def test_they_can_be_turned_off(gpu, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_the_first_error_is_told(gpu, monkeypatch):
+def test_the_first_error_is_the_one_raised(gpu, monkeypatch):
     def fail():
         raise RuntimeError("the second")
 
@@ -145,7 +145,7 @@ def test_the_first_error_is_told(gpu, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_a_graph_holds_them(gpu):
+def test_a_captured_graph_computes_side_by_side(gpu):
     """Side by side: none of the work there waits for that of the other."""
     xp = gpu.xp
     stream, numbers = xp.cuda.Stream(non_blocking=True), xp.ones(4, np.float32)
@@ -178,5 +178,5 @@ def test_hooks_see_every_layer(device):
             seen.append(function.label)
 
     with Hook():
-        branches.applied(judges(device), frames(device))
+        branches.applied(discriminators(device), frames(device))
     assert seen.count("Convolution2DFunction") == 7

@@ -28,7 +28,7 @@ def halves(found, dtype):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", casts.DTYPES)
 @pytest.mark.parametrize("blocks", [1, 4096])
-def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):
+def test_an_array_is_packed_then_unpacked(gpu, monkeypatch, shape, dtype, blocks):
     monkeypatch.setattr(casts, "BLOCKS", blocks)
     x, bias = random(shape), random(shape[1], 1)
     packed = casts.Packed(put(x), dtype, limit=3)
@@ -50,7 +50,7 @@ def test_there_and_back(gpu, monkeypatch, shape, dtype, blocks):
 @pytest.mark.parametrize("dtype", ["bfloat16", "tf32"])
 @pytest.mark.parametrize("blocks", [1, 7, 4096])
 @pytest.mark.parametrize("most", [1, 3, 64])
-def test_many_at_once_are_as_one_by_one(gpu, monkeypatch, dtype, blocks, most):
+def test_many_arrays_at_once_are_packed_as_one_by_one(gpu, monkeypatch, dtype, blocks, most):
     monkeypatch.setattr(casts, "BLOCKS", blocks)
     monkeypatch.setattr(casts, "MOST", most)
     launched, compiled = [], kernels.compiled
@@ -73,7 +73,7 @@ def test_many_at_once_are_as_one_by_one(gpu, monkeypatch, dtype, blocks, most):
 
 
 @pytest.mark.gpu
-def test_nothing_to_do_is_no_launch(gpu, monkeypatch):
+def test_no_kernel_is_launched_where_nothing_changes(gpu, monkeypatch):
     monkeypatch.setattr(kernels, "compiled", None)
     one = put(random((3, 4)))
     assert casts.packed([one], "tf32")[0] is casts.unpacked([one], "tf32")[0] is one
@@ -82,7 +82,7 @@ def test_nothing_to_do_is_no_launch(gpu, monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("largest", [0, 1e-45, 1e-38, 0.9999, 1, 1.5, 65504, 3e38, np.inf, np.nan])
-def test_float16_brings_the_largest_below_its_limit(gpu, largest):
+def test_float16_scales_the_largest_number_to_below_the_limit(gpu, largest):
     x = np.array([[0, -largest, largest / 2]], np.float32)
     limit = 4
     packed = casts.Packed(put(x), "float16", limit)

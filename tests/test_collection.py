@@ -29,7 +29,7 @@ def collection(tmp_path):
         yield collection
 
 
-def test_what_another_run_puts_there_is_no_longer_known(source, tmp_path):
+def test_a_file_that_another_run_has_replaced_is_not_taken_for_ones_own(source, tmp_path):
     out = tmp_path / "out"
     first, second = (argparse.Namespace(out=out, seed=seed) for seed in (1, 2))
     places = [out / "train" / name for name in ("a.avi", "b.avi")]
@@ -54,7 +54,7 @@ def test_a_file_that_cannot_be_linked_is_copied(source, collection):
 @pytest.mark.parametrize(
     "stop, told", [(KeyboardInterrupt, KeyboardInterrupt), (OSError, UserError)]
 )
-def test_half_a_copy_does_not_stay(source, collection, monkeypatch, stop, told):
+def test_an_interrupted_copy_leaves_nothing(source, collection, monkeypatch, stop, told):
     target = collection.out / "train" / "a.avi"
 
     def copy(file, copied):

@@ -157,7 +157,7 @@ def test_gradients_of_gradients(gpu_with_cudnn):
 
 
 @pytest.mark.gpu
-def test_image_smaller_than_the_kernel_is_chainers_mistake_to_tell(gpu_with_cudnn):
+def test_an_image_smaller_than_the_kernel_is_chainers_error(gpu_with_cudnn):
     x, w = put(random((1, 3, 2, 2))), put(random((2, 3, 5, 5)))
     with pytest.raises(RuntimeError, match="should be positive"):
         F.convolution_2d(x, w)

@@ -83,7 +83,7 @@ def test_exempt_crops_are_any():
 
 
 @pytest.mark.parametrize("more", [10, 60])
-def test_uniform(more):
+def test_every_moving_crop_is_equally_likely(more):
     def of():
         return motion(windows=(1,))
 
@@ -98,7 +98,7 @@ def test_uniform(more):
     assert chi_square < 1.6 * len(moving)
 
 
-def test_both_looks_draw_the_same(monkeypatch):
+def test_both_ways_to_tell_what_moves_draw_the_same(monkeypatch):
     found = []
     for few in (1, ALL):
         monkeypatch.setattr("utils.movement.FEW_CROPS", few)

@@ -140,14 +140,14 @@ def test_times_are_of_a_call():
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_without_a_gpu_it_is_one_line(script):
+def test_without_a_gpu_a_script_says_so_in_one_line(script):
     command = [sys.executable, ROOT / "benchmarks" / script]
     done = subprocess.run(command, capture_output=True, text=True, env={"CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
 
 
-def test_all_are_asked_whatever_becomes_of_one(tmp_path, monkeypatch, capsys):
+def test_one_command_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     said = "import sys; print('{\"ms\": 1}'); sys.exit(%d)"
     sleep = "import subprocess; subprocess.run(['sleep', '60'])"
     asked = {"bad": ("-c", said % 3), "slow": ("-c", sleep), "good": ("-c", said % 0)}
@@ -167,7 +167,7 @@ def test_all_are_asked_whatever_becomes_of_one(tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "report.json").read_text()) == report
 
 
-def test_each_has_its_environment(tmp_path, monkeypatch):
+def test_each_command_has_its_environment(tmp_path, monkeypatch):
     command = "-c", "import os; print(len(os.environ['CUPY_ACCELERATORS']))"
     monkeypatch.setenv("CUPY_ACCELERATORS", "cub")
     monkeypatch.setattr(gpu_all, "ASKED", dict.fromkeys(("graphs-without-cub", "tests"), command))
@@ -215,7 +215,7 @@ def test_a_module_that_lacks_a_package_leaves_the_others(tmp_path):
     assert "no_such_package" in done.stdout and "test_two.py::test PASSED" in done.stdout
 
 
-def test_what_it_has_begun_ends_with_it(tmp_path):
+def test_processes_that_a_command_has_begun_end_with_it(tmp_path):
     begun = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid)"
     with (tmp_path / "said").open("wb") as file:
         assert apart.run([sys.executable, "-c", begun], 30, stdout=file) == 0
@@ -233,7 +233,7 @@ def alive(pid):
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def test_no_time_left_is_no_end_of_the_report(tmp_path, monkeypatch):
+def test_without_time_left_every_side_is_reported_as_not_done(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_rivals, "BUDGET", 0)
     found = gpu_rivals.each_alone(tmp_path / "none.py", ["a", "b"], [])
     assert found == dict.fromkeys(("a", "b"), {"error": "not done in 0 s"})

@@ -13,7 +13,7 @@ OTHER = {**RECORD, "seed": 1}
 SHAPE = 2, 1, (4, 6), 3
 
 
-def test_a_run_killed_before_it_had_a_plan_is_gone_on_with(tmp_path):
+def test_a_run_killed_before_it_had_a_plan_can_be_resumed(tmp_path):
     ClipStore.create(tmp_path, *SHAPE)
     with pytest.raises(UserError, match="unfinished run: give the same command with --resume"):
         open_store(tmp_path, RECORD, SHAPE, None, False)
@@ -34,7 +34,7 @@ def test_the_same_run_goes_on_with_other_versions_but_no_other_run(tmp_path):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_run_that_a_file_stopped_is_in_nobodys_way(tmp_path, resume):
+def test_a_run_that_was_refused_a_file_can_be_replaced_by_any_other(tmp_path, resume):
     larger = 2, 1, (8, 6), 3
     for record, shape in ((RECORD, SHAPE), (OTHER, larger)):
         store, finished = open_store(tmp_path, record, shape, None, resume)
@@ -69,7 +69,7 @@ def test_a_plan_of_another_version_counts_as_none(tmp_path, plan):
     assert not finished and Journal(store).recall("plan")["start"] == 0
 
 
-def test_a_pipe_in_place_of_a_note_holds_nobody_up(tmp_path):
+def test_a_pipe_in_place_of_a_note_is_refused_without_waiting(tmp_path):
     store, _ = open_store(tmp_path, RECORD, SHAPE, None, False)
     (tmp_path / "unfinished.plan").unlink()
     os.mkfifo(tmp_path / "unfinished.plan")

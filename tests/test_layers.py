@@ -41,7 +41,7 @@ def test_is_one_node_unless_turned_off_or_watched(monkeypatch):
 
 
 @pytest.mark.parametrize("linear", [False, True])
-def test_another_number_of_channels_is_told_by_chainer_alone(caplog, linear):
+def test_a_wrong_number_of_channels_is_chainers_error(caplog, linear):
     from chainer.utils.type_check import InvalidType  # only after utils.stack has patched Chainer
 
     caplog.set_level(logging.INFO, providers.__name__)
@@ -53,7 +53,7 @@ def test_another_number_of_channels_is_told_by_chainer_alone(caplog, linear):
     assert "layers" not in caplog.text
 
 
-def test_only_what_is_asked_for_is_worked_out(monkeypatch):
+def test_only_the_gradients_asked_for_are_computed(monkeypatch):
     made, x, convolved, asked = links(plain), images(2, plain), onednn.convolved, []
     monkeypatch.setattr(onednn, "convolved", lambda *a: asked.append(a[0]) or convolved(*a))
     chainer.grad([loss(sequential(x, made, 3))], [x])
@@ -106,7 +106,7 @@ def test_gradients_have_gradients(monkeypatch):
     np.testing.assert_allclose(ours, second(), rtol=0, atol=1e-5 * np.abs(ours).max())
 
 
-def test_nan_passes():
+def test_nan_passes_through():
     x = images(1, plain)
     x.array[0, 0, 0, 0] = np.nan
     y = sequential(x, links(plain), 3).array
@@ -114,7 +114,7 @@ def test_nan_passes():
 
 
 @pytest.mark.parametrize("fails", ["forward", "data_gradient", "weight_gradient"])
-def test_what_onednn_refuses_is_done_node_by_node(monkeypatch, caplog, fails):
+def test_what_onednn_refuses_is_computed_node_by_node(monkeypatch, caplog, fails):
     convolved = onednn.convolved
 
     def refuse(direction, *arguments):

@@ -47,7 +47,7 @@ def test_nothing_is_kept_where_no_gradient_is_wanted():
     assert not y.requires_grad
 
 
-def test_hooks_and_debugging_are_heard():
+def test_hooks_are_called_and_debug_mode_finds_nan():
     heard = []
 
     class Hook(chainer.FunctionHook):

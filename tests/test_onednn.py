@@ -107,7 +107,7 @@ def test_gradients_are_the_numerical_ones(function, bias, how):
 
 
 @needs_onednn
-def test_arrays_that_lie_in_memory_in_any_way():
+def test_arrays_of_any_memory_layout():
     x, w, b = random((2, 5, 9, 8)), random((6, 5, 3, 3), 1), random(6, 2)
     truth = F.convolution_2d(x, w, b, pad=1).array
     others = [
@@ -125,7 +125,7 @@ def test_arrays_that_lie_in_memory_in_any_way():
 
 @needs_onednn
 @pytest.mark.parametrize("taken, made", [(1, 1), (3, 16), (16, 3), (32, 32)])
-def test_arrays_off_the_cache_lines(taken, made):
+def test_arrays_at_unaligned_addresses(taken, made):
     def shifted(array):
         moved = np.empty(array.nbytes + 4, np.uint8)[4:].view(np.float32).reshape(array.shape)
         moved[...] = array
@@ -232,7 +232,7 @@ def test_bfloat16_of_any_case_is_near(case):
 
 
 @needs_onednn
-def test_numbers_of_numpy_are_numbers():
+def test_strides_and_padding_may_be_numpy_integers():
     x, w, one = random((1, 3, 5, 5)), random((4, 3, 3, 3), 1), np.int64(1)
     truth = F.convolution_2d(x, w, pad=1, stride=2)
     with only("oneDNN"):

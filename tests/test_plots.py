@@ -23,7 +23,7 @@ class Training:
         return self.over
 
 
-def test_a_run_knows_its_plots():
+def test_rundir_names_every_plot():
     assert tuple(plots.CURVES) == rundir.PLOTS
 
 

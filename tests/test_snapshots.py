@@ -111,7 +111,7 @@ def test_a_snapshot_has_what_others_did_in_its_iteration(tmp_path):
     assert count.calls == 4
 
 
-def test_none_goes_before_the_next_is_safe(tmp_path, monkeypatch):
+def test_old_snapshots_stay_until_the_next_is_written(tmp_path, monkeypatch):
     training(tmp_path, iterations=4).run()
 
     def full(path, arrays):

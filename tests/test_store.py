@@ -262,7 +262,7 @@ def test_prepare(store):
     assert len(ClipStore.prepare(store.path, "append", 2, 1, (4, 6))) == 20
 
 
-def test_what_is_there_stays_until_all_that_replaces_it_is(store):
+def test_old_clips_stay_until_those_that_replace_them_are_finished(store):
     before, old = names(store.path), store.read(np.arange(20))
     for stop in ("given up", "appended to", "begun anew", "finished"):
         draft = ClipStore.prepare(store.path, "overwrite", 4, 1, (6, 4))
@@ -290,7 +290,7 @@ def test_what_is_there_stays_until_all_that_replaces_it_is(store):
     assert ClipStore.open(store.path).fingerprint == there.fingerprint
 
 
-def test_what_was_replaced_but_not_cleared_away_is_nobodys_target(store):
+def test_the_draft_of_a_finished_replacement_is_not_written_to(store):
     ClipStore.prepare(store.path, "overwrite", 2, 1, (4, 6))
     left = (store.path / DRAFT).read_bytes()
     ClipStore.find(store.path).target().commit(0, RUN)
@@ -371,7 +371,7 @@ def test_where_a_bucket_is(monkeypatch):
     }
 
 
-def test_a_pipe_in_place_of_a_file_holds_nobody_up(store, tmp_path):
+def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(store, tmp_path):
     (tmp_path / "clips/c.0.0.0.0.0").unlink()
     with pytest.raises(UserError, match=r"is damaged: .*/c.0.0.0.0.0: No such file or dir[^\[]*$"):
         ClipStore.open(store.path).read([0])

@@ -45,7 +45,7 @@ def test_a_default_is_told_where_there_is_one():
         (axes, {"tnhw": "TNHW"}, ["", "THWT"], "an order of THW, NTHW, THWC, NTHWC"),
     ],
 )
-def test_what_will_not_do_is_told_with_the_cure(type, good, bad, cure, capsys):
+def test_an_invalid_value_is_told_with_the_cure(type, good, bad, cure, capsys):
     parser = Parser("text")
     parser.add_argument("--n", type=type)
     for text, value in good.items():

@@ -22,7 +22,7 @@ def test_results_in_order(count):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_work_is_elsewhere(count):
+def test_work_is_done_in_other_processes(count):
     with workers(count) as spread:
         assert os.getpid() not in spread(eval, ["__import__('os').getpid()"] * 4)
     assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
@@ -31,11 +31,11 @@ def test_the_work_is_elsewhere(count):
 def inherited(seconds):
     """What a process was started with, told after so long that others get work, too."""
     time.sleep(seconds)
-    deaf = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    return deaf, os.environ["MALLOC_TRIM_THRESHOLD_"], "colorsys" in sys.modules, os.getpid()
+    blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return blocked, os.environ["MALLOC_TRIM_THRESHOLD_"], "colorsys" in sys.modules, os.getpid()
 
 
-def test_every_worker_leaves_ctrl_c_to_the_parent_keeps_memory_has_its_modules():
+def test_every_worker_blocks_ctrl_c_keeps_memory_and_has_imported_its_modules():
     with workers(3, "colorsys") as spread:
         found = {*spread(inherited, [0.3] * 3), *spread(inherited, [0.1] * 3)}
     assert len(found) == 3 and {kind[:3] for kind in found} == {(True, str(2**27), True)}
@@ -79,7 +79,7 @@ def test_a_worker_that_dies_is_told():
         list(spread(os._exit, [1]))
 
 
-def test_a_mistake_comes_back():
+def test_an_exception_in_a_worker_is_raised_here():
     with pytest.raises(ZeroDivisionError), workers(2) as spread:
         list(spread(eval, ["1 / 0"]))
 
