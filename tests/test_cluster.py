@@ -5,15 +5,14 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.processes import ROOT, run_python
 from utils.cluster import cluster
 from utils.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("distributed")
 
 
@@ -52,8 +51,7 @@ def scheduler(tmp_path_factory):
 
 
 def process_data(*arguments, cwd):
-    command = [sys.executable, ROOT / "process_data.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+    return run_python(ROOT / "process_data.py", *arguments, cwd=cwd)
 
 
 def test_the_same_clips_from_a_cluster(scheduler, tmp_path):
@@ -84,12 +82,12 @@ def test_both_workers_work(scheduler):
 pid_after_a_while = eval("lambda _: [__import__('time').sleep(0.1), __import__('os').getpid()][1]")
 
 
-def test_mistakes_come_back(scheduler):
+def test_an_exception_in_a_worker_is_raised_here(scheduler):
     with pytest.raises(ZeroDivisionError), cluster(scheduler) as spread:
         list(spread((1).__floordiv__, [0]))
 
 
-def test_nobody_answers(monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_an_error(monkeypatch):
     monkeypatch.setattr("utils.cluster.PATIENCE", 1)
     with (
         pytest.raises(UserError, match="no Dask scheduler at tcp://127.0.0.1:9 "),
@@ -98,7 +96,7 @@ def test_nobody_answers(monkeypatch):
         pass
 
 
-def test_a_worker_takes_no_store_for_an_earlier_one(scheduler, tmp_path):
+def test_a_worker_does_not_mistake_a_new_store_for_an_earlier_one(scheduler, tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (99, 160, 160), np.uint8)
     np.save(tmp_path / "in.npy", frames)
     for size in (32, 128):  # of other shapes, hence with other numbers of clips in a file
@@ -107,7 +105,7 @@ def test_a_worker_takes_no_store_for_an_earlier_one(scheduler, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
-def test_a_worker_takes_no_code_for_earlier_code(scheduler, tmp_path, monkeypatch):
+def test_a_worker_runs_changed_code_not_what_it_imported_earlier(scheduler, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.cluster.ROOT", tmp_path)
     (tmp_path / "utils").mkdir()
     (tmp_path / "utils" / "__init__.py").touch()

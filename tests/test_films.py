@@ -41,7 +41,7 @@ def remux(source, target, change, **options):
                 new.mux(packet)
 
 
-def plainly(path):
+def decoded_by_ffmpeg(path):
     """All frames as FFmpeg gives them, in its order."""
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -53,7 +53,7 @@ def only(path):
 
 
 @pytest.mark.parametrize("name", ["a.wmv", "a.mp4", "a.mov"])
-def test_time_stamps_of_decoding_are_no_guide(tmp_path, name):
+def test_frames_come_in_order_where_files_hold_the_time_stamps_of_decoding_alone(tmp_path, name):
     """Some muxers know of no other, though the frames are shown in another order."""
     film(tmp_path / "whole.mp4", bf="3")
 
@@ -61,7 +61,7 @@ def test_time_stamps_of_decoding_are_no_guide(tmp_path, name):
         packet.pts = packet.dts
 
     remux(tmp_path / "whole.mp4", tmp_path / name, forget)
-    video, expected = only(tmp_path / name), plainly(tmp_path / name)
+    video, expected = only(tmp_path / name), decoded_by_ffmpeg(tmp_path / name)
     found = [frame for frame in video.frames(0) if not isinstance(frame, BadFrame)]
     assert len(found) >= 38 and np.array_equal(found, expected)
     for first in (1, 9, 10, 17, 30):
@@ -78,10 +78,10 @@ def test_what_an_edit_list_leaves_out_is_no_frame(tmp_path, start):
 
     path = tmp_path / "a.mp4"
     remux(tmp_path / "whole.mp4", path, earlier, avoid_negative_ts="disabled")
-    video, expected = only(path), plainly(path)
+    video, expected = only(path), decoded_by_ffmpeg(path)
     assert len(video) == len(expected) == 40 - start
     assert np.array_equal(list(video), expected)
-    assert np.array_equal(expected, plainly(tmp_path / "whole.mp4")[start:])
+    assert np.array_equal(expected, decoded_by_ffmpeg(tmp_path / "whole.mp4")[start:])
     for first in (1, 5, 16, 26):
         assert np.array_equal(video.read(first, first + 1)[0], expected[first])
 
@@ -93,7 +93,7 @@ def test_a_film_with_a_bad_beginning_is_read_from_where_it_is_good(tmp_path):
     frames = list(only(tmp_path / "a.mp4").frames(0))
     good = [frame for frame in frames if not isinstance(frame, BadFrame)]
     assert isinstance(frames[0], BadFrame) and len(frames) == 39
-    assert np.array_equal(good, plainly(tmp_path / "whole.mp4")[10:])
+    assert np.array_equal(good, decoded_by_ffmpeg(tmp_path / "whole.mp4")[10:])
 
 
 def check_good(path, expected):
@@ -122,7 +122,7 @@ def test_a_recording_begins_with_its_first_key_frame(tmp_path, ending):
     film(whole, "mpeg2video" if ending == "mxf" else "mpeg4", bf="2")
     packets = iter(range(99))
     remux(whole, cut, lambda packet: next(packets) >= 4)
-    bad = check_good(cut, plainly(whole)[4:])
+    bad = check_good(cut, decoded_by_ffmpeg(whole)[4:])
     assert 0 < len(bad) < 10 and bad == list(range(len(bad)))
 
 
@@ -130,14 +130,15 @@ def test_an_intra_refresh_that_a_recording_begins_in_is_awaited_by_the_decoder(t
     film(tmp_path / "whole.ts", **{"x264-params": "intra-refresh=1:bframes=0"})
     packets = iter(range(99))
     remux(tmp_path / "whole.ts", tmp_path / "a.ts", lambda packet: next(packets) >= 4)
-    bad = check_good(tmp_path / "a.ts", plainly(tmp_path / "whole.ts")[4:])
+    bad = check_good(tmp_path / "a.ts", decoded_by_ffmpeg(tmp_path / "whole.ts")[4:])
     assert 0 < len(bad) < 16 and bad == list(range(len(bad)))
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mpg", "a.vob", "a.mxf", "a.m2v"])
-def test_a_damaged_key_frame_does_not_mend_itself(tmp_path, name):
+def test_damage_of_a_key_frame_spoils_all_up_to_the_next(tmp_path, name):
     film(tmp_path / name, "mpeg2video", bf="2")
-    expected, content = plainly(tmp_path / name), bytearray((tmp_path / name).read_bytes())
+    expected = decoded_by_ffmpeg(tmp_path / name)
+    content = bytearray((tmp_path / name).read_bytes())
     with av.open(str(tmp_path / name)) as container:
         keys = [packet for packet in container.demux(video=0) if packet.is_keyframe]
         data = bytes(keys[2])
@@ -155,7 +156,7 @@ def test_a_damaged_key_frame_does_not_mend_itself(tmp_path, name):
 def test_a_recording_that_misses_a_piece_is_bad_up_to_the_next_key_frame(tmp_path, codec, options):
     path = tmp_path / "a.ts"
     film(path, codec, **options)
-    expected, content = plainly(path), path.read_bytes()
+    expected, content = decoded_by_ffmpeg(path), path.read_bytes()
     pieces = [content[at : at + 188] for at in range(0, len(content), 188)]
     starts = [i for i, piece in enumerate(pieces) if piece[1:3] == b"\x41\0"]
     key, after = [pair for pair in itertools.pairwise(starts) if pieces[pair[0]][5] & 0x40][1]
@@ -196,7 +197,7 @@ TURNS = {  # what a file says of its x and y: [[a, b], [c, d]]
 def test_films_are_turned_or_mirrored_as_they_ask_for(tmp_path, matrix):
     path = tmp_path / "a.mp4"
     film(path, frames=3)
-    expected = [TURNS[matrix](frame) for frame in plainly(path)]
+    expected = [TURNS[matrix](frame) for frame in decoded_by_ffmpeg(path)]
     content = bytearray(path.read_bytes())
     a, b, c, d = (2**16 * number for number in matrix)
     place = content.index(b"tkhd") + 4 + 4 + 36
@@ -218,7 +219,7 @@ def test_a_film_without_key_frames_goes_on_where_it_was_left(
     tmp_path, monkeypatch, name, codec, options
 ):
     film(tmp_path / name, codec, frames=90, **options)
-    expected = plainly(tmp_path / name)
+    expected = decoded_by_ffmpeg(tmp_path / name)
     begins, decode_from = [], films.decode_from
     monkeypatch.setattr(
         films, "decode_from", lambda *args: begins.append(args[-1]) or decode_from(*args)
@@ -287,7 +288,7 @@ def test_a_film_that_calls_all_of_its_frames_key_frames_is_not_believed(tmp_path
         tmp_path / name,
         lambda packet: setattr(packet, "is_keyframe", True),
     )
-    video, expected = only(tmp_path / name), plainly(tmp_path / name)
+    video, expected = only(tmp_path / name), decoded_by_ffmpeg(tmp_path / name)
     assert len(films.scan(video.path).keys) == 40
     for first in (1, 5, 15, 38, 27):
         assert np.array_equal(video.read(first, first + 2), expected[first : first + 2])
@@ -296,7 +297,8 @@ def test_a_film_that_calls_all_of_its_frames_key_frames_is_not_believed(tmp_path
 @pytest.mark.parametrize("wrong", [[7], range(5, 31)])
 def test_a_damaged_index_does_not_lead_to_other_frames(tmp_path, monkeypatch, wrong):
     film(tmp_path / "a.avi", "ffvhuff", g="1")
-    content, expected = bytearray((tmp_path / "a.avi").read_bytes()), plainly(tmp_path / "a.avi")
+    expected = decoded_by_ffmpeg(tmp_path / "a.avi")
+    content = bytearray((tmp_path / "a.avi").read_bytes())
     index = content.index(b"idx1") + 8
     places = [struct.unpack_from("<I", content, index + 16 * i + 8)[0] for i in range(40)]
     for i in wrong:
@@ -315,7 +317,7 @@ def test_a_damaged_index_does_not_lead_to_other_frames(tmp_path, monkeypatch, wr
 
 def test_a_film_in_which_nothing_can_be_sought_is_read_from_its_beginning(tmp_path, monkeypatch):
     film(tmp_path / "a.webm", "libvpx")
-    expected, opened = plainly(tmp_path / "a.webm"), films.open_stream
+    expected, opened = decoded_by_ffmpeg(tmp_path / "a.webm"), films.open_stream
 
     class Damaged:
         def __init__(self, container):
@@ -337,7 +339,7 @@ def test_a_film_in_which_nothing_can_be_sought_is_read_from_its_beginning(tmp_pa
 def test_a_film_that_cannot_be_read_to_its_end_says_so(tmp_path):
     path = tmp_path / "a.y4m"
     film(path, "rawvideo")
-    expected, content = plainly(path), bytearray(path.read_bytes())
+    expected, content = decoded_by_ffmpeg(path), bytearray(path.read_bytes())
     content[content.index(b"FRAME", len(content) // 2)] ^= 1
     path.write_bytes(content)
     *good, bad = only(path).frames(0)

@@ -17,21 +17,14 @@ from PIL import Image
 ale_py = pytest.importorskip("ale_py", reason="pip install -r requirements-pacman.txt")
 
 from data import record_ms_pacman as recorder  # noqa: E402
+from tests.processes import ROOT, run_python  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "data/record_ms_pacman.py"]
 SMALL = ["--train", "2", "--test", "1", "--frames", "12", "--seed", "3"]
 
 
 def run(*arguments, **env):
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return run_python("data/record_ms_pacman.py", *arguments, environment=env)
 
 
 def contents(folder):

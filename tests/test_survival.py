@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 
 import train
+from tests.stores import make_store, noise
 from utils import pixels, rundir
 from utils.files import PARTIAL
 from utils.stack import chainer
-from utils.store import ClipStore
 from utils.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,11 +55,8 @@ def context():
 def work(tmp_path_factory):
     """A directory with clips of noise to train on, others to validate on."""
     place = tmp_path_factory.mktemp("work")
-    for name, count in (("clips", 50), ("test", 8)):
-        store = ClipStore.create(place / name, 2, 1, (8, 8))
-        noise = np.random.default_rng(count).integers(0, 256, (count, 3, 3, 8, 8), np.uint8)
-        store.write(0, noise, count)
-        store.commit(count, {})
+    make_store(place / "clips", noise(50, 3, (8, 8), seed=0), history=2)
+    make_store(place / "test", noise(8, 3, (8, 8), seed=1), history=2)
     return place
 
 
