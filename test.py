@@ -103,7 +103,8 @@ def evaluate(runs, records, options):
     out = Path(options.out or results_folder(default, options))
     folders = [out] if single else [out / name for name in runs.values()]
     for folder in folders:  # refused, if need be, before the first test, which may take long
-        report.left_before(folder, trial.FILES)
+        with writing_to(folder):
+            report.left_before(folder, trial.FILES)
     if not single:
         report.left_before(out, leaderboard.FILES)
 

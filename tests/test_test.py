@@ -320,7 +320,10 @@ def test_a_run_that_cannot_be_tested_is_found_before_others_are(tmp_path, capsys
 
 
 @pytest.mark.parametrize("more", [("-o",), ("--forecast", "-o"), ("--export",)])
-def test_a_file_in_the_way_is_told_with_the_cure(tmp_path, capsys, more):
+def test_a_file_in_the_way_is_told_with_the_cure_before_any_test(
+    tmp_path, capsys, monkeypatch, more
+):
+    monkeypatch.setattr("utils.trial.examine_videos", lambda *_, **__: pytest.fail("in vain"))
     np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
     make_run(tmp_path / "run", 2)
     videos = () if "--export" in more else ("--images", f"{tmp_path}/a.npy")
