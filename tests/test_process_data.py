@@ -9,23 +9,20 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.processes import ROOT, run_python
+from tests.shared import PACMAN
 from utils.journal import Journal, identity, strip
 from utils.lock import claim
 from utils.store import ClipStore
 
-ROOT = Path(__file__).resolve().parents[1]
-PACMAN = ROOT.parent / "shared" / "data" / "pacman"
-
 
 def process_data(*arguments, **options):
-    command = [sys.executable, ROOT / "process_data.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return run_python(ROOT / "process_data.py", *arguments, **options)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +45,7 @@ def made(images, tmp_path_factory):
     return out, process_data("-n", 3000, "--images", images, "-o", out, "--workers", 1)
 
 
-def test_what_it_says(made):
+def test_the_command_says_what_it_made(made):
     out, done = made
     assert done.returncode == 0 and done.stderr == ""
     assert "3000 clips of 5 frames, 32x32 pixels" in done.stdout
@@ -114,7 +111,7 @@ def test_options(images, tmp_path):
         (["--append", "--overwrite"], ["--append", "--overwrite"]),
     ],
 )
-def test_mistakes_take_one_line(tmp_path, arguments, words):
+def test_a_mistake_is_told_in_one_line(tmp_path, arguments, words):
     frame = Image.new("RGB", (40, 40))
     for folder in ("empty", "single", "still", "thesis"):
         (tmp_path / folder).mkdir()
@@ -209,7 +206,7 @@ def noted(out):
 
 @pytest.mark.parametrize("notes", [1, 3, 4])
 @pytest.mark.parametrize("go_on", ["--append", "--resume"])
-def test_killed_and_gone_on_with(images, tmp_path, made, notes, go_on):
+def test_a_killed_run_is_resumed_to_the_same_bytes(images, tmp_path, made, notes, go_on):
     """Killed with a plan, with some tasks done: the same bytes in the end as if it never was."""
     out = tmp_path / "clips"
     command = ("-n", 3000, "--images", images, "-o", out, "--workers", 1)
