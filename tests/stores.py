@@ -12,7 +12,8 @@ def noise(count, frames, size, seed=0):
 
 def make_store(path, clips, history, **run):
     """A store at `path` of these clips, their first `history` frames the past, cut by one run."""
-    store = ClipStore.create(path, history, clips.shape[1] - history, clips.shape[3:])
+    _, frames, channels, *size = clips.shape
+    store = ClipStore.create(path, history, frames - history, size, channels)
     store.write(0, clips, len(clips))
     store.commit(len(clips), run)
     return ClipStore.open(path)

@@ -58,6 +58,10 @@ def test_batches_do_not_depend_on_how_many_are_read_at_once(iterator, monkeypatc
     assert some.at_once == at_once and drawn(some, 40) == clips
 
 
+def test_no_more_than_an_epoch_is_read_at_once(iterator):
+    assert iterator(count=100, batch_size=7).at_once == 100 // 7
+
+
 @pytest.mark.parametrize("before", [0, 1, 2, 3, 7])
 def test_a_saved_iterator_goes_on_where_it_was(iterator, before, tmp_path):
     first, second = iterator(count=50), iterator(count=50)

@@ -7,6 +7,7 @@ import models
 from tests.stores import make_store, noise
 from utils import metrics
 from utils.batches import to_past_and_future
+from utils.errors import UserError
 from utils.stack import chainer
 from utils.store import ClipStore
 from utils.validation import CLIPS, SHOWN, Validation, find_test_clips
@@ -55,6 +56,23 @@ def test_clips_that_are_not_there_yet_are_none(tmp_path, made):
     if made:  # begun, none finished
         ClipStore.create(tmp_path / "test", HISTORY, HORIZON, (16, 16))
     assert find_test_clips(tmp_path / "test", clips) is None
+
+
+@pytest.mark.parametrize(
+    "history, channels, told",
+    [
+        (HISTORY - 1, 3, "2 past frames of 3 channels, the training clips have 3 of 3; cut both"),
+        (HISTORY, 1, "3 past frames of 1 channels, the training clips have 3 of 3; cut both"),
+    ],
+)
+def test_clips_with_another_past_or_of_another_colour_are_refused(
+    tmp_path, history, channels, told
+):
+    frames = noise(2, HISTORY + HORIZON, (16, 16))
+    clips = make_store(tmp_path / "clips", frames, HISTORY)
+    make_store(tmp_path / "test", frames[:, :, :channels], history)
+    with pytest.raises(UserError, match=f"--test-data {tmp_path}/test: {told} alike$"):
+        find_test_clips(tmp_path / "test", clips)
 
 
 def test_clips_cut_otherwise_are_told(tmp_path, capsys):
