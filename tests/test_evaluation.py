@@ -191,6 +191,11 @@ def test_a_report_holds_the_means_and_every_number(clip, tmp_path):
     assert read["overall"]["model"]["moving"]["mse"] == pytest.approx(mse)
 
 
+def test_a_record_of_an_earlier_test_stands_for_files_in_its_own_folder_alone(tmp_path):
+    report.save_json(tmp_path / "m.json", {"files": ["a.gif", "../b.gif", "/c.gif"]}, {})
+    assert report.left_before(tmp_path, ["m.json"]) == ["a.gif"]
+
+
 def test_only_openstl_judges_what_lies_beyond_the_range(clip):
     predicted = normalise(clip[4:]) * 3
     found, clipped = (score(p, clip) for p in (predicted, np.clip(predicted, -1, 1)))
