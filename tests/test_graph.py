@@ -293,12 +293,12 @@ def test_what_warm_ups_took_is_given_back_before_the_capture(gpu, monkeypatch):
 @pytest.mark.gpu
 def test_a_limit_frees_nothing_while_capturing(gpu):  # CuPy's CUPY_GPU_MEMORY_LIMIT
     updater, other = adversarial(gpu), eager(adversarial(gpu))
-    told(updater, WARM_UPS)
+    take_steps(updater, WARM_UPS)
     pool = updater.step.pool
     pool.free_all_blocks()
     limit = pool.total_bytes()
     pool.set_limit(size=limit)
-    assert told(updater, 3) == told(other, WARM_UPS + 3)[WARM_UPS:]
+    assert take_steps(updater, 3) == take_steps(other, WARM_UPS + 3)[WARM_UPS:]
     assert updater.step.graph and pool.get_limit() == limit
     pool.set_limit(size=0)  # another graph may have it
     assert_same(updater, other)
@@ -334,7 +334,7 @@ def test_the_first_error_is_the_reason_not_what_it_leads_to(gpu, capsys, monkeyp
         return forward(self, x)
 
     monkeypatch.setattr(Discriminator, "forward", impatient)
-    told(adversarial(gpu), WARM_UPS + 1)
+    take_steps(adversarial(gpu), WARM_UPS + 1)
     said = capsys.readouterr().err
     assert said.startswith(f"{REFUSED}cudaErrorStreamCaptureUnsupported")
 
