@@ -50,7 +50,7 @@ if __name__ == "__main__":
     try:
         subprocess.Popen(["sh", "-c", "sleep {delay}; kill -INT 0"])
         with workers(2) as spread:
-            list(spread(time.sleep, [0.05] * 400))
+            list(spread(time.sleep, [0.05] * 4000))
     except KeyboardInterrupt:
         print("stopped")
 """
@@ -66,7 +66,7 @@ def test_ctrl_c_ends_all_at_once_in_silence(delay, tmp_path):
         start_new_session=True,
         capture_output=True,
         text=True,
-        timeout=8,
+        timeout=60,  # all the work would take 100 s
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "stopped\n", "")
 
