@@ -214,7 +214,7 @@ def place(tmp_path):
     from tests.stores import make_store, noise
 
     for seed, name in enumerate(("trainclips", "testclips")):
-        make_store(tmp_path / name, noise(20, HISTORY + HORIZON, SIZE, seed), HISTORY)
+        make_store(tmp_path / name, noise(20, HISTORY + HORIZON, SIZE, seed), HISTORY, seed=seed)
     (tmp_path / "images").mkdir()
     random = np.random.default_rng(0)
     for k in range(HISTORY + 2):

@@ -764,7 +764,7 @@ def test_a_header_that_claims_more_than_there_can_be(tmp_path, capsys, shape, ch
 def test_a_folder_with_unreadable_metadata_of_zarr_is_refused(tmp_path):
     paint(tmp_path / "good" / "1.png")
     (tmp_path / "good" / "zarr.json").write_text("[" * 200_000)
-    with pytest.raises(UserError, match="no frames below"):
+    with pytest.raises(UserError, match="no usable frames at"):
         find_videos([tmp_path])
 
 
