@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -88,16 +89,14 @@ def run(script, *arguments):
 def report(tables, options):
     """The tables with the conditions they were made under, as Markdown."""
     machine = f"{platform.machine()}, Python {platform.python_version()}"
-    text = f"""# Leaderboard
-
-Every architecture of `models/`, trained for {options.minutes:g} minutes each on {os.cpu_count()}
-CPU cores ({machine}, {time.strftime("%Y-%m-%d")}), small feature maps where it has them, on
-{CLIPS:,} clips of 32x32 pixels, 4 past frames and 1 future one, Adam 1e-3, otherwise as train.py
-does unless told. Tested on full frames, {options.frames} predicted recursively, 2 places in each
-test video. PSNR in dB over the moving area, of the first predicted frame, the mean of all and the
-last. Made by `make leaderboard`: so short a training tells which model learns fast, not which is
-best in the end.
-"""
+    conditions = f"""Every architecture of `models/`, trained for {60 * options.minutes:g} seconds
+        each on {os.cpu_count()} CPU cores ({machine}, {time.strftime("%Y-%m-%d")}), small feature
+        maps where it has them, on {CLIPS:,} clips of 32x32 pixels, 4 past frames and 1 future one,
+        Adam 1e-3, otherwise as train.py does unless told. Tested on full frames, {options.frames}
+        predicted recursively, 2 places in each test video. PSNR in dB over the moving area, of the
+        first predicted frame, the mean of all and the last. Made by `make leaderboard`: so short a
+        training tells which model learns fast, not which is best in the end."""
+    text = f"# Leaderboard\n\n{textwrap.fill(' '.join(conditions.split()), 100)}\n"
     for name, table in tables.items():
         text += f"\n## {name}\n\n{table}"
     return text
