@@ -1,12 +1,12 @@
 """Predict test videos with trained networks: numbers, GIFs, a contact sheet, a leaderboard."""
 
-import contextlib
 import json
 from pathlib import Path
 
 import constants
 from utils import rundir
 from utils.errors import UserError, report_errors, warn, when_out_of_memory, writing_to
+from utils.lock import claim
 from utils.signals import ctrl_c_exits
 from utils.usage import Parser, add_look, integer, local_path
 
@@ -16,6 +16,7 @@ WITHOUT_EFFECT = {  # {option: the others that have none beside it}
     "forecast": TEST_OPTIONS,
     "export": (*TEST_OPTIONS, *PREDICTION_OPTIONS),
 }
+LESS_MEMORY = "give smaller frames, fewer --frames or leave -g out"
 
 COUNT = {"type": integer(1), "metavar": "N"}
 SEVERAL = {"type": local_path, "nargs": "+", "action": "extend"}
@@ -89,7 +90,7 @@ def evaluate(runs, records, options):
     # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils import leaderboard, report, trial
     from utils.conventions import CONVENTIONS
-    from utils.device import open_device
+    from utils.device import computing, open_device
     from utils.metrics import METRICS
 
     if options.by not in {**METRICS, **CONVENTIONS}:
@@ -102,35 +103,36 @@ def evaluate(runs, records, options):
     default = next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR
     out = Path(options.out or results_folder(default, options))
     folders = [out] if single else [out / name for name in runs.values()]
-    for folder in folders:  # refused, if need be, before the first test, which may take long
-        with writing_to(folder):
-            report.left_before(folder, trial.FILES)
+    places = dict.fromkeys(folders, trial.FILES)
     if not single:
-        report.left_before(out, leaderboard.FILES)
+        places[out] = leaderboard.FILES
+    for folder, files in places.items():  # refused before the first test, which may take long
+        with writing_to(folder):
+            report.left_before(folder, files)
 
     entries = []
-    with computing(device, options):
+    with claim(out), computing(device, options.dtype, LESS_MEMORY):
         for (run, name), record, folder in zip(runs.items(), records, folders, strict=True):
             entries.append(
                 evaluate_run(run, name, record, device, videos, history, options, folder)
             )
-    if not single:
-        compare(entries, out, options)
+        if not single:
+            compare(entries, out, options)
 
 
 def forecast(runs, records, options):
     """Predict with every run what follows the end of each video."""
-    from utils.device import open_device
+    from utils.device import computing, open_device
     from utils.forecast import forecast_ends
 
     device, videos = open_device(options.gpu), open_videos(runs, records, options)
-    with computing(device, options):
+    with computing(device, options.dtype, LESS_MEMORY):
         for (run, name), record in zip(runs.items(), records, strict=True):
             out = Path(options.out or run / results_folder("forecast", options))
             out = out / name if options.out and len(runs) > 1 else out
             model = load_model(run, record, options.best)
             model.to_device(device)
-            with writing_to(out):
+            with claim(out), writing_to(out):
                 count = forecast_ends(model, device, videos, options.frames, out)
             print(f"{run}: {options.frames} frames after the end of {count} videos; in {out}")
 
@@ -179,21 +181,6 @@ def settle_look(records, options):
                 raise UserError(f"--load: {cut}; give the --{name} to test with")
             setattr(options, name, value)
     options.resize = options.resize or None  # () is --resize without numbers
-
-
-@contextlib.contextmanager
-def computing(device, options):
-    """Context of all predictions: sets their precision, has cuDNN try its engines for the fastest
-    and makes running out of memory a UserError."""
-    from utils.memory import memory_bounded
-    from utils.stack import chainer
-    from utils.stack.precision import using_dtype
-
-    out_of_memory = when_out_of_memory("give smaller frames, fewer --frames or leave -g out")
-    bounded = memory_bounded() if options.gpu < 0 else contextlib.nullcontext()
-    autotune = chainer.using_config("autotune", True)
-    with using_dtype(options.dtype, device), autotune, out_of_memory, bounded:
-        yield
 
 
 def compare(entries, out, options):

@@ -9,7 +9,7 @@ import time
 
 import constants
 from utils import rundir
-from utils.errors import Diverged, UserError, report_errors, warn, when_out_of_memory
+from utils.errors import Diverged, UserError, report_errors, warn
 from utils.names import is_url
 from utils.signals import ctrl_c_exits
 from utils.usage import Parser, integer, local_path, number, path_or_url
@@ -135,11 +135,15 @@ def keep_network(options, saved):
 def main(argv=None):
     options = parse(argv)
     began = time.monotonic()
+    # Imported late, so that --help and mistakes on the command line are answered at once.
+    from utils.device import computing, open_device
+
+    device = open_device(options.gpu)
     cure = f"give a --batch-size below {options.batch_size}, smaller clips or --width small"
     while True:
         try:
-            with when_out_of_memory(cure):
-                return train(options, began)
+            with computing(device, options.dtype, cure):
+                return train(options, device, began)
         except Diverged as error:
             if options.rolled_back == options.rollbacks:
                 raise
@@ -149,25 +153,19 @@ def main(argv=None):
         gc.collect()  # frees the failed attempt's reference cycles before the next one needs memory
 
 
-def train(options, began):
+def train(options, device, began):
     """Train to the last iteration, or until --minutes have passed since `began` (time.monotonic()).
 
     Raises UserError and Diverged as `Trainer.run` does.
     """
-    # Imported late, so that --help and mistakes on the command line are answered at once.
-    from utils.device import open_device
     from utils.snapshots import resume
-    from utils.stack import chainer
-    from utils.stack.precision import using_dtype
     from utils.store import ClipStore
 
-    device = open_device(options.gpu)
     clips = ClipStore.open(options.data)
     model, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = open_test_clips(options, clips)
-    autotune = chainer.using_config("autotune", True)  # cuDNN's fastest engines, by trial
-    with using_dtype(options.dtype, device), autotune, rundir.claimed(options.out, options.resume):
+    with rundir.claimed(options.out, options.resume):
         trainer = make_trainer(options, updater, test_clips, device, began)
         if options.rolled_back:
             share = f"1/{2**options.rolled_back}"

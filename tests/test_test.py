@@ -13,8 +13,9 @@ from PIL import Image
 
 import models
 import test as testing
-from tests.processes import run_python
+from tests.processes import refusal_with_little_memory
 from utils import memory, rundir
+from utils.lock import claim
 from utils.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -320,43 +321,50 @@ def test_a_run_that_cannot_be_tested_is_found_before_others_are(tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("more", [("-o",), ("--forecast", "-o"), ("--export",)])
+NO_FOLDER = "Not a directory; make room or give another place"
+
+
+@pytest.mark.parametrize(
+    "more, told",
+    [
+        (["-o"], "{file}: a file, not a folder; give another --out"),
+        (["--forecast", "-o"], f"cannot write to {{place}}: {NO_FOLDER}"),
+        (["--export"], f"cannot write to {{place}}: {NO_FOLDER}"),
+    ],
+)
 def test_a_file_in_the_way_is_told_with_the_cure_before_any_test(
-    tmp_path, capsys, monkeypatch, more
+    tmp_path, capsys, monkeypatch, more, told
 ):
     monkeypatch.setattr("utils.trial.examine_videos", lambda *_, **__: pytest.fail("in vain"))
-    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    monkeypatch.setattr("utils.forecast.predict", lambda *_, **__: pytest.fail("in vain"))
+    file, place = tmp_path / "a.npy", f"{tmp_path}/a.npy/out.safetensors"
+    np.save(file, np.zeros((12, 16, 16), np.uint8))
     make_run(tmp_path / "run", 2)
-    videos = () if "--export" in more else ("--images", f"{tmp_path}/a.npy")
-    place = f"{tmp_path}/a.npy/out.safetensors"
+    videos = () if "--export" in more else ("--images", str(file))
     with pytest.raises(SystemExit) as caught:
         testing.main(["--load", f"{tmp_path}/run", *videos, *more, place])
     assert caught.value.code == 2
-    told = f"error: cannot write to {place}: Not a directory; make room or give another place\n"
-    assert capsys.readouterr().err.endswith(told)
+    assert capsys.readouterr().err.endswith(f"error: {told.format(file=file, place=place)}\n")
 
 
-WITH_LITTLE_MEMORY = """
-import sys
-import test
-from utils import memory
-memory.free_memory = lambda: 2**27
-test.main(sys.argv[1:])
-"""
-
-
-def refusal_with_little_memory(*options):
-    """The last line of test.py in a process of its own: here malloc may have kept enough memory."""
-    done = run_python("-c", WITH_LITTLE_MEMORY, *options)
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    return done.stderr.splitlines()[-1]
+@pytest.mark.parametrize("more", [(), ("--forecast",)])
+def test_two_tests_cannot_write_to_one_folder(tmp_path, capsys, more):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    command = ["--load", "run", "--images", "a.npy", "-o", "out"]
+    command = [word if word.startswith("-") else f"{tmp_path}/{word}" for word in command]
+    with claim(tmp_path / "out"), pytest.raises(SystemExit) as caught:
+        testing.main([*command, *more])
+    assert caught.value.code == 2
+    told = f"error: another process is writing to {tmp_path}/out: wait for its end or give another"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(told)
 
 
 @pytest.mark.skipif(not memory.PROC.is_dir(), reason="no Linux")
 def test_a_network_beyond_the_free_memory_is_refused(tmp_path):
     model = {"arch": "multiscale", "history": 1000, "horizon": 1, "channels": 3, "size": [32, 32]}
     rundir.write_options(tmp_path, {"options": {}, "model": model, "data": DATA})
-    told = refusal_with_little_memory("--load", tmp_path)
+    told = refusal_with_little_memory("test.py", "--load", tmp_path)
     assert told.startswith("error: out of memory (") and told.endswith("; give another --load")
 
 
@@ -364,7 +372,7 @@ def test_a_network_beyond_the_free_memory_is_refused(tmp_path):
 def test_frames_beyond_the_free_memory_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((5, 2048, 2048), np.uint8))
     make_run(tmp_path / "run", 2)
-    asked = ("--load", tmp_path / "run", "--images", tmp_path / "a.npy", "-f", 2)
+    asked = ("test.py", "--load", tmp_path / "run", "--images", tmp_path / "a.npy", "-f", 2)
     told = refusal_with_little_memory(*asked)
     assert told.startswith("error: out of memory (") and "give smaller frames" in told
 

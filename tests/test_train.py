@@ -5,8 +5,9 @@ import pytest
 
 import models
 import train
+from tests.processes import refusal_with_little_memory, run_python
 from tests.stores import make_store, noise
-from utils import losses
+from utils import losses, memory
 from utils.errors import UserError
 from utils.schedule import rate
 from utils.stack import chainer
@@ -134,3 +135,12 @@ def test_without_test_clips_at_the_usual_place_training_goes_on(
     said = capsys.readouterr()
     assert said.err.startswith("warning: no validation, no test clips at data/testclips: `python")
     assert said.out == "run: trained to iteration 1; test.py --load run\n"
+
+
+@pytest.mark.skipif(not memory.PROC.is_dir(), reason="no Linux")
+def test_a_batch_beyond_the_free_memory_is_refused_and_leaves_a_run_to_resume(tmp_path):
+    make_store(tmp_path / "clips", noise(2000, 5, (32, 32)), history=4)
+    asked = ("-d", tmp_path / "clips", "-o", tmp_path / "run", "-n", 1, "--width", "small")
+    told = refusal_with_little_memory("train.py", *asked, "-b", 2000)
+    assert told.startswith("error: out of memory (") and "--batch-size below 2000" in told
+    assert run_python("train.py", "-r", *asked, "-b", 2).returncode == 0

@@ -1,8 +1,14 @@
 """The device that a run computes on."""
 
-from utils.errors import UserError, first_line
+import contextlib
+
+import numpy as np
+
+from utils.errors import UserError, first_line, when_out_of_memory
 from utils.kernel_trial import try_kernels
+from utils.memory import memory_bounded
 from utils.stack import chainer
+from utils.stack.precision import using_dtype
 
 
 def open_device(gpu):
@@ -36,3 +42,16 @@ def open_device(gpu):
         ) from None
     try_kernels(device)
     return device
+
+
+@contextlib.contextmanager
+def computing(device, dtype, cure):
+    """Context of all that a run computes on Chainer's `device`.
+
+    It sets the precision of multiplications, as `using_dtype` does, has cuDNN try its engines for
+    the fastest, and makes running out of memory a UserError that ends in the cure.
+    """
+    bounded = memory_bounded() if device.xp is np else contextlib.nullcontext()
+    autotune = chainer.using_config("autotune", True)
+    with using_dtype(dtype, device), autotune, when_out_of_memory(cure), bounded:
+        yield

@@ -1,8 +1,6 @@
 """The numbers of a test, as a table, a CSV or JSON."""
 
-import errno
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +111,8 @@ def left_before(out, files):
     """The names of files, beside `files`, that an earlier test left in a folder, from its record.
 
     files: the names that every test writes, the record's first.  UserError if one of them is there
-    without a record: a test would overwrite a file that no test wrote.  NotADirectoryError if there
-    is a file where the folder, or one that it lies in, would have to be.
+    without a record: a test would overwrite a file that no test wrote.  Also if there is a file
+    where the folder, or one that it lies in, would have to be.
     """
     try:
         if not (record := read_file(out / files[0])):
@@ -124,8 +122,7 @@ def left_before(out, files):
     except NO_RECORD:
         there = next(path for path in (out, *out.parents) if path.exists())
         if not there.is_dir():
-            code = errno.ENOTDIR
-            raise NotADirectoryError(code, os.strerror(code), str(out)) from None
+            raise UserError(f"{there}: a file, not a folder; give another --out") from None
         for name in files:
             if (out / name).exists():
                 raise UserError(f"{out / name}: no test left it there; give a new --out") from None
