@@ -85,8 +85,11 @@ def theirs(width, batch, precision, compiled, graph, device="cuda"):
     adams = [torch.optim.Adam(n.parameters(), r, **kind) for n, r in zip(nets, rates, strict=True)]
     gen, dis = nets
     if compiled:
-        gen.pyramid = torch.compile(gen.pyramid)
-        dis = torch.nn.ModuleList(torch.compile(net) for net in dis)
+        # Each network for its own shapes: it would take those of the next one for changing sizes of
+        # one network, and make slower kernels for any size.
+        compile_net = functools.partial(torch.compile, dynamic=False)
+        gen.pyramid = compile_net(gen.pyramid)
+        dis = torch.nn.ModuleList(map(compile_net, dis))
     store = torch.from_numpy(Noise().read(range(CLIPS))).to(device)
     clips = store[:batch].clone()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -1,5 +1,6 @@
 """The benchmarks on a GPU: each side does its work, the report adds up."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -63,6 +64,26 @@ def test_their_sides_run(precision):
     predict, wait = gpu_rollout.theirs("small", (20, 16), 2, precision, False, False, device="cpu")
     assert predict().shape == (1, 6, 20, 16)
     wait()
+
+
+@needs_torch
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's compiler looks
+def test_their_compiler_knows_all_sizes(monkeypatch):
+    import torch
+
+    graphs, sizes = [], []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        sizes.extend(x for x in inputs if not isinstance(x, torch.Tensor))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    step, _ = gpu_step.theirs("small", 2, "tf32", True, False, device="cpu")
+    for _ in range(2):
+        step()
+    assert len(graphs) == 1 + 2 * 4  # each discriminator with and without gradients of its weights
+    assert not sizes
 
 
 def test_ratios_are_to_the_best_of_equal_precision():
