@@ -29,7 +29,7 @@ demo: $(INSTALLED)  ## record Ms. Pac-Man, cut clips, train a small network, tes
 	$(PY) test.py --load $(DEMO)/result --images $(DEMO)/images/test
 	@echo "Look at $(DEMO)/result/test/contact_sheet.png, the GIFs beside it, $(DEMO)/result/samples.gif"
 
-leaderboard: $(INSTALLED)  ## train all architectures for equal times, compare them: an hour
+leaderboard: $(INSTALLED)  ## train all architectures for equal times, compare them: half an hour
 	rm -rf $(BOARD)
 	$(PY) data/record_ms_pacman.py --train 8 --test 2 --frames 300 --out $(BOARD)/images/ms-pacman
 	$(PY) data/moving_mnist.py --train 200 --test 4 --frames 40 --out $(BOARD)/images/moving-mnist
