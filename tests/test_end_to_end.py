@@ -356,7 +356,7 @@ def test_clips_need_not_be_square(work):
         (("test.py", "--export", "a.safetensors", "-g", "5"), "--gpu has no effect with --export"),
         (("test.py", "--load", "result", "--export", "a.npz"), ".safetensors"),
         (("test.py", "--load", "result", "--export", "no/a.safetensors"), "no/a.safetensors"),
-        (("test.py", "--load", "result", "-o", __file__), f"{__file__}: Not a directory"),
+        (("test.py", "--load", "result", "-o", __file__), f"{__file__}: a file, not a folder"),
         (("test.py", "--load", "result", "-f", "0"), "--frames: '0' is not valid"),
         (("test.py", "--load", "result", "--dtype", "float16"), "float16 is for a GPU"),
         (("test.py", "--load", "result", "-f", "40"), "has the 44 good frames in a row"),
