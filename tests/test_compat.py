@@ -1,5 +1,6 @@
 """Each patch of Chainer: what it is for fails without it, works with it."""
 
+import multiprocessing
 import pickle
 import re
 import textwrap
@@ -67,7 +68,7 @@ CASES = {
         """,
         "ValueError",
     ),
-    "patch_prefetch_thread": (
+    "patch_multiprocess_iterator": (
         """
         batches = chainer.iterators.MultiprocessIterator(
             list(range(4)), 2, n_processes=1, shuffle=False
@@ -239,3 +240,18 @@ def test_weights_are_float32_whatever_chainer_is_told():
     code = "from utils.stack import L; print(L.Linear(2, 2).W.dtype)"
     done = run_python("-c", code, environment={"CHAINER_DTYPE": "mixed16"})
     assert done.stdout == "float32\n"
+
+
+WORKERS = """
+import multiprocessing
+multiprocessing.set_start_method({method!r})
+from utils.stack import chainer
+with chainer.iterators.MultiprocessIterator(list(range(4)), 2, n_processes=2, shuffle=False) as it:
+    assert [next(it), next(it)] == [[0, 1], [2, 3]]
+"""
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_worker_processes_have_the_patches_however_they_start(method):
+    run = run_python("-c", WORKERS.format(method=method), timeout=60)
+    assert run.returncode == 0, run.stderr

@@ -1,9 +1,10 @@
-"""Chainer 7.8.1 patched for NumPy 2, for Python 3.10 to 3.13, for CuPy 13 or 14 or none."""
+"""Chainer 7.8.1 patched for NumPy 2, for Python 3.10 to 3.14, for CuPy 13 or 14 or none."""
 
 import contextlib
 import ctypes
 import functools
 import io
+import multiprocessing
 import sys
 import threading
 import types
@@ -182,19 +183,36 @@ def patch_scatter_add(chainer):
     """functions/array/scatter_add.py:52, others: CuPy 14 warns of cupyx.scatter_add."""
     cuda = chainer.backends.cuda
     if cuda.available:
-        names = vars(cuda.cupyx) | {"scatter_add": cuda.cupy.add.at}
-        cuda.cupyx = types.SimpleNamespace(**names)
+        cuda.cupyx = replaced(cuda.cupyx, scatter_add=cuda.cupy.add.at)
 
 
-def patch_prefetch_thread(chainer):
-    """iterators/multiprocess_iterator.py:475: Python 3.10 deprecated `Thread.setDaemon`."""
+def patch_multiprocess_iterator(chainer):
+    """iterators/multiprocess_iterator.py:475: Python 3.10 deprecated `Thread.setDaemon`.  464: its
+    workers, where they are not forked (macOS, Python 3.14), would import Chainer unpatched.
+    """
 
     class Thread(threading.Thread):
         def setDaemon(self, daemon):
             self.daemon = daemon
 
-    names = vars(threading) | {"Thread": Thread}
-    chainer.iterators.multiprocess_iterator.threading = types.SimpleNamespace(**names)
+    def patched_pool(initializer, initargs, **options):
+        return multiprocessing.Pool(
+            initializer=begin_patched, initargs=(initializer, *initargs), **options
+        )
+
+    module = chainer.iterators.multiprocess_iterator
+    module.threading = replaced(threading, Thread=Thread)
+    module.multiprocessing = replaced(multiprocessing, Pool=patched_pool)
+
+
+def begin_patched(initializer, *arguments):
+    """The first that a worker process unpickles: to do so it imports utils.stack."""
+    initializer(*arguments)
+
+
+def replaced(module, **names):
+    """A namespace like `module` in which some names mean something else."""
+    return types.SimpleNamespace(**vars(module) | names)
 
 
 BEFORE_IMPORT = (
@@ -209,5 +227,5 @@ AFTER_IMPORT = (
     patch_pad_sequence,
     patch_deconvolution,
     patch_scatter_add,
-    patch_prefetch_thread,
+    patch_multiprocess_iterator,
 )
