@@ -1,5 +1,5 @@
 # `make demo` shows the project at work, `make test` its tests: both set up .venv themselves.
-# Needs git, make, pip, Python 3.10 to 3.13; another than python3: make demo PYTHON=python3.12
+# Needs git, make, pip, Python 3.10 to 3.14; another than python3: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 VENV := .venv
@@ -59,8 +59,8 @@ clean:  ## remove what make made
 
 # Where Debian keeps ensurepip in a package of its own, the system's pip installs the first pip.
 $(INSTALLED): requirements.lock build-constraints.txt
-	@$(PYTHON) -c 'import sys; have = sys.version_info[:2]; sys.exit(0 if (3, 10) <= have <= (3, 13) \
-	  else "error: Python %d.%d; 3.10 to 3.13 is needed: make PYTHON=python3.12" % have)'
+	@$(PYTHON) -c 'import sys; have = sys.version_info[:2]; sys.exit(0 if (3, 10) <= have <= (3, 14) \
+	  else "error: Python %d.%d; 3.10 to 3.14 is needed: make PYTHON=python3.12" % have)'
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { $(PYTHON) -m venv --without-pip $(VENV) && \
 	  $(PYTHON) -m pip install --quiet pip --target \
 	    "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; } || { \

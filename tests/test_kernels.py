@@ -77,13 +77,17 @@ KINDS = {"int64": "long long"}
 def test_losses_compile(nvrtc, monkeypatch, loss, dtype):
     from cupy._core import core
 
+    try:
+        options = core.assemble_cupy_compiler_options(())
+    except RuntimeError as error:
+        pytest.skip(f"no CUDA headers, as of nvidia-cuda-runtime-cu12: {error}")
     headers = [*core._cupy_header_list, "cupy/float16.cuh"]
     found = launched(monkeypatch, LOSSES[loss], dtype)
     assert len(found) == 2  # the loss, its gradient
     for body in found:
         source = "".join(f'#include "{header}"\n' for header in headers)
         source += f"typedef {CODES[dtype]} T;\n{body}"
-        compile_for(nvrtc, "sm_90", source, *core.assemble_cupy_compiler_options(()))
+        compile_for(nvrtc, "sm_90", source, *options)
 
 
 class Array(np.ndarray):

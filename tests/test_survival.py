@@ -16,6 +16,7 @@ import sys
 import termios
 import time
 import weakref
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def context():
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     before = {name: os.environ.get(name) for name in threads}
     os.environ.update(threads)
+    forkserver._forkserver._stop()  # of another test, which had it import nothing
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(MODULES)
     context.Process(target=int).start()
@@ -187,7 +189,8 @@ def test_a_run_is_saved_when_its_terminal_closes(work, tmp_path):
 
 def test_a_second_ctrl_c_leaves_at_once():
     code = "from utils.signals import Signals; import time\n"
-    code += "with Signals(): print(flush=True); time.sleep(60)"
+    # Not one long sleep: a signal that comes as it begins does not end it.
+    code += "with Signals(): print(flush=True); [time.sleep(0.01) for _ in range(6000)]"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes) as process:
         process.stdout.readline()
