@@ -47,9 +47,10 @@ class ConvLSTM(chainer.Chain):
         if plain and (made := recurrence.fused(from_frames, self.hidden_conv, memory)) is not None:
             return made
         if memory is None:
-            batch, _, _, height, width = from_frames.shape
+            batch, time, _, height, width = from_frames.shape
             blank = self.xp.zeros((batch, self.outputs, height, width), from_frames.dtype)
-            memory = blank, blank
+            # Zeros need no convolution, but where nothing follows, its weights need a gradient.
+            memory = blank if time == 1 else None, blank
         made = []
         for from_frame in F.separate(from_frames, axis=1):
             memory = self.step(from_frame, *memory)
@@ -57,8 +58,8 @@ class ConvLSTM(chainer.Chain):
         return F.stack(made, axis=1), memory
 
     def step(self, from_frame, h, c):
-        """The memory after one more frame; from_frame is (B, 4 * outputs, H, W)."""
-        gates = from_frame + self.hidden_conv(h)
+        """The memory after one more frame; from_frame is (B, 4 * outputs, H, W), h None for 0."""
+        gates = from_frame if h is None else from_frame + self.hidden_conv(h)
         if self.norm is not None:
             gates = self.norm(gates)
         if self.peepholes is None:

@@ -115,6 +115,13 @@ def test_memory_goes_on_where_it_stopped(layer):
     assert np.allclose(h_later.array, h.array) and np.allclose(c_later.array, c.array)
 
 
+def test_weights_that_see_only_zeros_have_gradients_of_zeros(layer):
+    made, _ = layer(frames(time=1))
+    layer.cleargrads()
+    F.sum(made).backward()
+    assert not layer.hidden_conv.W.grad.any() and layer.input_conv.W.grad.any()
+
+
 def test_any_frame_size(layer):
     made, _ = layer(frames(time=1, size=(1, 9)))
     assert made.shape == (BATCH, 1, OUTPUTS, 1, 9)
