@@ -298,9 +298,12 @@ API int nvrtcCompileProgram(Program* program, int count, const char** options) {
     std::string folder = getenv("DRIVER_FOLDER");
     auto quoted = [](std::string text) { return " '" + text + "'"; };
     std::string command = getenv("DRIVER_COMPILE") + (" -shared" + quoted("-I" + folder));
+    command += quoted("-I" + folder + "/include");
     for (int i = 0; i < count; i++) {
         std::string option = options[i];
-        if (option.rfind("-I", 0) == 0 || option.rfind("-D", 0) == 0) {
+        // Headers of CUDA that pip has installed are not for g++.
+        bool headers = option.rfind("-I", 0) == 0 && option.find("/nvidia/") == option.npos;
+        if (headers || option.rfind("-D", 0) == 0) {
             command += quoted(option);
         }
     }
