@@ -80,6 +80,8 @@ def test_losses_compile(nvrtc, monkeypatch, loss, dtype):
     try:
         options = core.assemble_cupy_compiler_options(())
     except RuntimeError as error:
+        if "CUDA headers" not in str(error):
+            raise
         pytest.skip(f"no CUDA headers, as of nvidia-cuda-runtime-cu12: {error}")
     headers = [*core._cupy_header_list, "cupy/float16.cuh"]
     found = launched(monkeypatch, LOSSES[loss], dtype)

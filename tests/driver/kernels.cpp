@@ -301,9 +301,9 @@ API int nvrtcCompileProgram(Program* program, int count, const char** options) {
     command += quoted("-I" + folder + "/include");
     for (int i = 0; i < count; i++) {
         std::string option = options[i];
-        // Headers of CUDA that pip has installed are not for g++.
-        bool headers = option.rfind("-I", 0) == 0 && option.find("/nvidia/") == option.npos;
-        if (headers || option.rfind("-D", 0) == 0) {
+        // CUDA's headers, where pip has installed them, are not for g++.
+        bool of_cuda = option.find("-packages/nvidia/") != option.npos;
+        if ((option.rfind("-I", 0) == 0 && !of_cuda) || option.rfind("-D", 0) == 0) {
             command += quoted(option);
         }
     }

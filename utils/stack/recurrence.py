@@ -1,8 +1,8 @@
 """A ConvLSTM's steps over the frames of a clip, on a CPU, as one function node.
 
-With Chainer's own nodes a step takes twelve of them.  Here, besides, the weights get their gradient
-by one convolution over all steps, and the hidden state before the first frame, all zeros, is not
-convolved.
+In training Chainer's own nodes are seven for each step.  Here, besides, the weights get their
+gradient by one convolution over all steps, and the hidden state before the first frame, all zeros,
+is not convolved.
 """
 
 import numpy as np
