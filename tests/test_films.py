@@ -349,6 +349,18 @@ def test_a_film_that_cannot_be_read_to_its_end_says_so(tmp_path):
         only(path).read(len(good) - 1, len(good) + 1)
 
 
+@pytest.mark.parametrize("missing", [1, 500, 64 * 96 * 3 // 2, 64 * 96 * 3 // 2 + 5])
+def test_a_y4m_cut_off_within_a_frame_says_so(tmp_path, missing):
+    path = tmp_path / "a.y4m"
+    film(path, "rawvideo")
+    expected, content = decoded_by_ffmpeg(path), path.read_bytes()
+    assert np.array_equal(list(only(path)), expected)
+    path.write_bytes(content[:-missing])
+    *good, bad = only(path).frames(0)
+    assert np.array_equal(good, expected[:-1])
+    assert "its last frame is cut off" in bad.reason
+
+
 def test_a_damaged_page_of_an_ogg_file_is_told(tmp_path):
     """FFmpeg leaves it out; what follows is decoded on top of other frames than it should be."""
     path, told = tmp_path / "a.ogv", []

@@ -97,7 +97,7 @@ def scan(path):
     with open_stream(path) as (container, stream):
         kind, reorders = container.format.name, stream.codec_context.has_b_frames
         try:
-            for packet in container.demux(stream):
+            for packet in demux(container, stream):
                 if packet.size and not packet.is_discard:  # edit lists discard packets
                     times.append(packet.pts)
                     if packet.is_keyframe:
@@ -142,6 +142,18 @@ def open_stream(path):
         stream.codec_context.options = DECODER
         stream.codec_context.copy_opaque = True  # frames keep the `opaque` of their packets
         yield container, stream
+
+
+def demux(container, stream):
+    """The stream's packets; av.FFmpegError at a frame of a y4m that is cut off, which FFmpeg takes
+    for the end of the film."""
+    last = None
+    for packet in container.demux(stream):
+        yield packet
+        last = packet if packet.size else last
+    is_y4m = container.format.name == "yuv4mpegpipe"
+    if is_y4m and last and last.pos + last.size < container.size:
+        raise av.InvalidDataError(0, "its last frame is cut off")
 
 
 def decode_near(path, index, start):
@@ -242,7 +254,7 @@ def decode_all(container, stream, index):
     """
     begin, torn = None, False
     try:
-        for place, packet in enumerate(container.demux(stream)):
+        for place, packet in enumerate(demux(container, stream)):
             if not packet.size and packet.dts is not None:  # Theora's repeated frame; not counted
                 continue
             if index.times:  # packets that an edit list hides have no number
