@@ -358,7 +358,40 @@ def test_a_y4m_cut_off_within_a_frame_says_so(tmp_path, missing):
     path.write_bytes(content[:-missing])
     *good, bad = only(path).frames(0)
     assert np.array_equal(good, expected[:-1])
-    assert "its last frame is cut off" in bad.reason
+    assert "the file breaks off" in bad.reason
+
+
+BREAKING = [
+    ("a.mkv", "libx264"),
+    ("a.webm", "libvpx"),
+    ("a.flv", "flv1"),
+    ("a.wmv", "wmv2"),
+    ("a.mxf", "mpeg2video"),
+]
+
+
+@pytest.mark.parametrize("name, codec", BREAKING)
+def test_a_film_that_breaks_off_says_so(tmp_path, name, codec):
+    path = tmp_path / name
+    film(path, codec, frames=120)
+    expected, content = decoded_by_ffmpeg(path), path.read_bytes()
+    assert np.array_equal(list(only(path)), expected)
+    for share in (0.5, 0.7, 0.9):
+        path.write_bytes(content[: int(share * len(content))])
+        frames = list(only(path).frames(0))
+        good = [frame for frame in frames if not isinstance(frame, BadFrame)]
+        assert np.array_equal(good, expected[: len(good)]) and len(good) > 40
+        assert "the file breaks off" in frames[-1].reason and len(frames) - len(good) < 4
+
+
+@pytest.mark.parametrize("name, length", [("a.mkv", b"\x01" + 7 * b"\xff"), ("a.webm", b"\xff")])
+def test_a_film_made_for_streaming_need_not_say_how_long_it_is(tmp_path, name, length):
+    path = tmp_path / name
+    film(path, "libvpx")
+    expected, content = decoded_by_ffmpeg(path), path.read_bytes()
+    head, segment, rest = content.partition(b"\x18\x53\x80\x67")
+    path.write_bytes(head + segment + length + rest[8:])
+    assert np.array_equal(list(only(path)), expected)
 
 
 def test_a_damaged_page_of_an_ogg_file_is_told(tmp_path):

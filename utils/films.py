@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from utils import cutoff
 from utils.errors import describe_error
 from utils.frames import MAX_PIXELS, BadFrame, Video
 from utils.ogg import find_damage
@@ -74,12 +75,14 @@ def open_film(path, name, digest, look):
 class Index:
     """What is known of a film without decoding it.
 
-    count: its number of frames. times: their time stamps, ascending. keys: the numbers of its key
-    frames, from which decoding can start. places: {time stamp of a key frame: offset in the file}.
-    All but `count` are empty if the file has no reliable time stamps.
+    count: its number of frames. cut_off: whether it breaks off; one frame that cannot be decoded
+    stands for what is missing. times: time stamps of the frames, ascending. keys: the numbers of
+    its key frames, from which decoding can start. places: {time stamp of a key frame: offset in the
+    file}. The last three are empty if the file has no reliable time stamps.
     """
 
     count: int
+    cut_off: bool = False
     times: tuple[int, ...] = ()
     keys: tuple[int, ...] = ()
     places: dict[int, int] = dataclasses.field(default_factory=dict)
@@ -93,13 +96,14 @@ class Index:
 @functools.lru_cache(maxsize=4)
 def scan(path):
     """The Index of a film, from its packets, which are not decoded; BadFrame if it is no film."""
-    times, keys, places, lost = [], [], {}, 0
+    times, keys, places, last, lost = [], [], {}, None, 0
     with open_stream(path) as (container, stream):
         kind, reorders = container.format.name, stream.codec_context.has_b_frames
         try:
-            for packet in demux(container, stream):
+            for packet in container.demux(stream):
                 if packet.size and not packet.is_discard:  # edit lists discard packets
                     times.append(packet.pts)
+                    last = packet
                     if packet.is_keyframe:
                         keys.append(packet.pts)
                         places[packet.pts] = packet.pos
@@ -111,15 +115,17 @@ def scan(path):
         raise BadFrame(path, "has no frames")
     if kind == "ogg" and (place := find_damage(path)) is not None:
         raise BadFrame(path, f"the checksum of the page at {place} does not match")
+    cut_off = not lost and is_cut_off(path, kind, last)
+    count = len(times) + (lost or cut_off)
     # Time stamps that FFmpeg makes up cannot be relied on.  AVI has none: they are wrong where one
     # packet holds two frames.  An MPEG program stream has few: those in between are guessed anew
     # after seeking.  A stream without a container has none.
     made_up = kind in {"mpeg", *BARE} or kind == "avi" and len(keys) < len(times)
     if made_up or None in times or len(set(times)) < len(times):
-        return Index(len(times) + lost)
+        return Index(count, cut_off)
     if reorders and times == sorted(times):  # these are decoding times, not presentation times
-        return Index(len(times) + lost)
-    index = Index(len(times) + lost, tuple(sorted(times)), places=places)
+        return Index(count, cut_off)
+    index = Index(count, cut_off, tuple(sorted(times)), places=places)
     return dataclasses.replace(index, keys=tuple(sorted(index.numbers[time] for time in keys)))
 
 
@@ -144,16 +150,14 @@ def open_stream(path):
         yield container, stream
 
 
-def demux(container, stream):
-    """The stream's packets; av.FFmpegError at a frame of a y4m that is cut off, which FFmpeg takes
-    for the end of the film."""
-    last = None
-    for packet in container.demux(stream):
-        yield packet
-        last = packet if packet.size else last
-    is_y4m = container.format.name == "yuv4mpegpipe"
-    if is_y4m and last and last.pos + last.size < container.size:
-        raise av.InvalidDataError(0, "its last frame is cut off")
+def is_cut_off(path, kind, last):
+    """Whether a film breaks off, which FFmpeg takes for its end.
+
+    kind: FFmpeg's name of its format. last: the last packet.
+    """
+    if kind == "yuv4mpegpipe":
+        return last.pos + last.size < os.path.getsize(path)
+    return cutoff.breaks_off(path, kind)
 
 
 def decode_near(path, index, start):
@@ -242,19 +246,20 @@ def decode_from(path, index, begin):
 
 
 class Gap(Exception):
-    """Part of a packet is missing."""
+    """Part of a packet or of the film is missing."""
 
 
 def decode_all(container, stream, index):
     """Yield (origin, result): frames, and exceptions of the decoder as results.
 
-    A Gap is yielded before what is decoded of an incomplete packet. An origin is (place of the
-    packet, whether the packet is a key frame's or comes after one). Places count packets in the
-    order in which frames are shown, or decoded if there are no time stamps.
+    A Gap is yielded before what is decoded of an incomplete packet, and at the end of a film that
+    breaks off. An origin is (place of the packet, whether the packet is a key frame's or comes
+    after one). Places count packets in the order in which frames are shown, or decoded if there are
+    no time stamps.
     """
     begin, torn = None, False
     try:
-        for place, packet in enumerate(demux(container, stream)):
+        for place, packet in enumerate(container.demux(stream)):
             if not packet.size and packet.dts is not None:  # Theora's repeated frame; not counted
                 continue
             if index.times:  # packets that an edit list hides have no number
@@ -280,6 +285,8 @@ def decode_all(container, stream, index):
         return
     except av.FFmpegError as error:  # the container cannot be read any further
         yield (-1, False), error
+    if index.cut_off:
+        yield (-1, False), Gap("the file breaks off")
 
 
 class Converter:
