@@ -188,7 +188,10 @@ def compare(entries, out, options):
     from utils import leaderboard
     from utils.files import write_text
 
-    entries = leaderboard.ranked(leaderboard.with_copy(entries), options.by, options.area)
+    *_, copy = entries = leaderboard.with_copy(entries)
+    if options.area == "moving" and not any(copy.curve("moving", "moving")):
+        warn("nothing moves in the test videos, so the runs have no order; give --area whole")
+    entries = leaderboard.ranked(entries, options.by, options.area)
     text = leaderboard.table(entries, options.by, options.area)
     with writing_to(out):
         # The record comes first: by it a later leaderboard knows that it may replace these files.

@@ -284,6 +284,18 @@ def test_a_leaderboard_takes_the_place_of_an_earlier_one_and_of_nothing_else(
         Path(theirs).parent.rmdir()
 
 
+@pytest.mark.parametrize("area, told", [("moving", True), ("whole", False)])
+def test_runs_have_no_order_by_what_moves_where_nothing_does(tmp_path, capsys, area, told):
+    np.save(tmp_path / "a.npy", np.zeros((5, 16, 16), np.uint8))
+    for name in "ab":
+        make_run(tmp_path / "runs" / name, 2)
+    few = ("-f", "2", "--area", area, "-o", f"{tmp_path}/out")
+    testing.main(["--load", f"{tmp_path}/runs", "--images", f"{tmp_path}/a.npy", *few])
+    said = capsys.readouterr()
+    assert ("nothing moves in the test videos" in said.err) == told
+    assert ("| a         |       - |" in said.out) == told
+
+
 @pytest.mark.parametrize("more, iterations", [((), [40, 40]), (("--best",), [None, None])])
 def test_what_the_best_network_has_cost_is_not_what_the_last_one_has(tmp_path, more, iterations):
     np.save(tmp_path / "a.npy", np.zeros((5, 16, 16), np.uint8))

@@ -53,7 +53,7 @@ def ranked(entries, metric, area):
 
 
 def table(entries, metric, area):
-    """The entries, in order, as a Markdown table that also reads well on a screen."""
+    """The entries, in order, as a Markdown table that also reads well on a screen; "-" for NaN."""
     rows = [HEAD]
     for entry in entries:
         curve = entry.curve(metric, area)
@@ -66,7 +66,8 @@ def table(entries, metric, area):
                 f"{1000 * entry.seconds:.0f}",
                 "?" if known is None else f"{known} it, {entry.training:.0f} s",
             ]
-        numbers = [f"{x:#.4g}" for x in (curve[0], metrics.mean(metric, curve), curve[-1])]
+        shown = curve[0], metrics.mean(metric, curve), curve[-1]
+        numbers = ["-" if np.isnan(number) else f"{number:#.4g}" for number in shown]
         rows.append((entry.name, *numbers, *cost))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * (w - 1) + ":" if i else "-" * w for i, w in enumerate(widths)])
