@@ -160,6 +160,13 @@ def conv2d(history, channels, width):
     return nn.Sequential(nn.Flatten(1, 2), layer)
 
 
+def catz(history, channels, width, maps=32):
+    """models/catz.py."""
+    layers = convolution(history * channels, maps), nn.MaxPool2d(2), convolution(maps, maps)
+    last = nn.Conv2d(maps, channels, 3, padding="same")
+    return nn.Sequential(nn.Flatten(1, 2), *layers, nn.Upsample(scale_factor=2), last)
+
+
 class Conv3DResidual(nn.Module):
     """models/conv3d_residual.py: frames are the maps."""
 
@@ -290,11 +297,128 @@ def convlstm_forecaster(history, channels, width, patch=4):
 
 def convlstm_s(history, channels, width, patch=4):
     """models/convlstm_s.py."""
-    *_, last = maps = {"paper": (128,) * 4, "small": (16,) * 4}[width]
-    inputs = channels * patch**2, *maps
-    readout = nn.Sequential(nn.Conv2d(last, inputs[0], 1, bias=False), nn.PixelShuffle(patch))
-    cells = Stack(ConvLSTM(a, b, 5, bias=False) for a, b in pairwise(inputs))
+    maps = {"paper": (128,) * 4, "small": (16,) * 4}[width]
+    inputs = channels * patch**2
+    cells = Stack(ConvLSTM(a, b, 5, bias=False) for a, b in pairwise((inputs, *maps)))
+    return on_patches(cells, inputs, maps[-1], patch)
+
+
+def same_size(inputs, outputs, kernel, bias=False):
+    """A convolution to the same size; kernel: its sides, two or three."""
+    if len(kernel) == 2:
+        return nn.Conv2d(inputs, outputs, kernel, padding="same", bias=bias)
+    pad = 0, kernel[1] // 2, kernel[2] // 2
+    return Conv3dAhead(inputs, outputs, kernel, padding=pad, bias=bias)
+
+
+class Conv3dAhead(nn.Conv3d):
+    """A convolution that looks ahead in time, padded by zeros there."""
+
+    def forward(self, x):
+        return super().forward(F.pad(x, (0, 0, 0, 0, 0, self.kernel_size[0] - 1)))
+
+
+class STLSTM(nn.Module):
+    """models/st_lstm.py."""
+
+    def __init__(self, inputs, outputs, kernel):
+        super().__init__()
+        self.outputs = outputs
+        self.from_input = same_size(inputs, 7 * outputs, kernel, bias=True)
+        self.from_hidden = same_size(outputs, 4 * outputs, kernel)
+        self.from_shared = same_size(outputs, 3 * outputs, kernel)
+        self.from_memories = same_size(2 * outputs, outputs, kernel)
+        self.join = same_size(2 * outputs, outputs, (1,) * len(kernel))
+
+    def forward(self, x, state, shared):
+        blank = x.new_zeros(len(x), self.outputs, *x.shape[2:])
+        hidden, cells = state or (blank, [blank])
+        shared = blank if shared is None else shared
+        sizes = [3 * self.outputs, 3 * self.outputs, self.outputs]
+        own, common, output = self.from_input(x).split(sizes, 1)
+        own_too, output_too = self.from_hidden(hidden).split(sizes[1:], 1)
+        cells = self.remember(own + own_too, cells)
+        shared = renewed(shared, common + self.from_shared(shared))
+        memories = torch.cat([cells[-1], shared], 1)
+        output = (output + output_too + self.from_memories(memories)).sigmoid()
+        return (output * self.join(memories).tanh(), cells), shared
+
+    def remember(self, gates, cells):
+        return [renewed(cells[-1], gates)]
+
+
+def renewed(memory, gates):
+    """A memory after its gates: candidate, input gate, forget gate."""
+    candidate, let_in, keep = gates.chunk(3, 1)
+    return keep.sigmoid() * memory + let_in.sigmoid() * candidate.tanh()
+
+
+class EideticLSTM(STLSTM):
+    """models/e3d_lstm.py, for clips too short to forget a cell."""
+
+    def __init__(self, inputs, outputs, kernel):
+        super().__init__(inputs, outputs, kernel)
+        self.norm = nn.GroupNorm(1, outputs)
+
+    def remember(self, gates, cells):
+        candidate, let_in, query = gates.chunk(3, 1)
+        held = torch.cat([cell.flatten(2) for cell in cells], 2).transpose(1, 2)
+        places = query.sigmoid().flatten(2).transpose(1, 2)
+        found = (places @ held.transpose(1, 2)).softmax(2) @ held
+        kept = self.norm(cells[-1] + found.transpose(1, 2).reshape(query.shape))
+        return [*cells, kept + let_in.sigmoid() * candidate.tanh()]
+
+
+class Zigzag(nn.ModuleList):
+    """Layers on top of each other, with a memory that climbs them."""
+
+    def forward(self, frames, memory=None):
+        states, shared = memory or ([None] * len(self), None)
+        made = []
+        for x in frames.unbind(1):
+            before, states = states, []
+            for layer, state in zip(self, before, strict=True):
+                state, shared = layer(x, state, shared)
+                states.append(state)
+                x = state[0]
+            made.append(x)
+        return torch.stack(made, 1), (states, shared)
+
+
+class Windows(nn.Module):
+    """Shows a recurrent layer each frame together with the one before it."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, frames, memory=None):
+        before, memory = memory or (torch.zeros_like(frames[:, :1]), None)
+        frames = torch.cat([before, frames], 1)
+        made, memory = self.layer(torch.stack([frames[:, :-1], frames[:, 1:]], 3), memory)
+        return made.flatten(2, 3), (frames[:, -1:], memory)
+
+
+def on_patches(cells, inputs, maps, patch):
+    """models/encoder_decoder.py's function of that name."""
+    readout = nn.Sequential(nn.Conv2d(maps, inputs, 1, bias=False), nn.PixelShuffle(patch))
     return EncoderDecoder(nn.PixelUnshuffle(patch), cells, readout)
+
+
+def predrnn(history, channels, width, patch=4):
+    """models/predrnn.py."""
+    maps = {"paper": (128,) * 4, "small": (16,) * 4}[width]
+    inputs = channels * patch**2
+    cells = Zigzag(STLSTM(a, b, (5, 5)) for a, b in pairwise((inputs, *maps)))
+    return on_patches(cells, inputs, maps[-1], patch)
+
+
+def e3d_lstm(history, channels, width, patch=4):
+    """models/e3d_lstm.py."""
+    maps = {"paper": (64,) * 4, "small": (8,) * 4}[width]
+    inputs = channels * patch**2
+    cells = Zigzag(EideticLSTM(a, b, (2, 5, 5)) for a, b in pairwise((inputs, *maps)))
+    return on_patches(Windows(cells), inputs, 2 * maps[-1], patch)
 
 
 def seq2seq(history, channels, width):
@@ -327,15 +451,18 @@ def vpn_lstm(history, channels, width):
 
 
 TWINS = {
+    "catz": catz,
     "conv2d": conv2d,
     "conv3d-residual": Conv3DResidual,
     "convlstm-forecaster": convlstm_forecaster,
     "convlstm-residual": ConvLSTMResidual,
     "convlstm-s": convlstm_s,
+    "e3d-lstm": e3d_lstm,
     "ensemble": Ensemble,
     "hourglass": Hourglass,
     "multiscale": MultiScale,
     "multiscale-8to8": multiscale_8to8,
+    "predrnn": predrnn,
     "seq2seq": seq2seq,
     "skip-autoencoder": SkipAutoencoder,
     "voxel-flow": VoxelFlow,

@@ -25,25 +25,29 @@ def of_width(choices, width):
 
 def convolution(inputs, outputs, kernel=3, stride=1, normalised=False):
     """Convolution to size / stride, batch normalisation if `normalised`, ReLU."""
-    pad = (kernel - 1) // 2
-    layer = L.Convolution2D(inputs, outputs, kernel, stride, pad, normalised, initialW=HE_NORMAL)
+    pad, nobias = (kernel - 1) // 2, normalised  # the normalisation has a bias of its own
+    layer = L.Convolution2D(inputs, outputs, kernel, stride, pad, nobias=nobias, initialW=HE_NORMAL)
     return activated(layer, outputs, normalised)
 
 
 def deconvolution(inputs, outputs, stride=1, normalised=False):
     """Transposed convolution to size * stride, batch normalisation if `normalised`, ReLU."""
-    layer = transposed_convolution(inputs, outputs, stride, normalised, HE_NORMAL_TRANSPOSED)
+    layer = transposed_convolution(
+        inputs, outputs, stride, nobias=normalised, initialW=HE_NORMAL_TRANSPOSED
+    )
     return activated(layer, outputs, normalised)
 
 
 def transposed_convolution(inputs, outputs, stride, nobias=False, initialW=None):
     """Transposed convolution to size * stride, stride 1 or 2, by a kernel of 3 or 4.
 
-    The original implementations always use a kernel of 3.  With a stride of 2 it covers some output
-    pixels with more weights than others, a checkerboard pattern; a kernel of 4 covers all alike.
+    The networks of team-pragmatic-chaos always use a kernel of 3.  With a stride of 2 it covers
+    some output pixels with more weights than others, a checkerboard pattern; a kernel of 4 covers
+    all alike.
     """
-    kernel = 2 + stride
-    return L.Deconvolution2D(inputs, outputs, kernel, stride, 1, nobias, initialW=initialW)
+    return L.Deconvolution2D(
+        inputs, outputs, 2 + stride, stride, pad=1, nobias=nobias, initialW=initialW
+    )
 
 
 def activated(layer, outputs, normalised):

@@ -62,13 +62,14 @@ class ScheduledSampling(RandomLink):
     """Sometimes shows a network in training true frames instead of those it predicted.
 
     The n-th call, counted from 0, shows each true frame of each clip with the probability
-    first - n * decay.  Without decay that is teacher forcing, with it the scheduled sampling of
-    Bengio et al. (NIPS 2015).  ValueError for a probability beyond 0 and 1, or a decay that is
-    negative, infinite or NaN.
+    teacher_forcing - n * sampling_decay.  Without decay that is teacher forcing, with it the
+    scheduled sampling of Bengio et al. (NIPS 2015).  ValueError for a probability beyond 0 and 1,
+    or a decay that is negative, infinite or NaN.
     """
 
-    def __init__(self, first, decay=0.0):
+    def __init__(self, teacher_forcing=1.0, sampling_decay=0.0):
         super().__init__()
+        first, decay = teacher_forcing, sampling_decay
         if not 0 <= first <= 1:
             raise ValueError(f"--model-options teacher_forcing={first}: must be from 0 to 1")
         if not 0 <= decay < np.inf:

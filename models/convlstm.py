@@ -27,15 +27,15 @@ class ConvLSTM(chainer.Chain):
     def __init__(self, inputs, outputs, kernel=3, peepholes=False, normalised=False, bias=True):
         super().__init__()
         self.outputs = outputs
-        pad = kernel // 2
+        how = {"ksize": kernel, "pad": kernel // 2}
         # Each map has its candidate, input, forget and output gate side by side, as F.lstm wants.
         # An open forget gate lets gradients through from the start.
         start = np.tile(np.float32([0, 0, 1, 0]), outputs)
         with self.init_scope():
             self.input_conv = L.Convolution2D(
-                inputs, 4 * outputs, kernel, 1, pad, normalised or not bias, initial_bias=start
+                inputs, 4 * outputs, **how, nobias=normalised or not bias, initial_bias=start
             )
-            self.hidden_conv = L.Convolution2D(outputs, 4 * outputs, kernel, 1, pad, nobias=True)
+            self.hidden_conv = L.Convolution2D(outputs, 4 * outputs, **how, nobias=True)
             norm = L.GroupNormalization(1, 4 * outputs, initial_beta=start)
             self.norm = norm if normalised else None
             self.peepholes = chainer.Parameter(0, (3, 1, outputs, 1, 1)) if peepholes else None

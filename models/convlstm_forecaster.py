@@ -24,14 +24,22 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     probability that falls from 1 by this much at each iteration; of no effect where the horizon
     is 1.
     """
-    *_, last = maps = narrowed(MAPS, width)
+    maps = narrowed(MAPS, width)
     inputs = channels * patch**2, *maps
     readout = chainer.Sequential(
-        L.Convolution2D(last, inputs[0], 1), partial(F.depth2space, r=patch), F.tanh
+        L.Convolution2D(maps[-1], inputs[0], 1), partial(F.depth2space, r=patch), F.tanh
     )
     encoder, forecaster = (
         Stack(*(ConvLSTM(a, b, 5) for a, b in pairwise(inputs))) for _ in range(2)
     )
-    shape, teacher = (history, horizon, channels), ScheduledSampling(1, sampling_decay)
-    embed = partial(F.space2depth, r=patch)
-    return EncoderDecoder(shape, patch, embed, encoder, readout, forecaster, teacher)
+    return EncoderDecoder(
+        history,
+        horizon,
+        channels,
+        multiple=patch,
+        embed=partial(F.space2depth, r=patch),
+        encoder=encoder,
+        readout=readout,
+        decoder=forecaster,
+        teacher=ScheduledSampling(sampling_decay=sampling_decay),
+    )

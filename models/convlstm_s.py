@@ -1,13 +1,10 @@
 """ConvLSTM-S of OpenSTL, the configuration behind its published Moving MNIST numbers."""
 
-from functools import partial
 from itertools import pairwise
 
 from models.blocks import narrowed
-from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM, Stack
-from models.encoder_decoder import EncoderDecoder
-from utils.stack import F, L, chainer
+from models.encoder_decoder import on_patches
 
 MAPS = (128,) * 4
 
@@ -25,12 +22,8 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     sampling_decay: true frames are shown in training (scheduled sampling), with a probability that
     falls from 1 by this much at each iteration; of no effect where the horizon is 1.
     """
-    *_, last = maps = narrowed(MAPS, width)
+    maps = narrowed(MAPS, width)
     inputs = channels * patch**2, *maps
     cells = Stack(*(ConvLSTM(a, b, 5, bias=False) for a, b in pairwise(inputs)))
-    readout = chainer.Sequential(
-        L.Convolution2D(last, inputs[0], 1, nobias=True), partial(F.depth2space, r=patch)
-    )
-    embed = partial(F.space2depth, r=patch)
-    shape, teacher = (history, horizon, channels), ScheduledSampling(1, sampling_decay)
-    return EncoderDecoder(shape, patch, embed, cells, readout, teacher=teacher)
+    how = {"patch": patch, "maps": maps[-1], "sampling_decay": sampling_decay}
+    return on_patches(history, horizon, channels, cells=cells, **how)

@@ -1,7 +1,29 @@
 """What the recurrent architectures share: frames go in one by one, then come out one by one."""
 
+from functools import partial
+
+from models.chance import ScheduledSampling
 from models.predictor import Predictor, per_frame
-from utils.stack import F
+from utils.stack import F, L, chainer
+
+
+def on_patches(history, horizon, channels, *, patch, cells, maps, sampling_decay):
+    """An EncoderDecoder of one recurrent layer, as OpenSTL builds them all.
+
+    A pixel that the layer sees is a patch x patch square of the frame, which is drawn from the
+    layer's output by a linear map.  maps: number of the output's maps.
+    """
+    linear = L.Convolution2D(maps, channels * patch**2, 1, nobias=True)
+    return EncoderDecoder(
+        history,
+        horizon,
+        channels,
+        multiple=patch,
+        embed=partial(F.space2depth, r=patch),
+        encoder=cells,
+        readout=chainer.Sequential(linear, partial(F.depth2space, r=patch)),
+        teacher=ScheduledSampling(sampling_decay=sampling_decay),
+    )
 
 
 class EncoderDecoder(Predictor):
@@ -14,8 +36,20 @@ class EncoderDecoder(Predictor):
     teacher: ScheduledSampling, where training shows true frames.
     """
 
-    def __init__(self, shape, multiple, embed, encoder, readout, decoder=None, teacher=None):
-        super().__init__(*shape)  # history, horizon, channels
+    def __init__(
+        self,
+        history,
+        horizon,
+        channels,
+        *,
+        multiple,
+        embed,
+        encoder,
+        readout,
+        decoder=None,
+        teacher=None,
+    ):
+        super().__init__(history, horizon, channels)
         self.multiple = multiple
         with self.init_scope():
             self.embed, self.readout = embed, readout

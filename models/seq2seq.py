@@ -13,8 +13,8 @@ def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, 
     """Convolutions, a ConvLSTM that encodes, another that decodes, transposed convolutions, tanh.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
-    teacher_forcing: how often the decoder is shown the true frame in training, 0 for never; of no
-    effect where the horizon is 1.
+    teacher_forcing: how often the decoder is shown the true frame in training, 0 for never, as the
+    team decided later; of no effect where the horizon is 1.
     batch_norm: after each convolution but the last; the team added it later.
     """
     a, b, c, d = narrowed(MAPS, width)
@@ -33,5 +33,14 @@ def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, 
         F.tanh,
     )
     encoder, decoder = (ConvLSTM(d, d, peepholes=True, normalised=True) for _ in range(2))
-    shape, teacher = (history, horizon, channels), ScheduledSampling(teacher_forcing)
-    return EncoderDecoder(shape, 4, embed, encoder, readout, decoder, teacher)
+    return EncoderDecoder(
+        history,
+        horizon,
+        channels,
+        multiple=4,
+        embed=embed,
+        encoder=encoder,
+        readout=readout,
+        decoder=decoder,
+        teacher=ScheduledSampling(teacher_forcing),
+    )

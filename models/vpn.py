@@ -20,8 +20,9 @@ def build(history, horizon, channels, size, width="paper"):
 
     width: "paper" for the feature maps of the sketch, "small" for an eighth of them.
     """
-    *_, last = maps = narrowed(MAPS, width)
+    maps = narrowed(MAPS, width)
     inputs = channels, *maps
     cells = Stack(*(NormalisedConvLSTM(a, b) for a, b in pairwise(inputs)))
-    readout = chainer.Sequential(transposed_convolution(last, channels, stride=1), to_frames)
-    return EncoderDecoder((history, horizon, channels), 1, F.identity, cells, readout)
+    readout = chainer.Sequential(transposed_convolution(maps[-1], channels, stride=1), to_frames)
+    parts = {"embed": F.identity, "encoder": cells, "readout": readout}
+    return EncoderDecoder(history, horizon, channels, multiple=1, **parts)

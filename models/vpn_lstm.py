@@ -34,4 +34,5 @@ def build(history, horizon, channels, size, width="paper"):
         to_frames,
     )
     encoder, decoder = ConvLSTM(d, units, kernel=1), ConvLSTM(d, units, kernel=1)
-    return EncoderDecoder((history, horizon, channels), 16, embed, encoder, readout, decoder)
+    parts = {"embed": embed, "encoder": encoder, "readout": readout, "decoder": decoder}
+    return EncoderDecoder(history, horizon, channels, multiple=16, **parts)

@@ -23,12 +23,12 @@ def shown(teacher, time=2, batch=4):
 
 
 def test_weights_of_another_run_do_not_bring_its_series(tmp_path):
-    other = chainer.Sequential(ScheduledSampling(1, decay=0.1), L.Linear(2, 2))
+    other = chainer.Sequential(ScheduledSampling(1, sampling_decay=0.1), L.Linear(2, 2))
     for _ in range(5):
         shown(other[0])
     save_weights(tmp_path / "weights", other)
     np.random.seed(1)
-    chain = chainer.Sequential(ScheduledSampling(1, decay=0.1), L.Linear(2, 2))
+    chain = chainer.Sequential(ScheduledSampling(1, sampling_decay=0.1), L.Linear(2, 2))
     seed = chain[0].seed
     with keeping_series(chain):
         load_weights(tmp_path / "weights", chain)
@@ -52,7 +52,7 @@ def test_a_teacher_always_or_never_shows_the_truth():
 
 
 def test_a_teacher_shows_the_truth_less_and_less():
-    teacher = ScheduledSampling(1, decay=0.01)
+    teacher = ScheduledSampling(1, sampling_decay=0.01)
     share = [shown(teacher, batch=500).mean() for _ in range(120)]
     assert share[0] == 1
     assert share[25] == pytest.approx(0.75, abs=0.07)

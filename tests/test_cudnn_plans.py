@@ -1,5 +1,6 @@
 """Plans that the real cuDNN makes for an H200, which needs the library but no GPU."""
 
+import itertools
 import json
 
 import pytest
@@ -20,20 +21,31 @@ H200 = {
     **{"maxRegistersPerSM": 65536, "maxSharedMemoryPerBlock": 49152},
     **{"maxSharedMemoryPerBlockOptin": 232448, "reservedSharedMemoryPerBlock": 1024},
     **{"supportCoopLaunch": 1, "isTccDriver": 0, "pciDeviceId": 0, "cudaDeviceId": 0},
+    "memoryBusWidth": 6144,  # from cuDNN 9.28 on
 }
 try:
+    cudnn_plans.library()
+except (OSError, AttributeError) as error:
+    pytest.skip(f"no cuDNN: {error}", allow_module_level=True)
+try:
     DEVICE = cudnn_plans.Properties(json.dumps(H200))
-except (OSError, AttributeError, cudnn_plans.Error) as error:
-    pytest.skip(f"no cuDNN that plans without a GPU: {error}", allow_module_level=True)
+except cudnn_plans.Error as error:
+    if "SUBLIBRARY" not in str(error):  # from 9.28 on one of them needs the driver's library
+        raise
+    pytest.skip(f"no cuDNN that plans without a driver: {error}", allow_module_level=True)
 
 DTYPES = tuple(cudnn_plans.DATA_TYPES)
 
 
-def first_plan(direction, geometry, bias=False, last=False):
-    """As the provider looks for it."""
+def all_plans(direction, geometry, bias=False, last=False):
+    """As the provider looks for them, an iterator."""
     last, unwanted = last or geometry.dtype in casts.DTYPES, cudnn_engines.unwanted(geometry.dtype)
     search = direction, geometry, bias, last, unwanted, cudnn_engines.WORKSPACE
-    return next(cudnn_plans.plans(DEVICE, *search), None)
+    return cudnn_plans.plans(DEVICE, *search)
+
+
+def first_plan(*search, **options):
+    return next(all_plans(*search, **options), None)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -42,14 +54,16 @@ def first_plan(direction, geometry, bias=False, last=False):
 def test_every_layer_of_the_paper_has_a_plan(direction, batch, dtype):
     found = 0
     for geometry in layers(batch).values():
-        plan = first_plan(direction, geometry._replace(dtype=dtype))
-        assert plan, geometry
-        assert plan.workspace <= cudnn_engines.WORKSPACE
+        search = all_plans(direction, geometry._replace(dtype=dtype))
+        plans = list(itertools.islice(search, cudnn_engines.TRIED))
+        assert plans, geometry
+        assert max(plan.workspace for plan in plans) <= cudnn_engines.WORKSPACE
+        fast = [TENSOR_CORE in plan.notes for plan in plans]
         taken, made = geometry.weights[1], geometry.weights[0]
         if dtype == "float32":
-            assert TENSOR_CORE not in plan.notes
+            assert not any(fast)
         elif min(taken, made) >= 128 and geometry.images[-1] >= 16:
-            assert TENSOR_CORE in plan.notes, geometry
+            assert any(fast), geometry  # autotune finds it
         found += 1
     assert found == 43
 

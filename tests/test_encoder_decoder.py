@@ -24,7 +24,8 @@ def clip(*values):
 
 
 def recurrent(history, horizon, **parts):
-    return EncoderDecoder((history, horizon, 1), 1, F.identity, Counter(), F.identity, **parts)
+    parts |= {"embed": F.identity, "encoder": Counter(), "readout": F.identity}
+    return EncoderDecoder(history, horizon, 1, multiple=1, **parts)
 
 
 def test_each_prediction_is_read_before_the_next():
@@ -46,7 +47,7 @@ def test_a_teacher_puts_the_truth_in_place_of_predictions():
     assert model(clip(1, 2)).array.ravel().tolist() == [3, 6, 12]
 
 
-@pytest.mark.parametrize("arch", ["seq2seq", "convlstm-forecaster", "convlstm-s"])
+@pytest.mark.parametrize("arch", ["seq2seq", "convlstm-forecaster", "convlstm-s", "predrnn"])
 def test_the_truth_changes_training_but_not_its_first_frame(arch):
     np.random.seed(0)
     model = models.create(arch, 2, 3, 1, SIZE, width="small")

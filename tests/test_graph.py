@@ -194,10 +194,15 @@ def test_every_loss_can_be_captured(gpu, loss):
 @pytest.mark.gpu
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_architecture_is_captured(gpu, arch, capsys):
+    """But for one whose matrix products cuBLAS computes, which CuPy keeps out of graphs."""
     updater, other = prediction(gpu, arch), eager(prediction(gpu, arch))
     assert take_steps(updater, 6) == take_steps(other, 6)
     assert_same(updater, other)
-    assert updater.step.graph and capsys.readouterr().err == f"{CAPTURED}{cudnn.in_words()}\n"
+    told = capsys.readouterr().err
+    if arch == "e3d-lstm":
+        assert told.startswith(REFUSED) and "cuBLAS" in told
+    else:
+        assert updater.step.graph and told == f"{CAPTURED}{cudnn.in_words()}\n"
 
 
 @pytest.mark.gpu

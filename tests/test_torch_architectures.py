@@ -19,10 +19,12 @@ from tests.test_benchmarks import direct_convolutions as direct_convolutions  # 
 
 ROOT = Path(__file__).parents[1]
 HISTORY, CHANNELS, BATCH = train_step.HISTORY, train_step.CHANNELS, 2
-CUT, PATCH = ("convlstm-forecaster", "convlstm-s"), 4**2 * CHANNELS  # into patches; their channels
+CUT = ("convlstm-forecaster", "convlstm-s", "e3d-lstm", "predrnn")  # into patches
+PATCH = 4**2 * CHANNELS  # channels of a patch
 EPSILON = 1e-8 / (1 - 0.999) ** 0.5  # theirs, see test_benchmarks.adam
 LEAVES = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
 PREFIXES = {  # where a twin has layers elsewhere: our names' beginnings, theirs
+    "catz": {"full.0.": "1.0.", "half.0.": "3.0.", "last.": "5."},
     "conv2d": {"convolution.": "1."},
     "ensemble": {"ways.1.": "conv3d.", "ways.2.": "convlstm."},
     "hourglass": {"half.": "halved."},
@@ -55,7 +57,8 @@ def pair(arch):
         array = arrays.pop(name).reshape(param.shape)
         if name in gates:  # ours are side by side in each map
             array = regrouped(array, 0, 4)
-        if arch in CUT and PATCH in array.shape:  # ours have a pixel's colours side by side
+        if arch in CUT and PATCH in array.shape and "from_shared" not in name:
+            # ours have a pixel's colours side by side
             array = regrouped(array, array.shape.index(PATCH), CHANNELS)
         param.data = torch.tensor(array)
     assert not arrays

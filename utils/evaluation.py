@@ -91,7 +91,8 @@ def score(predicted, clip):
     "metric" called "moving" is the share of the frame that moves.
 
     Over the moving area our own metrics are means of its pixels.  For the metrics of other code
-    bases, still pixels are made black in both frames and all pixels count, as Mathieu et al. do it.
+    bases, still pixels are made black in both frames and all pixels count, as Mathieu et al. do it
+    (whose moving area, however, is where optical flow is).
     Values are NaN for frames in which nothing moves, and Mathieu's also for frames whose
     psnr_mathieu over the moving area is 50 dB or more.
     """

@@ -68,7 +68,8 @@ DIRECTIONS = {
     "weight_gradient": (WEIGHT_GRADIENT, OPERATION_CONVOLUTION_BWD_FILTER_ALPHA),
 }
 # {(direction, number of axes, engine): versions of cuDNN in which the engine's results are wrong}.
-# PyTorch leaves out the same ones (plan_errata_exception in its Conv_v8.cpp).
+# PyTorch leaves out the same ones (plan_errata_exception in its Conv_v8.cpp), and others on GPUs of
+# compute capability 8.6 and 12.0.
 WRONG = {
     ("forward", 3, 23): range(90800, 91501),
     ("data_gradient", 3, 23): range(8000, 10**6),

@@ -1,0 +1,84 @@
+"""E3D-LSTM (Wang et al., ICLR 2019): 3D convolutions, and cells that are recalled by likeness."""
+
+from itertools import pairwise
+
+from models.blocks import narrowed
+from models.encoder_decoder import on_patches
+from models.st_lstm import STLSTM, Zigzag
+from utils.stack import F, L, chainer
+
+MAPS = (64,) * 4
+WINDOW = 2  # successive frames that are seen at a time
+KERNEL = WINDOW, 5, 5
+RECALLED = 5  # cells that are kept
+PIECE = 2**22  # likenesses that are computed at a time, 16 MB of them
+
+
+def build(history, horizon, channels, size, width="paper", patch=4, sampling_decay=2e-5):
+    """Four eidetic LSTMs that read the past, then go on with their own frames.
+
+    The authors' code normalises the outputs of its convolutions, too, recalls all cells since the
+    beginning and, unlike equation 4 of the paper, never renews the memory that the layers share;
+    here these are as in the paper, and the last RECALLED cells are recalled.  The output is linear
+    and may leave [-1, 1] slightly.
+
+    width: "paper" for the feature maps as published, "small" for an eighth of them.
+    patch: height and width of the patches that become one pixel of many channels.
+    sampling_decay: true frames are shown in training (scheduled sampling), with a probability that
+    falls from 1 by this much at each iteration; of no effect where the horizon is 1.
+    """
+    maps = narrowed(MAPS, width)
+    inputs = channels * patch**2, *maps
+    cells = Windows(Zigzag(*(EideticLSTM(a, b, KERNEL) for a, b in pairwise(inputs))))
+    how = {"patch": patch, "maps": WINDOW * maps[-1], "sampling_decay": sampling_decay}
+    return on_patches(history, horizon, channels, cells=cells, **how)
+
+
+class Windows(chainer.Chain):
+    """Shows a recurrent layer each frame together with the one before it, first with zeros.
+
+    A recurrent layer itself, as in models/convlstm.py, with the maps of both in its output.
+    """
+
+    def __init__(self, layer):
+        super().__init__()
+        with self.init_scope():
+            self.layer = layer
+
+    def forward(self, frames, memory=None):
+        """memory is (the last frame, the layer's memory)."""
+        before, memory = memory or (self.xp.zeros_like(chainer.as_array(frames[:, :1])), None)
+        frames = F.concat([before, frames], axis=1)
+        made, memory = self.layer(F.stack([frames[:, :-1], frames[:, 1:]], axis=3), memory)
+        batch, time, _, _, height, width = made.shape
+        return F.reshape(made, (batch, time, -1, height, width)), (frames[:, -1:], memory)
+
+
+class EideticLSTM(STLSTM):
+    """An STLSTM whose forget gate asks what to recall of earlier cells (equations 1 to 3)."""
+
+    def __init__(self, inputs, outputs, kernel):
+        super().__init__(inputs, outputs, kernel)
+        with self.init_scope():
+            self.norm = L.GroupNormalization(1, outputs)
+
+    def remember(self, gates, cells):
+        candidate, let_in, query = F.split_axis(gates, 3, axis=1)
+        kept = self.norm(cells[-1] + recall(F.sigmoid(query), cells))
+        return [*cells, kept + F.sigmoid(let_in) * F.tanh(candidate)][-RECALLED:]
+
+
+def recall(query, cells):
+    """What the cells hold where they are like the query: softmax(query cells^T) cells.
+
+    query: (B, K, T, H, W); cells: a list of the same.  Returns (B, K, T, H, W).
+    """
+    batch, maps, *_ = query.shape
+    places = F.reshape(query, (batch, maps, -1))
+    held = F.concat([F.reshape(cell, (batch, maps, -1)) for cell in cells], axis=2)
+    step = max(1, PIECE // (batch * held.shape[2]))
+    found = []
+    for first in range(0, places.shape[2], step):
+        likeness = F.matmul(places[:, :, first : first + step], held, transa=True)
+        found.append(F.matmul(held, F.softmax(likeness, axis=2), transb=True))
+    return F.reshape(F.concat(found, axis=2), query.shape)

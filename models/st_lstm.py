@@ -1,0 +1,92 @@
+"""The spatiotemporal LSTM of Wang et al. (NIPS 2017): layers that also share a memory."""
+
+import numpy as np
+
+from utils.stack import F, L, chainer
+
+
+class STLSTM(chainer.Chain):
+    """A layer of PredRNN (equation 3 of the paper).
+
+    It is called as layer(x, state, shared): x (B, inputs, H, W); its own state, the hidden maps and
+    a list of cells; the memory that all layers share (the paper's M), (B, outputs, H, W).  It
+    returns its state and the shared memory as they are after x.  None stands for either to begin
+    with.
+
+    kernel: its sides, two of them, or three for x (B, inputs, T, H, W).
+    """
+
+    def __init__(self, inputs, outputs, kernel):
+        super().__init__()
+        self.outputs = outputs
+        # Candidate, input and forget gate of the cell, the same of the shared memory, output gate.
+        # An open forget gate lets gradients through from the start.
+        start = np.repeat(np.float32([0, 0, 1, 0, 0, 1, 0]), outputs)
+        with self.init_scope():
+            self.from_input = SameSize(inputs, 7 * outputs, kernel, start)
+            self.from_hidden = SameSize(outputs, 4 * outputs, kernel)
+            self.from_shared = SameSize(outputs, 3 * outputs, kernel)
+            self.from_memories = SameSize(2 * outputs, outputs, kernel)
+            self.join = SameSize(2 * outputs, outputs, [1] * len(kernel))
+
+    def forward(self, x, state, shared):
+        blank = self.xp.zeros((len(x), self.outputs, *x.shape[2:]), x.dtype)
+        hidden, cells = state or (blank, [blank])
+        shared = blank if shared is None else shared
+        gates = 3 * self.outputs
+        own, common, output = F.split_axis(self.from_input(x), (gates, 2 * gates), axis=1)
+        own_too, output_too = F.split_axis(self.from_hidden(hidden), (gates,), axis=1)
+        cells = self.remember(own + own_too, cells)
+        shared = renewed(shared, common + self.from_shared(shared))
+        memories = F.concat([cells[-1], shared], axis=1)
+        output = F.sigmoid(output + output_too + self.from_memories(memories))
+        return (output * F.tanh(self.join(memories)), cells), shared
+
+    def remember(self, gates, cells):
+        """The cells, newest last, after gates (B, 3 * outputs, H, W) have let something in."""
+        return [renewed(cells[-1], gates)]
+
+
+class Zigzag(chainer.ChainList):
+    """Layers on top of each other; the highest one passes the shared memory on to the lowest one at
+    the next frame.
+
+    A recurrent layer as in models/convlstm.py.
+    """
+
+    def forward(self, frames, memory=None):
+        """memory is (the layers' states, the shared memory)."""
+        states, shared = memory or ([None] * len(self), None)
+        made = []
+        for x in F.separate(frames, axis=1):
+            before, states = states, []
+            for layer, state in zip(self, before, strict=True):
+                state, shared = layer(x, state, shared)
+                states.append(state)
+                x = state[0]
+            made.append(x)
+        return F.stack(made, axis=1), (states, shared)
+
+
+class SameSize(L.ConvolutionND):
+    """A convolution to the same size.
+
+    Where the kernel's first side is even, as it may be along time, it looks ahead.  bias: its
+    initial bias; None for none.
+    """
+
+    def __init__(self, inputs, outputs, kernel, bias=None):
+        pad = tuple(side // 2 for side in kernel)
+        nobias = bias is None
+        super().__init__(len(kernel), inputs, outputs, kernel, 1, pad, nobias, initial_bias=bias)
+
+    def forward(self, x):
+        """(B, inputs, ...) -> (B, outputs, ...)."""
+        made = super().forward(x)
+        return made if made.shape[2] == x.shape[2] else made[:, :, 1:]
+
+
+def renewed(memory, gates):
+    """A memory (B, K, ...) after its gates (B, 3 K, ...): candidate, input gate, forget gate."""
+    candidate, let_in, keep = F.split_axis(gates, 3, axis=1)
+    return F.sigmoid(keep) * memory + F.sigmoid(let_in) * F.tanh(candidate)
