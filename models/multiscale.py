@@ -1,10 +1,8 @@
 """The multi-scale generator of Mathieu, Couprie and LeCun (ICLR 2016), table 1."""
 
-import math
-from itertools import pairwise
-
 from models.blocks import narrowed, sequential
 from models.predictor import Predictor, stacked, unstacked
+from models.pyramids import factors_of
 from models.resampling import enlarge
 from utils.stack import F, L, chainer
 
@@ -12,9 +10,6 @@ from utils.stack import F, L, chainer
 # authors' public training script has an eighth of these maps.
 KERNELS = ((3, 3, 3, 3), (5, 3, 3, 5), (5, 3, 3, 3, 3, 5), (7, 5, 5, 5, 5, 7))
 MAPS = ((128, 256, 128),) * 2 + ((128, 256, 512, 256, 128),) * 2
-
-# {shorter side of the clips: default pyramid}
-PYRAMIDS = {16: "4-8-16", 32: "4-8-16-32", 64: "4-8-16-32-64"}
 
 
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
@@ -24,42 +19,7 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
     width: "paper" for the paper's feature maps, "small" for an eighth of them.
     """
     maps = [narrowed(of_scale, width) for of_scale in MAPS]
-    return MultiScale(history, horizon, channels, factors(pyramid, size), maps, KERNELS)
-
-
-def factors(pyramid, size, usual=PYRAMIDS):
-    """How much smaller than clips of `size` each scale of `pyramid` is: "4-8-16" -> [4, 2, 1].
-
-    None stands for usual[shorter side of the clips].  Raises ValueError if there is none, or for a
-    pyramid whose last scale is not that side or whose scales are not multiples of each other.
-    """
-    side = min(size)
-    pyramid = usual.get(side) if pyramid is None else pyramid
-    if pyramid is None:
-        raise ValueError(
-            f"{size[0]}x{size[1]} clips have no usual pyramid; give one, such as --pyramid "
-            f"{halved(size)}"
-        )
-    try:
-        scales = [int(scale) for scale in pyramid.split("-")]
-    except ValueError:
-        scales = [0]
-    growing = all(a and b > a and b % a == 0 for a, b in pairwise(scales))
-    if not growing or scales[0] < 2 or side != scales[-1]:  # the GDL needs neighbouring pixels
-        raise ValueError(
-            f"--pyramid {pyramid}: list sizes from 2 up, coarse to fine, each a multiple of the "
-            f"one before, up to the clips' shorter side, {side}; for example {halved(size)}"
-        )
-    return [side // scale for scale in scales]
-
-
-def halved(size):
-    """The longest pyramid for clips of `size` whose scales double, none of them below 4 pixels."""
-    scales, common = [min(size)], math.gcd(*size)
-    while scales[0] >= 8 and common % 2 == 0:
-        scales.insert(0, scales[0] // 2)
-        common //= 2
-    return "-".join(map(str, scales))
+    return MultiScale(history, horizon, channels, factors_of(pyramid, size), maps, KERNELS)
 
 
 class MultiScale(Predictor):

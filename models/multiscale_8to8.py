@@ -1,6 +1,7 @@
 """The multi-scale generator of team-pragmatic-chaos (2017) that sees 8 frames, model_GAN_8."""
 
-from models.multiscale import PYRAMIDS, MultiScale, factors
+from models.multiscale import MultiScale
+from models.pyramids import PYRAMIDS, factors_of
 
 # Kernels and feature maps of each scale, coarse to fine, but for the frames themselves.
 KERNELS = ((3, 3, 3, 3), (5, 3, 3, 3), (5, 5, 5, 5), (7, 5, 5, 5, 5))
@@ -16,5 +17,5 @@ def build(history, horizon, channels, size, pyramid=None):
 
     pyramid: shorter sides from coarse to fine, the last one the clips'; theirs is 8-16-32-64.
     """
-    scales = factors(pyramid, size, PYRAMIDS | {64: "8-16-32-64"})
+    scales = factors_of(pyramid, size, PYRAMIDS | {64: "8-16-32-64"})
     return MultiScale(history, horizon, channels, scales, MAPS, KERNELS)

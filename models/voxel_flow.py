@@ -1,8 +1,8 @@
 """Deep voxel flow (Liu et al., ICCV 2017): next frames made of displaced pixels of the last two."""
 
 from models.blocks import NEARLY_ZERO, convolution, narrowed
-from models.multiscale import factors
 from models.predictor import Predictor, stacked, unstacked
+from models.pyramids import factors_of
 from models.resampling import enlarge
 from utils.stack import F, L, chainer
 
@@ -16,7 +16,7 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
     that the one below found; a single scale unless given.
     width: "paper" for the feature maps of the authors' code, "small" for an eighth of them.
     """
-    scales = [1] if pyramid is None else factors(pyramid, size)
+    scales = [1] if pyramid is None else factors_of(pyramid, size)
     reach = max(size) / 4  # largest displacement; the authors': tanh / 2, for frames 2 units wide
     return VoxelFlow(history, horizon, channels, scales, narrowed(MAPS, width), reach)
 

@@ -112,7 +112,7 @@ def test_pyramids_for_64x64_clips(pyramid, factors):
 
 
 @pytest.mark.parametrize(
-    "pyramid", ["4-8-16", "8-4-32", "4-6-32", "0-32", "1-32", "a-32", "-", "32-32"]
+    "pyramid", ["4-8-16", "8-4-32", "4-6-32", "0-32", "1-32", "a-32", "", "-", "32-32"]
 )
 def test_a_pyramid_that_does_not_end_in_the_clips_size_is_refused(pyramid):
     with pytest.raises(ValueError, match=f"--pyramid {pyramid}: list sizes"):
