@@ -161,7 +161,7 @@ def claim(out, resume=False):
         pass
 
 
-@pytest.mark.parametrize("name", [rundir.LOG, rundir.BEST, "samples", "loss.png"])
+@pytest.mark.parametrize("name", [rundir.LOG, rundir.BEST, *rundir.PLOTS, "samples.gif", "samples"])
 @pytest.mark.parametrize("resume", [False, True])
 def test_what_no_run_left_is_not_overwritten(tmp_path, name, resume):
     (tmp_path / "what was printed.txt").touch()  # is in nobody's way

@@ -23,7 +23,6 @@ BEST = "BEST.model"  # the weights with the best validation so far
 SNAPSHOT = "snapshot_iter_"
 ITERATION = re.compile(r"0|[1-9]\d{0,17}")  # the end of a snapshot's name
 LOG = "log"
-PICTURES = ("loss.png", "samples.gif", "samples")  # those that a run writes first
 PLOTS = ("loss.png", "psnr.png", "ssim.png", "sharpness.png", "perceptual.png")
 REPORTED = (LOG, *PLOTS, "samples.gif", "samples/preview_*.png")
 RENAMED = {"single_frame_dis": "unconditional_dis"}  # {name of an option in older runs: now}
@@ -52,21 +51,25 @@ def claimed(out, resume):
     """
     out = Path(out)
     with lock.claim(out):
-        trained = (out / MODEL).exists() or exists(out) and (out / BEST).exists()
-        if not resume and (snapshots(out) or trained):
+        started, saved = exists(out), snapshots(out)
+        trained = (out / MODEL).exists() or started and (out / BEST).exists()
+        if not resume and (saved or trained):
             raise UserError(
                 f"{out}: already holds a run; -r continues it, --out takes another directory"
             )
         for path in (*out.iterdir(), *out.glob("samples/*")):
             if path.is_symlink():
                 raise UserError(f"{path}: a symbolic link, a run follows none; remove it")
-        if exists(out) and not resume:
+        if started and not resume:
             read_options(out)  # UserError if it is not a run's
-        for name in () if exists(out) or snapshots(out) else (LOG, BEST, *PICTURES):
-            if (out / name).exists():
-                raise UserError(f"{out / name}: no run left it there; give a new --out")
-        stale = () if snapshots(out) else REPORTED  # would be mistaken for this run's
-        for path in (p for name in (f"{SNAPSHOT}*{PARTIAL}", *stale) for p in out.glob(name)):
+        if not (started or saved):
+            for name in (LOG, BEST, *PLOTS, "samples.gif", "samples"):
+                if (out / name).exists():
+                    raise UserError(f"{out / name}: no run left it there; give a new --out")
+        left = [f"{SNAPSHOT}*{PARTIAL}"]
+        if not saved:
+            left += REPORTED  # would be mistaken for this run's
+        for path in (path for name in left for path in out.glob(name)):
             with writing_to(path):
                 path.unlink()
         yield
