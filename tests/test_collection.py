@@ -1,6 +1,7 @@
 """Files are in the collection whole or not at all."""
 
 import argparse
+import contextlib
 import os
 import shutil
 
@@ -43,6 +44,18 @@ def test_a_file_that_another_run_has_replaced_is_not_taken_for_ones_own(source, 
     with pytest.raises(UserError), Collection(first) as collection:
         assert collection.has(places[1])
         collection.has(places[0])
+
+
+@pytest.mark.parametrize("content, refused", [(b"film", True), (b"FILM", False)])
+def test_only_the_same_file_cannot_be_in_train_and_in_test(source, collection, content, refused):
+    target, twin = (collection.out / split / "a.avi" for split in ("train", "test"))
+    twin.parent.mkdir(parents=True)
+    twin.write_bytes(content)
+    shutil.copystat(source, twin)  # the same time
+    told = pytest.raises(UserError, match="is there already, it was to be in train")
+    with told if refused else contextlib.nullcontext():
+        collection.add_file(source, target)
+    assert target.exists() is not refused
 
 
 def test_a_file_that_cannot_be_linked_is_copied(source, collection):

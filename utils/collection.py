@@ -82,7 +82,7 @@ class Collection:
             return
         self._check_apart(source, target)
         self._prepare(target)
-        source, unfinished = Path(source).resolve(), target.parent / ".unfinished"
+        source, unfinished = Path(source).resolve(), target.parent / f"{UNFINISHED}copy"
         try:
             os.link(source, target)
         except OSError:
@@ -111,7 +111,7 @@ class Collection:
         split, *name = target.relative_to(self.out).parts
         for other in set(SPLITS) - {split}:
             twin = self.out.joinpath(other, *name)
-            if twin.is_file() and filecmp.cmp(source, twin):
+            if twin.is_file() and filecmp.cmp(source, twin, shallow=False):
                 cure = "remove it or give another --out"
                 raise UserError(f"{twin} is there already, it was to be in {split}: {cure}")
 
