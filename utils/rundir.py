@@ -218,7 +218,8 @@ def versions(packages=PACKAGES):
 def commit():
     """The Git commit of the source, with "+" if it was edited since; None outside a checkout."""
     here = Path(__file__).parent
-    git = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+"]
+    describe = "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"  # by no tag
+    git = ["git", "-C", str(here), *describe]
     try:
         done = subprocess.run(git, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
