@@ -1,6 +1,7 @@
 """Predict test videos with trained networks: numbers, GIFs, a contact sheet, a leaderboard."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import constants
@@ -59,9 +60,9 @@ def parse(argv):
     parser = make_parser()
     options = parser.parse_args(argv)
     for alone, others in WITHOUT_EFFECT.items():
-        for name in others if getattr(options, alone) else ():
-            if getattr(options, name) != parser.get_default(name):
-                parser.error(f"--{name} has no effect with --{alone}; leave one of them out")
+        given = [name for name in others if getattr(options, name) != parser.get_default(name)]
+        if getattr(options, alone) and given:
+            parser.error(f"--{given[0]} has no effect with --{alone}; leave one of them out")
     # Not argparse's defaults: its "extend" would add to them.
     options.load = options.load or [constants.RESULT_DIR]
     options.images = options.images or [constants.TEST_DIR]
@@ -73,19 +74,19 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     runs = rundir.find_runs(options.load)
-    records = [rundir.read_options(run) for run in runs]
     if options.export:
-        export(list(runs), records, options)
+        export(runs, options)
         return
-    for run, record in zip(runs, records, strict=True):
-        load_model(run, record, options.best)  # UserError for a bad run before any test begins
+    for run in runs:
+        load_model(run, options.best)  # UserError for a bad run before any test begins
+    options = with_look(options, runs)
     if options.forecast:
-        forecast(runs, records, options)
+        forecast(runs, options)
     else:
-        evaluate(runs, records, options)
+        evaluate(runs, options)
 
 
-def evaluate(runs, records, options):
+def evaluate(runs, options):
     """Test every run on the same videos; compare them where there are several."""
     # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils import leaderboard, report, trial
@@ -96,13 +97,13 @@ def evaluate(runs, records, options):
     if options.by not in {**METRICS, **CONVENTIONS}:
         known = ", ".join({**METRICS, **CONVENTIONS})
         raise UserError(f"--by {options.by}: no such metric; choose from {known}")
-    device, videos = open_device(options.gpu), open_videos(runs, records, options)
+    device, videos = open_device(options.gpu), open_videos(runs, options)
     # The longest history of all, so that every run predicts the same frames.
-    history = max(record["model"]["history"] for record in records)
+    history = max(run.record["model"]["history"] for run in runs)
     single = len(runs) == 1
-    default = next(iter(runs)) / "test" if single else constants.LEADERBOARD_DIR
+    default = runs[0].path / "test" if single else constants.LEADERBOARD_DIR
     out = Path(options.out or results_folder(default, options))
-    folders = [out] if single else [out / name for name in runs.values()]
+    folders = [out] if single else [out / run.name for run in runs]
     places = dict.fromkeys(folders, trial.FILES)
     if not single:
         places[out] = leaderboard.FILES
@@ -110,31 +111,32 @@ def evaluate(runs, records, options):
         with writing_to(folder):
             report.left_before(folder, files)
 
-    entries = []
+    inputs = {"device": device, "videos": videos, "history": history}
     with claim(out), computing(device, options.dtype, LESS_MEMORY):
-        for (run, name), record, folder in zip(runs.items(), records, folders, strict=True):
-            entries.append(
-                evaluate_run(run, name, record, device, videos, history, options, folder)
-            )
+        entries = [
+            evaluate_run(run, folder, options, **inputs)
+            for run, folder in zip(runs, folders, strict=True)
+        ]
         if not single:
             compare(entries, out, options)
 
 
-def forecast(runs, records, options):
+def forecast(runs, options):
     """Predict with every run what follows the end of each video."""
     from utils.device import computing, open_device
     from utils.forecast import forecast_ends
 
-    device, videos = open_device(options.gpu), open_videos(runs, records, options)
+    device, videos = open_device(options.gpu), open_videos(runs, options)
     with computing(device, options.dtype, LESS_MEMORY):
-        for (run, name), record in zip(runs.items(), records, strict=True):
-            out = Path(options.out or run / results_folder("forecast", options))
-            out = out / name if options.out and len(runs) > 1 else out
-            model = load_model(run, record, options.best)
+        for run in runs:
+            out = Path(options.out or run.path / results_folder("forecast", options))
+            out = out / run.name if options.out and len(runs) > 1 else out
+            model = load_model(run, options.best)
             model.to_device(device)
             with claim(out), writing_to(out):
                 count = forecast_ends(model, device, videos, options.frames, out)
-            print(f"{run}: {options.frames} frames after the end of {count} videos; in {out}")
+            told = f"{options.frames} frames after the end of {count} videos; in {out}"
+            print(f"{run.path}: {told}")
 
 
 def results_folder(name, options):
@@ -142,8 +144,32 @@ def results_folder(name, options):
     return f"{name}-best" if options.best else name
 
 
-def open_videos(runs, records, options):
-    """The videos to predict, at the --step and --resize of `settle_look`; grey for grey networks.
+def with_look(options, runs):
+    """The options with, if not given, the --step and --resize of the training clips.
+
+    UserError if the clips of several runs differ in them.  Clips that do not record them have no
+    say; if none do, every frame is taken at its own size.
+    """
+    from utils.frames import Look
+
+    recorded = {flags for run in runs for flags in run.record["data"].get("looks", [])}
+    looks = {look for flags in recorded if (look := Look.of_flags(flags))} or {Look()}
+
+    def settled(name):
+        if getattr(options, name) is not None:
+            return getattr(options, name)
+        value, *others = {getattr(look, name) for look in looks}
+        if others:
+            cut = f"learned from clips cut with {', '.join(sorted(recorded))}"
+            raise UserError(f"--load: {cut}; give the --{name} to test with")
+        return value
+
+    look = {"step": settled("step"), "resize": settled("resize") or None}  # () is no resizing
+    return Namespace(**vars(options) | look)
+
+
+def open_videos(runs, options):
+    """The videos to predict, seen as the options say; grey for grey networks.
 
     A warning names each run that learned from clips with another --step or --resize.  UserError if
     some networks are for grey frames and others for colour.
@@ -151,36 +177,15 @@ def open_videos(runs, records, options):
     from utils.frames import Look
     from utils.videos import find_videos
 
-    settle_look(records, options)
-    channels = {record["model"]["channels"] for record in records}
+    channels = {run.record["model"]["channels"] for run in runs}
     if len(channels) > 1:
         raise UserError("--load has networks for grey frames, others for colour: test them apart")
     look = Look(options.step, channels == {1}, options.resize, to_end=options.forecast)
-    for run, record in zip(runs, records, strict=True):
-        if (looks := record["data"].get("looks")) and look.flags not in looks:
+    for run in runs:
+        if (looks := run.record["data"].get("looks")) and look.flags not in looks:
             cut = ", ".join(looks)
-            warn(f"{run} learned from clips cut with {cut}, is tested with {look.flags}")
+            warn(f"{run.path} learned from clips cut with {cut}, is tested with {look.flags}")
     return find_videos(options.images, look=look, axes=options.axes)
-
-
-def settle_look(records, options):
-    """Set --step and --resize, if not given, to those that the training clips were cut with.
-
-    UserError if the clips of several runs differ in them.  Clips that do not record them have no
-    say; if none do, every frame is taken at its own size.
-    """
-    from utils.frames import Look
-
-    recorded = {flags for record in records for flags in record["data"].get("looks", [])}
-    looks = {look for flags in recorded if (look := Look.of_flags(flags))} or {Look()}
-    for name in "step", "resize":
-        if getattr(options, name) is None:
-            value, *others = {getattr(look, name) for look in looks}
-            if others:
-                cut = f"learned from clips cut with {', '.join(sorted(recorded))}"
-                raise UserError(f"--load: {cut}; give the --{name} to test with")
-            setattr(options, name, value)
-    options.resize = options.resize or None  # () is --resize without numbers
 
 
 def compare(entries, out, options):
@@ -188,7 +193,8 @@ def compare(entries, out, options):
     from utils import leaderboard
     from utils.files import write_text
 
-    *_, copy = entries = leaderboard.with_copy(entries)
+    entries = leaderboard.with_copy(entries)
+    copy = entries[-1]
     if options.area == "moving" and not any(copy.curve("moving", "moving")):
         warn("nothing moves in the test videos, so the runs have no order; give --area whole")
     entries = leaderboard.ranked(entries, options.by, options.area)
@@ -203,16 +209,16 @@ def compare(entries, out, options):
     print(f"more in {out}")
 
 
-def evaluate_run(run, name, record, device, videos, history, options, out):
+def evaluate_run(run, out, options, *, device, videos, history):
     """Test one run, write its numbers and pictures to `out` -> its leaderboard.Entry.
 
-    run, name, record: its directory, its name in tables and its options.json.  history: frames of
-    each video before the first one predicted, of which the network may need fewer.
+    history: frames of each video before the first one predicted, of which the network may need
+    fewer.
     """
     from utils import report
     from utils.trial import examine_videos
 
-    model = load_model(run, record, options.best)
+    model = load_model(run, options.best)
     model.to_device(device)
     with writing_to(out):
         trial = examine_videos(
@@ -220,7 +226,7 @@ def evaluate_run(run, name, record, device, videos, history, options, out):
             device,
             videos,
             out,
-            name,
+            run.name,
             history=history,
             frames=options.frames,
             windows=options.windows,
@@ -233,15 +239,15 @@ def evaluate_run(run, name, record, device, videos, history, options, out):
                 f"row that --frames {options.frames} needs; ask for fewer, or give longer or "
                 "undamaged videos"
             )
-        trial.save(out, describe_conditions(record, options))
+        trial.save(out, describe_conditions(run.record, options))
     windows = len(trial.scores)
-    print(f"{run}: means over {windows} windows of {trial.videos} videos; more in {out}")
+    print(f"{run.path}: means over {windows} windows of {trial.videos} videos; more in {out}")
     if trial.videos > options.gifs > 0:
         print(f"GIFs of the first {options.gifs} videos; --gifs asks for more")
     print(report.table(trial.means))
     # When BEST.model was written is not known: a resumed run's log may lack that validation.
-    training = {} if options.best else rundir.training_cost(run)
-    return trial.entry(name, model, training)
+    training = {} if options.best else rundir.training_cost(run.path)
+    return trial.entry(run.name, model, training)
 
 
 def describe_conditions(record, options):
@@ -251,39 +257,42 @@ def describe_conditions(record, options):
     return {"run": record, **asked, "versions": rundir.versions()}
 
 
-def load_model(run, record, best):
-    """The network of a run's directory, with its best weights (BEST.model) or its last.
+def load_model(run, best):
+    """The network of a run, with its best weights (BEST.model) or its last.
 
-    UserError if there are none, or they do not fit the network that `record` describes.
+    UserError if there are none, or they do not fit the network that its record describes.
     """
     import models
     from utils.memory import memory_bounded
     from utils.weights import load_weights
 
+    path = run.path
     try:
         with when_out_of_memory("give another --load"), memory_bounded():
-            model = models.create(**record["model"])
+            model = models.create(**run.record["model"])
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{run}: from another version of this program ({error})") from None
-    if best and not (run / rundir.BEST).exists():
-        raise UserError(f"--best: {run} has no {rundir.BEST}, it was never validated; leave it out")
-    if not best and not (run / rundir.MODEL).exists():
+        raise UserError(f"{path}: from another version of this program ({error})") from None
+    if best and not (path / rundir.BEST).exists():
+        cure = "it was never validated; leave it out"
+        raise UserError(f"--best: {path} has no {rundir.BEST}, {cure}")
+    if not best and not (path / rundir.MODEL).exists():
         cure = "it comes with the run's first snapshot"
-        raise UserError(f"{run}: no network to test yet ({rundir.MODEL} is missing): {cure}")
-    load_weights(run / (rundir.BEST if best else rundir.MODEL), model)
+        raise UserError(f"{path}: no network to test yet ({rundir.MODEL} is missing): {cure}")
+    load_weights(path / (rundir.BEST if best else rundir.MODEL), model)
     return model
 
 
-def export(runs, records, options):
+def export(runs, options):
     """Write the network of a single run for other programs to read."""
     from utils.weights import SAFETENSORS, save_weights
 
     if len(runs) > 1 or not options.export.endswith(SAFETENSORS):
         raise UserError(f"--export {options.export}: give a name in {SAFETENSORS}, a single --load")
-    model = load_model(runs[0], records[0], options.best)
+    run = runs[0]
+    model = load_model(run, options.best)
     with writing_to(options.export):
-        save_weights(options.export, model, {"model": json.dumps(records[0]["model"])})
-    print(f"{options.export}: the network of {runs[0]}")
+        save_weights(options.export, model, {"model": json.dumps(run.record["model"])})
+    print(f"{options.export}: the network of {run.path}")
 
 
 if __name__ == "__main__":

@@ -73,11 +73,17 @@ def test_a_file_is_not_a_run(tmp_path):
 def test_the_runs_of_a_folder_stand_for_it_if_all_can_be_looked_into(tmp_path, monkeypatch):
     for name in ("runs/b", "runs/a", "runs/none/deeper", "alone"):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / rundir.OPTIONS).touch()
+        rundir.write_options(tmp_path / name, {"options": {}, "model": MODEL, "data": DATA})
     (tmp_path / "runs/file").touch()
-    asked = [tmp_path / name for name in ("alone", "runs", "nowhere")]
-    found = [tmp_path / name for name in ("alone", "runs/a", "runs/b", "nowhere")]
-    assert list(rundir.find_runs(asked)) == found
+    asked = [tmp_path / name for name in ("alone", "runs")]
+    found = rundir.find_runs(asked)
+    assert [run.path for run in found] == [
+        tmp_path / name for name in ("alone", "runs/a", "runs/b")
+    ]
+    assert [run.name for run in found] == ["alone", "a", "b"]
+    assert all(run.record["model"] == MODEL for run in found)
+    with pytest.raises(UserError, match="nowhere: no run there"):
+        rundir.find_runs([*asked, tmp_path / "nowhere"])
 
     exists = Path.exists
 

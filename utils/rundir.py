@@ -10,6 +10,7 @@ import reprlib
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from utils import lock
 from utils.errors import UserError, reason, warn, writing_to
@@ -168,21 +169,30 @@ def model_at(path):
     return Path(path) / MODEL if exists(path) else path
 
 
-def find_runs(paths):
-    """{directory: its name in tables} of runs.
+class Run(NamedTuple):
+    """The directory of a run, its name in tables, what its options.json says."""
 
-    paths: directories of runs, or folders that contain some.  UserError if one cannot be read.
+    path: Path
+    name: str
+    record: dict
+
+
+def find_runs(paths):
+    """A Run for each of the runs at `paths`: directories of runs, or folders that contain some.
+
+    UserError if one cannot be read.
     """
-    runs = []
+    found = []
     try:
         for path in map(Path, paths):
             is_folder_of_runs = path.is_dir() and not exists(path)
             below = sorted(filter(exists, path.iterdir())) if is_folder_of_runs else []
-            runs += below or [path]
+            found += below or [path]
     except OSError as error:
         cure = "make it readable or give --load the runs to test"
         raise UserError(f"cannot read {reason(error)}: {cure}") from None
-    return {run: printable(name) for run, name in name_apart(runs).items()}
+    names = name_apart(found).items()
+    return [Run(path, printable(name), read_options(path)) for path, name in names]
 
 
 def training_cost(run):
