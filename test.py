@@ -8,6 +8,7 @@ import constants
 from utils import rundir
 from utils.errors import UserError, report_errors, warn, when_out_of_memory, writing_to
 from utils.lock import claim
+from utils.record import versions
 from utils.signals import ctrl_c_exits
 from utils.usage import Parser, add_look, integer, local_path
 
@@ -254,7 +255,7 @@ def describe_conditions(record, options):
     """What metrics.json says of how its numbers came about, as JSON types."""
     names = ("best", "images", "axes", "step", "resize", "frames", "dtype")
     asked = {name: getattr(options, name) for name in names}
-    return {"run": record, **asked, "versions": rundir.versions()}
+    return {"run": record, **asked, "versions": versions()}
 
 
 def load_model(run, best):

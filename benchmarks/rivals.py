@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 
-from utils import rundir
+from utils import record
 
 THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
@@ -89,4 +89,4 @@ def surroundings():
 
 def versions():
     """{package: its version} of what decides the speed, where it is installed."""
-    return rundir.versions((*rundir.PACKAGES, "torch"))
+    return record.versions((*record.PACKAGES, "torch"))

@@ -2,8 +2,6 @@
 
 import errno
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,26 +21,6 @@ def test_options_come_back_with_versions_and_commit(tmp_path):
     assert record["versions"]["chainer"] == "7.8.1"
     assert "commit" in record
     assert [p.name for p in tmp_path.iterdir()] == [rundir.OPTIONS]
-
-
-@pytest.mark.skipif(not shutil.which("git"), reason="no Git")
-def test_the_commit_is_told_by_no_tag(tmp_path, monkeypatch):
-    def git(*command):
-        identity = "-c", "user.name=a", "-c", "user.email=a@b"
-        command = "git", "-C", tmp_path, *identity, *command
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    monkeypatch.setattr(rundir, "__file__", str(tmp_path / "rundir.py"))
-    assert rundir.commit() is None
-    git("init")
-    (tmp_path / "file").touch()
-    git("add", ".")
-    git("commit", "-m", "first")
-    git("tag", "-a", "v1", "-m", "version 1")
-    head = git("rev-parse", "HEAD").strip()
-    assert rundir.commit() == head
-    (tmp_path / "file").write_text("edited")
-    assert rundir.commit() == f"{head}+"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"options": 1}', "\xff"])

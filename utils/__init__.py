@@ -14,7 +14,7 @@ Training       trainer runs the steps of updater, which minimise losses or gpu_l
 Testing        rollout predicts; forecast predicts what follows a video's end; trial tests a network
                on all videos: evaluation applies metrics and conventions, report, gallery, pictures
                and leaderboard show the results, cost counts operations
-Runs, files    rundir, weights, archive, files, lock
+Runs, files    rundir, record, weights, archive, files, lock
 Commands       usage parses options; errors, signals, memory; device opens a GPU, kernel_trial tries
                our kernels on it; collection serves the scripts of data/
 Shared         spacing spreads indices evenly

@@ -4,7 +4,7 @@ import contextlib
 import math
 from pathlib import Path
 
-from utils import pictures
+from utils import pictures, rundir
 from utils.frames import BadFrame
 from utils.images import read_image
 from utils.pixels import denormalise
@@ -14,7 +14,6 @@ from utils.stack import chainer
 
 CLIPS = 6
 SHOTS = 60  # most pictures in the GIF; of more, every second is taken, or every third, ...
-PATTERN = "preview_*.png"
 
 
 class Preview(chainer.training.Extension):
@@ -36,16 +35,16 @@ class Preview(chainer.training.Extension):
         picture = pictures.column(
             [pictures.row([pictures.panel(f, name) for f in frames]) for name, frames in rows]
         )
-        folder = Path(trainer.out) / "samples"
+        folder = Path(trainer.out) / rundir.SAMPLES
         folder.mkdir(exist_ok=True)
-        latest = folder / PATTERN.replace("*", f"{iteration:08d}")
+        latest = folder / rundir.PREVIEWS.replace("*", f"{iteration:08d}")
         pictures.save_picture(latest, picture)
         # Pictures of later iterations are left over if the run was killed and resumed from before.
-        paths = [p for p in sorted(folder.glob(PATTERN)) if p <= latest and p.is_file()]
+        paths = [p for p in sorted(folder.glob(rundir.PREVIEWS)) if p <= latest and p.is_file()]
         step = max(1, math.ceil((len(paths) - 1) / (SHOTS - 1)))
         shots = []
         for path in paths[:-1:step]:
             with contextlib.suppress(BadFrame):  # a damaged picture must not end the training
                 shots.append(read_image(path))
         shots = [shot for shot in shots if shot.shape == picture.shape]
-        pictures.save_animation(folder.parent / "samples.gif", [*shots, picture])
+        pictures.save_animation(folder.parent / rundir.ANIMATION, [*shots, picture])

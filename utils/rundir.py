@@ -1,14 +1,10 @@
-"""A run's directory: its options, where they came from, its files."""
+"""A run's directory: its files, who may write them, what they tell."""
 
 import contextlib
-import hashlib
 import json
 import math
-import platform
 import re
 import reprlib
-import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +12,7 @@ from utils import lock
 from utils.errors import UserError, reason, warn, writing_to
 from utils.files import PARTIAL, read_file, write_text
 from utils.names import name_apart, printable
-from utils.recipe import MOST_FRAMES, MOST_PIXELS
+from utils.record import from_json, to_json
 
 OPTIONS = "options.json"
 MODEL = "TRAINED_ADVERSARIAL.model"
@@ -24,15 +20,12 @@ BEST = "BEST.model"  # the weights with the best validation so far
 SNAPSHOT = "snapshot_iter_"
 ITERATION = re.compile(r"0|[1-9]\d{0,17}")  # the end of a snapshot's name
 LOG = "log"
+SAMPLES, ANIMATION = "samples", "samples.gif"  # a folder of previews, all of them in one
+PREVIEWS = "preview_*.png"
 PLOTS = ("loss.png", "psnr.png", "ssim.png", "sharpness.png", "perceptual.png")
-REPORTED = (LOG, *PLOTS, "samples.gif", "samples/preview_*.png")
+REPORTED = (LOG, *PLOTS, ANIMATION, f"{SAMPLES}/{PREVIEWS}")
 RENAMED = {"single_frame_dis": "unconditional_dis"}  # {name of an option in older runs: now}
 OPTIONS_BYTES = 2**20  # the most that is read of an options.json
-LARGEST = {"history": MOST_FRAMES, "horizon": MOST_FRAMES, "channels": 3, "size": MOST_PIXELS}
-PACKAGES = (
-    *("chainer", "numpy", "scipy", "onednn-cpu-gomp"),
-    *("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
-)
 
 
 def exists(out):
@@ -58,13 +51,13 @@ def claimed(out, resume):
             raise UserError(
                 f"{out}: already holds a run; -r continues it, --out takes another directory"
             )
-        for path in (*out.iterdir(), *out.glob("samples/*")):
+        for path in (*out.iterdir(), *out.glob(f"{SAMPLES}/*")):
             if path.is_symlink():
                 raise UserError(f"{path}: a symbolic link, a run follows none; remove it")
         if started and not resume:
             read_options(out)  # UserError if it is not a run's
         if not (started or saved):
-            for name in (LOG, BEST, *PLOTS, "samples.gif", "samples"):
+            for name in (LOG, BEST, *PLOTS, ANIMATION, SAMPLES):
                 if (out / name).exists():
                     raise UserError(f"{out / name}: no run left it there; give a new --out")
         left = [f"{SNAPSHOT}*{PARTIAL}"]
@@ -81,10 +74,8 @@ def write_options(out, record):
 
     UserError if it cannot be written.
     """
-    record = {**record, "versions": versions(), "commit": commit()}
-    record["sha256"] = digest(record)
     try:
-        write_text(Path(out) / OPTIONS, json.dumps(record, indent=2) + "\n")
+        write_text(Path(out) / OPTIONS, to_json(record))
     except OSError as error:
         raise UserError(f"{reason(error)}: cannot be written; make room or give --out") from None
 
@@ -93,15 +84,7 @@ def read_options(out):
     """The record in a run's options.json; UserError if there is none or it was altered."""
     path = Path(out) / OPTIONS
     try:
-        record = json.loads(read_file(path, OPTIONS_BYTES))
-        if record.pop("sha256") != digest(record):
-            raise ValueError("its checksum does not match")
-        check_model(record["model"])
-        data = record["data"]
-        if type(record["options"]) is not dict or "fingerprint" not in data:
-            raise ValueError("options or clips are missing")
-        if not all(type(look) is str for look in data.get("looks", [])):
-            raise ValueError(f"clips seen with {data['looks']}")
+        return from_json(read_file(path, OPTIONS_BYTES))
     except FileNotFoundError:
         raise UserError(f"{out}: no run there ({OPTIONS} is missing); train.py makes one") from None
     except NotADirectoryError:
@@ -114,7 +97,6 @@ def read_options(out):
             f"{path}: not the options of a run, or altered since; restore it, or remove it and "
             "give train.py -r the options anew"
         ) from None
-    return record
 
 
 def saved_options(out, options):
@@ -140,21 +122,6 @@ def warn_of_other_clips(out, data):
     before = read_options(out)["data"] if exists(out) else data
     if before["fingerprint"] != data["fingerprint"]:
         warn(f"the run in {out} was last trained on other clips than those at {data['path']}")
-
-
-def digest(record):
-    """SHA-256 of a record of JSON types."""
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def check_model(model):
-    """Raise ValueError for arguments of models.create that no run can have had."""
-    if len(model["size"]) != 2:
-        raise ValueError(f"size {model['size']}")
-    for name, largest in LARGEST.items():
-        numbers = model[name] if name == "size" else [model[name]]
-        if not all(type(n) is int and 0 < n <= largest for n in numbers):
-            raise ValueError(f"{name} {model[name]}")
 
 
 def snapshots(out, up_to=None):
@@ -209,29 +176,3 @@ def training_cost(run):
         return cost if math.isfinite(cost["training"]) else {}
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return {}
-
-
-def versions(packages=PACKAGES):
-    """{package: version} of Python and of the packages that are installed.
-
-    The default is those that can change a result.
-    """
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def commit():
-    """The Git commit of the source, with "+" if it was edited since; None outside a checkout."""
-    here = Path(__file__).parent
-    describe = "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"  # by no tag
-    git = ["git", "-C", str(here), *describe]
-    try:
-        done = subprocess.run(git, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
