@@ -30,7 +30,7 @@ class Collection:
         self.out = options.out
         command = Path(sys.argv[0]).name, os.getcwd(), vars(options)
         text = json.dumps(command, default=str, sort_keys=True)
-        run = hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        run = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         self.notes = self.out / f"{UNFINISHED}{run}"
         self.known = set()
 
