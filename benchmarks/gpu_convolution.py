@@ -18,7 +18,7 @@ from benchmarks import rivals
 from models.discriminators import LAYOUTS
 from models.multiscale import KERNELS, MAPS
 from utils.device import open_device
-from utils.errors import UserError, first_line, report_errors
+from utils.errors import UserError, reason, report_errors
 from utils.stack import F, casts, chainer, cudnn, cudnn_engines, cudnn_plans
 from utils.stack.geometry import Geometry, product
 from utils.stack.precision import using_dtype
@@ -192,7 +192,7 @@ def attempt(work, *args):
     try:
         return work(*args)
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {first_line(error)}"}
+        return {"error": f"{type(error).__name__}: {reason(error)}"}
 
 
 def operations(geometry):

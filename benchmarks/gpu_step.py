@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import gpu_rivals, train_step
 from utils.device import open_device
-from utils.errors import first_line, report_errors
+from utils.errors import reason, report_errors
 
 OURS = "ours-tf32-graph", "ours-bf16-graph", "ours-tf32", "ours-im2col"
 FLOORS = "peak-tf32", "peak-bf16", "bandwidth"
@@ -170,7 +170,7 @@ def main():
     try:
         report["floors"] = floors(report, options.width, options.batch)
     except ImportError as error:  # PyTorch counts the operations
-        report["floors"] = {"error": first_line(error)}
+        report["floors"] = {"error": reason(error)}
     report["ratio_tf32"] = gpu_rivals.ratio(report, "ours-tf32-graph", "tf32")
     report["ratio_bf16"] = gpu_rivals.ratio(report, "ours-bf16-graph", "bf16")
     print(json.dumps(report | vars(options) | gpu_rivals.surroundings()))

@@ -44,8 +44,8 @@ def read_digits(path):
             raise ValueError("it does not begin as an idx file of 28x28 pictures does")
         return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        why = reason(error) if isinstance(error, OSError) else error
-        raise UserError(f"{path} has no digits ({why}): give MNIST's images-idx3-ubyte") from None
+        wanted = "give MNIST's images-idx3-ubyte"
+        raise UserError(f"{path} has no digits ({reason(error)}): {wanted}") from None
 
 
 def check_published(path):
@@ -56,8 +56,8 @@ def check_published(path):
             wanted = f"uint8 (20, N, {SIDE}, {SIDE}), N other than 1, 3, 4 and 20"
             raise ValueError(f"{array.dtype} {array.shape}, not {wanted}")
     except (OSError, EOFError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else error
-        raise UserError(f"{path} has no sequences ({why}): give mnist_test_seq.npy") from None
+        wanted = "give mnist_test_seq.npy"
+        raise UserError(f"{path} has no sequences ({reason(error)}): {wanted}") from None
 
 
 def draw_digits():

@@ -9,8 +9,7 @@ import pytest
 from tests.processes import ROOT, run_python
 from utils.errors import (
     UserError,
-    describe_error,
-    first_line,
+    reason,
     report_errors,
     when_out_of_memory,
     writing_to,
@@ -52,10 +51,22 @@ def test_defects_keep_their_traceback():
 
 
 def test_a_message_that_quotes_a_whole_file_is_cut():
-    told = describe_error(ValueError("expected a number,\nbut received: " + 10**5 * "["))
+    told = reason(ValueError("expected a number,\nbut received: " + 10**5 * "["))
     assert told.startswith("expected a number, but received:") and len(told) < 500
-    assert len(first_line(ValueError(10**5 * "a b "))) < 500
-    assert describe_error(ValueError()) == first_line(ValueError()) == "ValueError"
+    assert reason(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (OSError(28, "No space left", "a/b"), "a/b: No space left"),
+        (OSError(28, "No space left"), "No space left"),
+        (OSError("truncated"), "truncated"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_an_error_of_the_system_is_told_with_its_file(error, told):
+    assert reason(error) == told
 
 
 def test_memory_that_runs_out_is_told_with_the_cure():

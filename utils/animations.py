@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import Blend, Disposal
 
-from utils.errors import describe_error
+from utils.errors import reason
 from utils.frames import BadFrame, Video
 from utils.images import (
     FORMATS,
@@ -130,7 +130,7 @@ def dispose(shown, canvas, box, disposal):
 
 def unreadable(path, number, error):
     """The BadFrame of an image that a decoder stopped at."""
-    return BadFrame(path, f"image {number} cannot be read ({describe_error(error)})")
+    return BadFrame(path, f"image {number} cannot be read ({reason(error)})")
 
 
 def compose(image):

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 from numpy.lib import format as npy
 
-from utils.errors import UserError, first_line
+from utils.errors import UserError, reason
 from utils.files import open_file, write_whole
 
 # The file ends with the zip comment: its kind, its version, then the SHA-256 of all bytes before.
@@ -67,7 +67,7 @@ class Archive:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from None
         except UNREADABLE as error:
-            raise UserError(f"{path}: not an archive of arrays ({first_line(error)})") from None
+            raise UserError(f"{path}: not an archive of arrays ({reason(error)})") from None
 
     def __enter__(self):
         return self
@@ -83,7 +83,7 @@ class Archive:
             with self.zip.open(self.members[name]) as member:
                 return npy.read_array(member, allow_pickle=False)
         except UNREADABLE as error:
-            raise UserError(f"{self.path}: {name} is damaged ({first_line(error)})") from None
+            raise UserError(f"{self.path}: {name} is damaged ({reason(error)})") from None
 
     def check_seal(self, at_most):
         """UserError for a file that is too large, of another kind or version, or altered."""

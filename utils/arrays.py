@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-from utils.errors import describe_error
+from utils.errors import reason
 from utils.files import read_file
 from utils.frames import MAX_PIXELS, BadFrame, Video, describe_size
 
@@ -49,7 +49,7 @@ class Sequence(Video):
             try:
                 yield to_frame(np.asarray(picked), self.axes)
             except ValueError as error:
-                yield BadFrame(self.path, f"frame {number}: {describe_error(error)}")
+                yield BadFrame(self.path, f"frame {number}: {reason(error)}")
 
 
 def open_sequences(path, name, digest, look, axes=None):
@@ -150,7 +150,7 @@ def members(path):
         with zipfile.ZipFile(path) as archive:
             found = [info for info in archive.infolist() if info.filename.endswith(".npy")]
     except Exception as error:  # damaged files raise anything at all
-        raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
+        raise BadFrame(path, f"cannot be read ({reason(error)})") from None
     if not found:
         raise BadFrame(path, "holds no array")
     largest = max(info.file_size for info in found)
@@ -174,7 +174,7 @@ def open_array(path, member):
                 return open_member(path, member)
             return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except Exception as error:  # damaged files raise anything at all
-        message = describe_error(error).partition(" [tensorstore_spec")[0]
+        message = reason(error).partition(" [tensorstore_spec")[0]
         raise BadFrame(path, f"cannot be read ({message})") from None
 
 

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from utils.errors import UserError, describe_error
+from utils.errors import UserError, reason
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = "video_clips_code"
@@ -27,10 +27,8 @@ def cluster(address):
     try:
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
-        reason = describe_error(error)
-        raise UserError(
-            f"no Dask scheduler at {address} ({reason}): start `dask scheduler`, `dask worker`"
-        ) from None
+        cure = "start `dask scheduler`, `dask worker`"
+        raise UserError(f"no Dask scheduler at {address} ({reason(error)}): {cure}") from None
     with client:
         if not client.scheduler_info()["workers"]:
             raise UserError(f"the Dask scheduler at {address} has no workers: start `dask worker`")

@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 
-from utils.errors import UserError, first_line, when_out_of_memory
+from utils.errors import UserError, reason, when_out_of_memory
 from utils.kernel_trial import try_kernels
 from utils.memory import memory_bounded
 from utils.stack import chainer
@@ -20,9 +20,9 @@ def open_device(gpu):
         return chainer.get_device("@numpy")
     cuda = chainer.backends.cuda
     if not cuda.available:
-        reason = first_line(cuda._resolution_error)
+        why = reason(cuda._resolution_error)
         raise UserError(
-            f"-g {gpu}: CuPy is not usable ({reason}); leave -g out, or see requirements-gpu.txt"
+            f"-g {gpu}: CuPy is not usable ({why}); leave -g out, or see requirements-gpu.txt"
         )
     cupy = cuda.cupy
     try:
@@ -37,7 +37,7 @@ def open_device(gpu):
         cupy.arange(2).sum().get()  # needs a context, a compiler, memory: better now than later
     except Exception as error:  # each library that may be missing has an exception of its own
         raise UserError(
-            f"-g {gpu}: cannot compute on it ({first_line(error)}); see nvidia-smi, "
+            f"-g {gpu}: cannot compute on it ({reason(error)}); see nvidia-smi, "
             "requirements-gpu.txt"
         ) from None
     try_kernels(device)

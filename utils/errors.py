@@ -70,7 +70,7 @@ def explain(error):
     if isinstance(error, KeyboardInterrupt):
         return "stopped", 130
     if isinstance(error, MemoryError):
-        return f"error: out of memory ({first_line(error)}); ask for less", 2
+        return f"error: out of memory ({reason(error)}); ask for less", 2
     if isinstance(error, ModuleNotFoundError):
         cure = "is this the Python of .venv? README.md tells how to install"
         return f"error: {sys.executable} has no {error.name}: {cure}", 2
@@ -123,13 +123,20 @@ def when_out_of_memory(cure):
     try:
         yield
     except MemoryError as error:  # CuPy's OutOfMemoryError is a subclass
-        raise UserError(f"out of memory ({first_line(error)}); {cure}") from None
+        raise UserError(f"out of memory ({reason(error)}); {cure}") from None
 
 
 def reason(error):
-    """An OSError in words: the file it names, the system's message."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+    """Why an exception was raised, on one line of at most MESSAGE characters.
+
+    For an OSError: the file it names, the system's message.  For any other, and where the system
+    gave none: its own message, or its type if that is empty.
+    """
+    where, why = "", str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        why = error.strerror or why
+    return where + (textwrap.shorten(why, MESSAGE, placeholder="...") or type(error).__name__)
 
 
 @contextlib.contextmanager
@@ -154,8 +161,3 @@ def first_line(error):
     """The first line of an exception's message, at most MESSAGE characters of it, or its type."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return textwrap.shorten(line, MESSAGE, placeholder="...")
-
-
-def describe_error(error):
-    """The message of an exception on one line of at most MESSAGE characters, or its type."""
-    return textwrap.shorten(str(error), MESSAGE, placeholder="...") or type(error).__name__

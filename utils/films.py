@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from utils import cutoff
-from utils.errors import describe_error
+from utils.errors import reason
 from utils.frames import MAX_PIXELS, BadFrame, Video
 from utils.ogg import find_damage
 
@@ -61,14 +61,14 @@ class Film(Video):
 
 def open_film(path, name, digest, look):
     """A film file as a list of one Video; BadFrame if it cannot be read."""
-    index, reason = scan(path), BadFrame(path, "none of its frames can be decoded")
+    index, problem = scan(path), BadFrame(path, "none of its frames can be decoded")
     to_pixels = Converter(path)
     for number, frame in decode_from(path, index, 0):
         frame = to_pixels(number, frame)
         if not isinstance(frame, BadFrame):
             return [Film(path, name, index.count, frame.shape[:2], digest, look=look)]
-        reason = frame
-    raise reason
+        problem = frame
+    raise problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +136,8 @@ def open_stream(path):
         # By its absolute path: data:film.mp4 would be taken for a URL.
         container = av.open(os.path.abspath(path), options=CONTAINER)
     except (av.FFmpegError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "its name is no text"
-        raise BadFrame(path, f"cannot be read ({reason})") from None
+        why = getattr(error, "strerror", None) or "its name is no text"
+        raise BadFrame(path, f"cannot be read ({why})") from None
     with container:
         stream = container.streams.best("video")
         if stream is None:
@@ -226,8 +226,8 @@ def decode_from(path, index, begin):
                 return
         for (place, after_key), frame in decode_all(container, stream, index):
             if not isinstance(frame, av.VideoFrame):
-                reason = getattr(frame, "strerror", None) or describe_error(frame)
-                damage = BadFrame(path, f"cannot be decoded in full ({reason})")
+                why = getattr(frame, "strerror", None) or reason(frame)
+                damage = BadFrame(path, f"cannot be decoded in full ({why})")
                 lost = max(lost, place)
                 is_frame = not (index.times or isinstance(frame, Gap))
                 yield count if is_frame else None, damage
@@ -305,8 +305,8 @@ class Converter:
             pixels = self._convert(frame)
             return turn(pixels, np.frombuffer(self.matrix, np.int32)) if self.matrix else pixels
         except Exception as error:  # a damaged header may ask for what FFmpeg cannot convert
-            reason = f"frame {number} cannot be converted ({describe_error(error)})"
-            return BadFrame(self.path, reason)
+            why = f"frame {number} cannot be converted ({reason(error)})"
+            return BadFrame(self.path, why)
 
     def _convert(self, frame):
         layout = "gbrp" if frame.format.name in PLANAR else "rgb24"

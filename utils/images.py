@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils.errors import describe_error
+from utils.errors import reason
 from utils.frames import MAX_PIXELS, BadFrame
 from utils.libtiff import load
 
@@ -127,7 +127,7 @@ def open_image(path):
     except Image.UnidentifiedImageError:
         raise BadFrame(path, explain_unknown(path)) from None
     except Exception as error:  # decoders raise anything at all on damaged files
-        raise BadFrame(path, f"cannot be read ({describe_error(error)})") from None
+        raise BadFrame(path, f"cannot be read ({reason(error)})") from None
 
 
 def explain_unknown(path):

@@ -7,7 +7,7 @@ import numpy as np
 
 from utils import losses, pixels, supply
 from utils.divergence import FiniteCheck
-from utils.errors import first_line
+from utils.errors import reason
 from utils.stack import F, L, casts, chainer, cudnn, gpu_relu, kernels
 
 NEAR = 1e-2  # largest absolute difference from the CPU's results
@@ -23,8 +23,8 @@ def try_kernels(device):
         compare(device)
     except Exception as error:  # of the compiler, the driver or NumPy
         kernels.give_up()
-        reason = first_line(error)
-        print(f"own CUDA kernels do not work here ({reason}), slower ones do", file=sys.stderr)
+        told = f"own CUDA kernels do not work here ({reason(error)}), slower ones do"
+        print(told, file=sys.stderr)
 
 
 def compare(device):

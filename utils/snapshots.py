@@ -6,7 +6,7 @@ from pathlib import Path
 from utils import rundir
 from utils.archive import UNREADABLE, Archive, write_archive
 from utils.divergence import check_arrays
-from utils.errors import UserError, first_line
+from utils.errors import UserError, reason
 from utils.stack import chainer
 from utils.weights import arrays_of, check_fit, forms_of, save_weights, size
 
@@ -61,7 +61,7 @@ def resume(trainer):
         try:
             deserializer.load(trainer)
         except (*UNREADABLE, AttributeError) as error:
-            raise UserError(f"{archive.path}: not a snapshot ({first_line(error)})") from None
+            raise UserError(f"{archive.path}: not a snapshot ({reason(error)})") from None
     iteration = trainer.updater.iteration
     if archive.path.name != f"{rundir.SNAPSHOT}{iteration}":
         # Under the name of a later iteration it would be resumed from again and again.

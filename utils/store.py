@@ -8,7 +8,7 @@ import numpy as np
 import tensorstore
 
 from utils import layout
-from utils.errors import UserError, describe_error, reason
+from utils.errors import UserError, reason
 from utils.layout import CODECS, INDEX_CODECS, NAMES, ORDER, ZSTD_LEVEL
 from utils.names import is_url
 from utils.shards import Shards
@@ -63,7 +63,7 @@ def read_from(path, name):
     try:
         return open_files(path).read(name).result()
     except (ValueError, NotImplementedError) as error:
-        problem = f"{name} cannot be read ({describe_error(error)})"
+        problem = f"{name} cannot be read ({reason(error)})"
         raise UserError(f"{path}: {problem}; mend that or give another path") from None
 
 
@@ -165,7 +165,7 @@ class ClipStore:
             return cls(path, layout.from_json(found.value))
         except DAMAGED as error:
             raise UserError(
-                f"{path} is not a store of clips ({describe_error(error)}): give another path"
+                f"{path} is not a store of clips ({reason(error)}): give another path"
             ) from None
 
     def target(self):
@@ -214,8 +214,7 @@ class ClipStore:
                 for place, clip in enumerate(self._shards.read(indices.tolist())):
                     stored[place] = clip
         except (FileNotFoundError, ValueError) as error:
-            why = reason(error) if isinstance(error, OSError) else error
-            raise UserError(f"{self.path} is damaged: {why}; make it anew") from None
+            raise UserError(f"{self.path} is damaged: {reason(error)}; make it anew") from None
         except OSError as error:  # no damage: permissions, too many open files, the network
             raise UserError(f"{reason(error)}: cannot be read") from None
         return clips
@@ -234,10 +233,9 @@ class ClipStore:
             else:
                 self._reach(length)[start:stop].write(clips).result()
         except (OSError, ValueError, NotImplementedError) as error:
-            place = f"{self.path}: {describe_error(error)}"
-            place = reason(error) if isinstance(error, OSError) else place
+            place = "" if isinstance(error, OSError) else f"{self.path}: "
             cure = "make room, then the same command with --resume goes on"
-            raise UserError(f"cannot write to {place}; {cure}") from None
+            raise UserError(f"cannot write to {place}{reason(error)}; {cure}") from None
 
     def commit(self, length, run):
         """Declare the first `length` clips finished; `run`: the record of how they were made.
@@ -287,7 +285,7 @@ class ClipStore:
         try:
             self._files().write(name, content).result()
         except (ValueError, NotImplementedError) as error:
-            raise UserError(f"cannot write to {self.path}: {describe_error(error)}") from None
+            raise UserError(f"cannot write to {self.path}: {reason(error)}") from None
 
     def delete_files(self, prefix):
         """Delete the files whose names begin with `prefix`."""

@@ -6,7 +6,7 @@ import numpy as np
 import safetensors.numpy
 
 from utils.archive import UNREADABLE, Archive, write_archive
-from utils.errors import UserError, first_line
+from utils.errors import UserError, reason
 from utils.files import write_whole
 from utils.stack import chainer
 
@@ -87,7 +87,7 @@ def read_safetensors(path, needed, at_most):
         problem = f"cannot be read ({error.strerror or error})"
         raise UserError(f"{path}: {problem}; {CURE}") from None
     except (safetensors.SafetensorError, *UNREADABLE) as error:
-        problem = f"not a safetensors file ({first_line(error)})"
+        problem = f"not a safetensors file ({reason(error)})"
         raise UserError(f"{path}: {problem}; {CURE}") from None
 
 

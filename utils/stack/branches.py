@@ -9,7 +9,7 @@ import logging
 import os
 from itertools import accumulate, pairwise
 
-from utils.errors import first_line
+from utils.errors import reason
 from utils.stack import chainer, kernels
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def applied(links, xs):
             if kernels.capturing():
                 raise
             _one_by_one = True
-            logger.warning("networks compute one after the other: %s", first_line(error))
+            logger.warning("networks compute one after the other: %s", reason(error))
     return [link(x) for link, x in zip(links, xs, strict=True)]
 
 
