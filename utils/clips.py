@@ -97,7 +97,8 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
         for outcome in parallel_map(work, tasks):
             report(outcome)
             for number, drawn in outcome.drawn.items():
-                stocks[int(number)] = Stock(numbered[int(number)], *drawn)
+                block = numbered[int(number)]  # in notes of an interrupted run it is text
+                stocks[block.number] = Stock(block, *drawn)
             movements.append(outcome.most_movement)
             missing += outcome.missing
         return missing
