@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 STRIP = 8  # rows of pixels that are summarised by the largest change in each of their columns
-SAMPLED_ROWS = 32  # rows of a frame that its mean change is estimated from
+SAMPLED_ROWS = 32  # at most so many rows of a frame, evenly spaced, tell its mean change
 CACHED_BYTES = 2**19  # of frames that are compared at a time, so that they stay in the cache
 
 

@@ -58,7 +58,7 @@ def asf_end(file, size):
 
 
 def mxf_end(file, size):
-    """A byte of the footer partition of an MXF file (SMPTE 377), 0 if that is unknown."""
+    """Where the first byte of an MXF file's footer partition ends (SMPTE 377), 0 if unknown."""
     name, first = file.read(16), int.from_bytes(file.read(1), "big")
     file.seek(first & 127 if first > 127 else 0, os.SEEK_CUR)  # the rest of its length
     footer = int.from_bytes(file.read(32)[24:], "big")

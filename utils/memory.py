@@ -17,7 +17,7 @@ def memory_bounded():
     missing, this does nothing.
     """
     try:
-        room = int(read_kib(PROC / "self/status", "VmData") + SHARE * free_memory())
+        room = int(read_size(PROC / "self/status", "VmData") + SHARE * free_memory())
     except (OSError, ValueError):
         yield
         return
@@ -32,7 +32,7 @@ def memory_bounded():
 
 def free_memory():
     """Bytes available to this machine, or this container if it has a limit; OSError if unknown."""
-    free = read_kib(PROC / "meminfo", "MemAvailable")
+    free = read_size(PROC / "meminfo", "MemAvailable")
     with contextlib.suppress(OSError, ValueError):  # memory.max is "max" where there is no limit
         most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
         for kind in "active_file", "inactive_file":  # cached files make room when it is needed
@@ -41,8 +41,8 @@ def free_memory():
     return free
 
 
-def read_kib(path, name):
-    """Bytes, from a file of lines such as "VmData:  123 kB"."""
+def read_size(path, name):
+    """The bytes that a line such as "VmData:  123 kB" of a file tells."""
     return 1024 * read_number(path, f"{name}:")
 
 
