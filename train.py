@@ -307,12 +307,14 @@ def make_trainer(options, updater, test_clips, device, began):
         updater,
         options.out,
         options.iterations,
+        report_every=options.report_every,
+        snapshot_every=options.snapshot_every,
+        kept=constants.SNAPSHOTS_KEPT,
         minutes=math.inf if options.minutes is None else options.minutes,
         began=began,
         max_norm=options.clip_gradients or math.inf,
         keep_going=options.keep_going,
     )
-    trainer.watch(options.report_every, options.snapshot_every, constants.SNAPSHOTS_KEPT)
     if options.schedule:
         trainer.schedule(SCHEDULES[options.schedule])
     if test_clips is not None:

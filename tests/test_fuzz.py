@@ -100,8 +100,7 @@ class Position(chainer.dataset.Iterator):
 def test_snapshots(tmp_path):
     optimizer = chainer.optimizers.Adam().setup(network())
     updater = chainer.training.updaters.StandardUpdater(Position(), {"gen": optimizer})
-    trainer = Trainer(updater, tmp_path, 3)
-    trainer.watch(report_every=1, snapshot_every=1, kept=1)
+    trainer = Trainer(updater, tmp_path, 3, report_every=1, snapshot_every=1, kept=1)
     trainer._start_at = 0
     trainer.snapshot(trainer)
     (path,) = rundir.snapshots(tmp_path)

@@ -328,8 +328,7 @@ def test_nobody_waits_for_the_gpu_between_reports(gpu, tmp_path):
     def listen(trainer):
         waited[trainer.updater.iteration] = set(driver.waits()) - {"cudaFree"}  # of what lay idle
 
-    trainer = Trainer(adversarial(gpu), tmp_path, 20)
-    trainer.watch(report_every=10, snapshot_every=20, kept=1)
+    trainer = Trainer(adversarial(gpu), tmp_path, 20, report_every=10, snapshot_every=20, kept=1)
     trainer.extend(listen, name="listen", trigger=(1, "iteration"), priority=-1000)
     driver.waits()
     trainer.run()
@@ -356,8 +355,7 @@ def test_the_iteration_that_diverged_is_named_at_the_next_report(gpu, tmp_path):
     from utils.trainer import Trainer
 
     updater = adversarial(gpu)
-    trainer = Trainer(updater, tmp_path, 20)
-    trainer.watch(report_every=10, snapshot_every=20, kept=1)
+    trainer = Trainer(updater, tmp_path, 20, report_every=10, snapshot_every=20, kept=1)
     trainer.extend(Poison(4))
     gen = updater.get_optimizer("gen").target
     with pytest.raises(

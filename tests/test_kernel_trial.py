@@ -111,8 +111,9 @@ def test_without_kernels_a_divergence_is_told_at_once(gpu, untried, monkeypatch,
     from utils.trainer import Trainer
 
     monkeypatch.setenv("CHAINER_KERNELS", "0")
-    trainer = Trainer(adversarial(gpu, lr=float("inf")), tmp_path, 20)
-    trainer.watch(report_every=10, snapshot_every=20, kept=1)
+    trainer = Trainer(
+        adversarial(gpu, lr=float("inf")), tmp_path, 20, report_every=10, snapshot_every=20, kept=1
+    )
     with pytest.raises(Diverged, match="^iteration [12] diverged: "):
         trainer.run()
 

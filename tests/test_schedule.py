@@ -63,9 +63,10 @@ def training(out, iterations, **how):
     def note(trainer):
         rates.append(trainer.observation["lr/gen"])
 
-    trainer = Trainer(prediction(CPU), out, iterations, **how)
+    trainer = Trainer(
+        prediction(CPU), out, iterations, **how, report_every=1, snapshot_every=1, kept=5
+    )
     trainer.schedule(SCHEDULES["cosine"])
-    trainer.watch(report_every=1, snapshot_every=1, kept=5)
     trainer.extend(note, name="rates", priority=0)
     return trainer, rates
 

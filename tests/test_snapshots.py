@@ -45,8 +45,7 @@ def training(out, iterations=9, units=3, device="@numpy", kept=2):
     gen = chainer.Chain(a=L.Linear(2, units), b=L.Linear(units, 1))
     optimizer = chainer.optimizers.Adam().setup(gen)
     updater = Chance(Clips(), {"gen": optimizer}, device=device)
-    trainer = Trainer(updater, out, iterations)
-    trainer.watch(report_every=3, snapshot_every=2, kept=kept)
+    trainer = Trainer(updater, out, iterations, report_every=3, snapshot_every=2, kept=kept)
     out.mkdir(exist_ok=True)
     return trainer
 

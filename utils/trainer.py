@@ -24,9 +24,11 @@ from utils.validation import Validation
 class Trainer(chainer.training.Trainer):
     """Runs an updater up to `iterations`, or until the time is up or a signal comes.
 
-    out: directory to write to.  minutes: time limit, counted from `began` (time.monotonic(), now if
-    None).  max_norm: longer gradients of a network are scaled down to this norm.  keep_going: a
-    file that cannot be written is a warning, not the end of the run.
+    out: directory to write to: log and plots every `report_every` iterations, snapshots every
+    `snapshot_every`, of which the last `kept` are kept.  minutes: time limit, counted from `began`
+    (time.monotonic(), now if None).  max_norm: longer gradients of a network are scaled down to
+    this norm.  keep_going: a file that cannot be written is a warning, not the end of the run; but
+    the last snapshot, without which the run is lost, must be written.
     """
 
     def __init__(
@@ -35,6 +37,9 @@ class Trainer(chainer.training.Trainer):
         out,
         iterations,
         *,
+        report_every,
+        snapshot_every,
+        kept,
         minutes=math.inf,
         began=None,
         max_norm=math.inf,
@@ -46,7 +51,6 @@ class Trainer(chainer.training.Trainer):
         self.deadline = self.began + 60 * minutes
         self.late = None, False  # an iteration, whether the deadline had passed then
         self.signals = Signals()
-        self.snapshot = None
         self.dues = []  # triggers of what reports or saves
         self.finite = FiniteCheck(updater)
         self.extend(self.finite, trigger=self.any_due)
@@ -56,12 +60,6 @@ class Trainer(chainer.training.Trainer):
             for param in optimizer.target.params():
                 # Not at the first step, as Chainer does: all snapshots must have the same entries.
                 param.update_rule._init_states(param)
-
-    def watch(self, report_every, snapshot_every, kept):
-        """Write log and plots every `report_every` iterations, snapshots every `snapshot_every`.
-
-        The last `kept` snapshots are kept.
-        """
         report = self.every(report_every)
         self.extend(Log(report))
         self.extend(Plots(), trigger=report)
