@@ -294,7 +294,9 @@ def make_updater(options, clips, gen, device):
     except ValueError as error:
         raise UserError(error) from None
     optimizers["dis"] = make_optimizer(dis, options.lr_dis, constants.LR_DIS)
-    return AdversarialUpdater(batches, optimizers, weight, terms, converter, device)
+    return AdversarialUpdater(
+        batches, optimizers, terms, converter, device, adversarial_weight=weight
+    )
 
 
 def make_trainer(options, updater, test_clips, device, began):

@@ -88,7 +88,7 @@ def updater(width, adversarial, batches, converter, device, arch="multiscale"):
     dis = Discriminators.of(gen, size, width)
     dis.to_device(device)
     optimizers["dis"] = chainer.optimizers.Adam(RATE_DIS).setup(dis)
-    return AdversarialUpdater(batches, optimizers, WEIGHT_ADV, *shared)
+    return AdversarialUpdater(batches, optimizers, *shared, adversarial_weight=WEIGHT_ADV)
 
 
 def theirs(width, batch, adversarial, dtype):

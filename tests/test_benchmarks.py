@@ -77,7 +77,7 @@ def our_step(optimizers):
     shared = terms, to_past_and_future(SHAPE[0]), chainer.get_device("@numpy")
     optimizers = dict(zip(("gen", "dis"), optimizers, strict=False))
     if len(optimizers) == 2:
-        updater = AdversarialUpdater(OneBatch(), optimizers, WEIGHT_ADV, *shared)
+        updater = AdversarialUpdater(OneBatch(), optimizers, *shared, adversarial_weight=WEIGHT_ADV)
     else:
         updater = PredictionUpdater(OneBatch(), optimizers, *shared)
     reporter, told = chainer.Reporter(), {}

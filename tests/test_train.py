@@ -38,7 +38,7 @@ def test_each_option_reaches_what_it_is_for(clips, flags, inputs):
     assert (gen_optimizer.alpha, dis_optimizer.alpha) == (0.2, 0.05)  # halved once
     assert dis_optimizer.target[0].convolutions[0].W.shape == (32, inputs, 3, 3)
 
-    assert updater.weight == 0.25
+    assert updater.adversarial_weight == 0.25
     assert {name: weight for name, (weight, _) in updater.terms.items()} == {"l2": 0.5, "gdl": 2}
     frames = np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 3, 8, 8)).astype(np.float32)
     assert updater.terms["gdl"][1](*frames).array == losses.gdl(*frames, 1.5).array

@@ -45,7 +45,7 @@ def adversarial(weights=WEIGHTS, lr_gen=0.0, lr_dis=0.0):
     convert = to_past_and_future(HISTORY)
     device = chainer.get_device("@numpy")
     return AdversarialUpdater(
-        OneBatch(), optimizers, weights["adversarial"], terms, convert, device
+        OneBatch(), optimizers, terms, convert, device, adversarial_weight=weights["adversarial"]
     )
 
 

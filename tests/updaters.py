@@ -59,7 +59,7 @@ def adversarial(device, loss="l2=1,gdl=1,adversarial=0.05", lr=0.001, seed=0):
     terms, weight = losses.by_name(loss, 1.0)
     convert = to_past_and_future(HISTORY)
     clips = Clips(size=SMALLER)
-    return AdversarialUpdater(clips, optimizers, weight, terms, convert, device)
+    return AdversarialUpdater(clips, optimizers, terms, convert, device, adversarial_weight=weight)
 
 
 def take_steps(updater, steps=1):

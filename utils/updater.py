@@ -51,17 +51,18 @@ class AdversarialUpdater(PredictionUpdater):
     """Train generator and discriminators in turn (Mathieu et al., algorithm 1).
 
     optimizers: {"gen": the generator's, "dis": the discriminators'}.
-    weight: of the adversarial loss beside the terms.
+    adversarial_weight: of the adversarial loss beside the terms.
 
-    Two things save time and leave every gradient exact.  The discriminators judge real and fake
-    frames in one batch, since nothing in them mixes the clips of a batch.  One forward pass of the
-    generator serves both steps: the discriminators learn from its frames as plain arrays, so its
-    graph stays valid for its own step, in which the updated discriminators judge the same frames.
+    Both learn from the same batch; the paper draws one for each.  Apart from that, two things save
+    time and leave every gradient exact.  The discriminators judge real and fake frames in one
+    batch, since nothing in them mixes the clips of a batch.  One forward pass of the generator
+    serves both steps: the discriminators learn from its frames as plain arrays, so its graph stays
+    valid for its own step, in which the updated discriminators judge the same frames.
     """
 
-    def __init__(self, batches, optimizers, weight, terms, converter, device):
+    def __init__(self, batches, optimizers, terms, converter, device, *, adversarial_weight):
         super().__init__(batches, optimizers, terms, converter, device)
-        self.weight = weight
+        self.adversarial_weight = adversarial_weight
 
     def learn(self, past, future):
         """Step the discriminators, then the generator."""
@@ -72,7 +73,7 @@ class AdversarialUpdater(PredictionUpdater):
 
         descend(dis_optimizer, self.dis_loss(dis, pasts, reals, fakes))
         loss = self.prediction_loss(gen, fakes, reals)
-        loss += self.weight * self.adversarial_loss(gen, dis, pasts, fakes)
+        loss += self.adversarial_weight * self.adversarial_loss(gen, dis, pasts, fakes)
         descend(gen_optimizer, loss)
 
     def dis_loss(self, dis, pasts, reals, fakes):
