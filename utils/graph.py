@@ -6,12 +6,23 @@ import gc
 import os
 import sys
 import weakref
+from typing import NamedTuple
 
 from utils.errors import first_line
 from utils.stack import branches, chainer, cudnn, gpu_adam
+from utils.stack.adam import is_adam
 
 WARM_UPS = 3  # steps before one is captured: they compile kernels and choose cuDNN's engines
 SPARE = []  # memory pools of graphs that are gone: CuPy 14 never frees the memory of a dropped pool
+
+
+class Signature(NamedTuple):
+    """All that has to stay the same for a captured graph to be valid, but counts of updates."""
+
+    shapes: list  # (shape, dtype) of each array
+    hyperparameters: list  # {name: number} of each optimizer
+    multiplied_in: str | None  # cudnn.dtype_in_use()
+    config: list  # values of Chainer's configuration
 
 
 class Graph:
@@ -36,8 +47,16 @@ class Graph:
 
     def __init__(self, step, optimizers):
         self.step, self.optimizers = step, list(optimizers)
-        self.signature, self.graph, self.pool, self.printed = None, None, None, None
         self.refused = os.environ.get("CHAINER_GRAPH") == "0"
+        self.printed = None  # the last line on stderr
+        self.cuda = None  # cupy.cuda
+        self.pool, self.stream = None, None  # see `open_pool`
+        # Of the present graph, or of that to come after the warm-ups:
+        self.signature, self.graph, self.warmed = None, None, 0
+        self.inputs = []  # arrays that its kernels read
+        self.reported = {}  # {name: array} of what it reports
+        self.gains = []  # what a replay adds to each of `counters`
+        self.counts = []  # of `counters`, after the last call
 
     def __call__(self, *arrays):
         if not self.refused and self.must_begin(arrays):
@@ -60,19 +79,20 @@ class Graph:
         return self.signature != self.signature_of(arrays) or self.counts != self.count()
 
     def signature_of(self, arrays):
-        """All that has to stay the same for a captured graph to be valid."""
+        """The Signature of a call with these arrays."""
         shapes = [(array.shape, array.dtype) for array in arrays]
-        numbers = [dict(optimizer.hyperparam.get_dict()) for optimizer in self.optimizers]
-        for hyperparameters in numbers:
-            if "amsgrad" in hyperparameters:  # it is Adam, whose learning rate is read on the GPU
-                del hyperparameters["alpha"]
+        hyperparameters = [dict(optimizer.hyperparam.get_dict()) for optimizer in self.optimizers]
+        for optimizer, numbers in zip(self.optimizers, hyperparameters, strict=True):
+            if is_adam(optimizer):
+                del numbers["alpha"]  # the learning rate, which is read on the GPU
         config = [getattr(chainer.config, name) for name in vars(chainer.global_config)]
-        return shapes, numbers, cudnn.dtype_in_use(), config
+        return Signature(shapes, hyperparameters, cudnn.dtype_in_use(), config)
 
     def begin(self, arrays):
         """Drop the present graph, if any, and start warming up for one that takes these arrays."""
         before, self.signature = self.signature, self.signature_of(arrays)
-        if before and self.warmed < WARM_UPS and before[1] != self.signature[1]:
+        warming_up = before and self.warmed < WARM_UPS
+        if warming_up and before.hyperparameters != self.signature.hyperparameters:
             self.refuse("hyperparameters change from step to step")
             return
         xp = chainer.backend.get_array_module(*arrays)

@@ -3,6 +3,7 @@
 import math
 
 from utils.stack import chainer
+from utils.stack.adam import is_adam
 
 # Of onecycle: the share of the run in which rates rise; the first and the last factor.
 WARM_UP, FIRST, LAST = 0.3, 1 / 25, 1 / 25e4
@@ -65,4 +66,4 @@ def rate(optimizer):
 
 def rate_name(optimizer):
     """The attribute with the learning rate; Adam's `lr` is another one, with bias correction."""
-    return "alpha" if isinstance(optimizer, chainer.optimizers.Adam) else "lr"
+    return "alpha" if is_adam(optimizer) else "lr"

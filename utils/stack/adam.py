@@ -99,6 +99,13 @@ def pieces(params):
         yield parts
 
 
+def is_adam(optimizer):
+    """Whether a Chainer optimizer is Adam or one of its variants, such as AMSGrad."""
+    import chainer  # imported late: by the time there is an optimizer it has been patched
+
+    return isinstance(optimizer, chainer.optimizers.Adam)
+
+
 def is_plain(hyperparam):
     """Whether it is Adam as first published: no AMSGrad, AdaBound, weight decay or schedule."""
     hp = hyperparam

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from utils.stack import kernels, tables
-from utils.stack.adam import is_plain
+from utils.stack.adam import is_adam, is_plain
 
 # The operations of utils/stack/adam.py in the same order; the learning rate may differ in its last
 # bit, since CUDA's pow is not correctly rounded.
@@ -89,7 +89,7 @@ def can_update(optimizer, params):
 
 def counts_on_the_host(optimizer):
     """Whether this is an Adam that Chainer's own code updates, which no CUDA graph may capture."""
-    if "amsgrad" not in optimizer.hyperparam.get_dict():
+    if not is_adam(optimizer):
         return False
     params = list(optimizer.target.params())
     return bool(params) and not can_update(optimizer, params)
