@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import functools
 import importlib
 import multiprocessing
 import os
@@ -27,44 +26,38 @@ def workers(count, *modules):
     """Context that yields a `map(function, items)` on `count` processes, results in order.
 
     They start at once and import `modules` while the caller prepares. A decoder that crashes on a
-    damaged file takes a worker with it, not the program. The workers end with the context, however
-    it is left.
+    damaged file takes a worker with it, not the program, which gets a UserError. The workers end
+    with the context, at once if an exception leaves it.
     """
     with handling(signal.SIG_IGN, {signal.SIGHUP}):  # inherited: it must outlive the terminal
         resource_tracker.ensure_running()  # before the context below: starting it unblocks SIGINT
-    with contextlib.ExitStack() as stack:
+    # spawn: forking a process with running threads (tensorstore's) may deadlock
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, initializer=begin, initargs=modules)
+
+    def parallel_map(function, items):
+        # Not pool.map: it cancels pending futures, at which a pool whose workers died fails.
+        futures = collections.deque(pool.submit(function, item) for item in items)
+        while futures:
+            yield futures.popleft().result()
+
+    try:
         # Workers, and the threads that serve them, inherit both settings.
         with ctrl_c_blocked(), environment(KEEP_MEMORY):
-            # spawn: forking a process with running threads (tensorstore's) may deadlock
-            context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(count, context, initializer=begin, initargs=modules)
-            stack.push(functools.partial(end, pool, count))
             for _ in range(count):
                 pool.submit(os.getpid)  # starts a worker, as none is idle
-
-        def parallel_map(function, items):
-            # Not pool.map: it cancels pending futures, at which a pool whose workers died fails.
-            futures = collections.deque(pool.submit(function, item) for item in items)
-            while futures:
-                yield futures.popleft().result()
-
         yield parallel_map
-
-
-def end(pool, count, _, error, __):
-    """End the workers, at once if an exception ends the context; UserError if a worker has died.
-
-    Called as an ExitStack calls its exit callbacks: with the exception's type, itself, traceback.
-    """
-    if error:
+    except BaseException as error:  # Ctrl-C, too
         for child in multiprocessing.active_children():
             child.terminate()
-    pool.shutdown()
-    if isinstance(error, BrokenProcessPool):
-        raise UserError(
-            "a worker process died, for lack of memory or on a damaged file: try fewer "
-            f"--workers than {count}, or fewer --images to find the file"
-        ) from None
+        if isinstance(error, BrokenProcessPool):
+            raise UserError(
+                "a worker process died, for lack of memory or on a damaged file: try fewer "
+                f"--workers than {count}, or fewer --images to find the file"
+            ) from None
+        raise
+    finally:
+        pool.shutdown()
 
 
 def begin(*modules):
