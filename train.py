@@ -20,6 +20,7 @@ PATHS = {  # {option that is a path: its default}
     "test_data": constants.TEST_CLIPS_DIR,
     "load": None,
 }
+OPTIMIZERS = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}  # {--optimizer: Chainer's class}
 STATUS = """exit status: 0 trained; 2 invalid input or a file that cannot be written; 3 NaN or
 infinity; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (-r then resumes where it stopped)"""
 
@@ -54,10 +55,12 @@ def add_run_options(add):
     text = "after NaN return to the last snapshot at half the learning rates, up to N times"
     add("--rollbacks", type=integer(0), default=constants.ROLLBACKS, metavar="N", help=text)
     add("--keep-going", action="store_true", help="continue when a file cannot be written")
-    text = "iterations between {}".format
-    add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **COUNT, help=text("snapshots"))
-    add("--report-every", default=constants.REPORT_EVERY, **COUNT, help=text("reports"))
-    add("--validate-every", default=constants.VALIDATE_EVERY, **COUNT, help=text("validations"))
+    text = "iterations between snapshots"
+    add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **COUNT, help=text)
+    text = "iterations between reports"
+    add("--report-every", default=constants.REPORT_EVERY, **COUNT, help=text)
+    text = "iterations between validations"
+    add("--validate-every", default=constants.VALIDATE_EVERY, **COUNT, help=text)
 
 
 def add_data_options(add):
@@ -85,11 +88,13 @@ def add_training_options(add):
     text = "weights of l1, l2, mse, bce, gdl, ssim, adversarial"
     add("--loss", default=constants.LOSS, metavar="NAME=WEIGHT,...", help=text)
     add("--alpha", type=number(1), default=constants.ALPHA, help="exponent of the gdl loss")
-    optimizers = {"choices": constants.LR_GEN, "default": constants.OPTIMIZER}
+    optimizers = {"choices": OPTIMIZERS, "default": constants.OPTIMIZER}
     add("--optimizer", **optimizers, help="of each network")
-    text = "learning rate of the {} (default: {adam}, with sgd {sgd})".format
-    add("--lr-gen", **RATE, help=text("generator", **constants.LR_GEN))
-    add("--lr-dis", **RATE, help=text("discriminators", **constants.LR_DIS))
+    gen, dis = constants.LR_GEN, constants.LR_DIS
+    text = f"learning rate of the generator (default: {gen['adam']}, with sgd {gen['sgd']})"
+    add("--lr-gen", **RATE, help=text)
+    text = f"learning rate of the discriminators (default: {dis['adam']}, with sgd {dis['sgd']})"
+    add("--lr-dis", **RATE, help=text)
     text = "how learning rates change until the run ends (default: not at all)"
     add("--schedule", choices=constants.SCHEDULES, help=text)
     text = "norm to which a network's longer gradients are scaled; 0 for no limit"
@@ -181,7 +186,7 @@ def train(options, device, began):
 def open_test_clips(options, clips):
     """The ClipStore to validate on; None, with a warning, if there is none at the default place.
 
-    UserError for another --test-data without clips; a warning if they are the training clips.
+    UserError for another --test-data without clips, or as of `find_test_clips`.
     """
     from utils.validation import find_test_clips
 
@@ -192,9 +197,6 @@ def open_test_clips(options, clips):
     if test_clips is None:
         cure = "`python process_data.py --split test -n 500` makes some"
         warn(f"no validation, no test clips at {options.test_data}: {cure}")
-    elif test_clips.fingerprint == clips.fingerprint:
-        problem = f"the test clips at {options.test_data} are the training clips"
-        warn(f"{problem}: cut some of other videos to validate on")
     return test_clips
 
 
@@ -269,34 +271,39 @@ def make_updater(options, clips, gen, device):
     The networks are on the device, each with its optimizer.
     """
     from models.discriminators import Discriminators
-    from utils.stack import chainer
     from utils.supply import supply
     from utils.updater import AdversarialUpdater, PredictionUpdater
-
-    names = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
-    optimizer_class = getattr(chainer.optimizers, names[options.optimizer])
-
-    def make_optimizer(net, rate, defaults):
-        net.to_device(device)
-        rate = defaults[options.optimizer] if rate is None else rate
-        return optimizer_class(rate * 0.5**options.rolled_back).setup(net)
 
     terms, weight = choose_losses(options, gen)
     if options.batch_size > len(clips):
         problem = f"--batch-size {options.batch_size}: more than the {len(clips)} clips"
         raise UserError(f"{problem} at {options.data}; lower it or make more clips")
     batches, converter = supply(clips, options.batch_size, options.seed, device)
-    optimizers = {"gen": make_optimizer(gen, options.lr_gen, constants.LR_GEN)}
+    gen.to_device(device)
+    optimizers = {"gen": make_optimizer(options, gen, options.lr_gen, constants.LR_GEN)}
     if not weight:
         return PredictionUpdater(batches, optimizers, terms, converter, device)
     try:
         dis = Discriminators.of(gen, clips.shape[2:], options.width, not options.unconditional_dis)
     except ValueError as error:
         raise UserError(error) from None
-    optimizers["dis"] = make_optimizer(dis, options.lr_dis, constants.LR_DIS)
+    dis.to_device(device)
+    optimizers["dis"] = make_optimizer(options, dis, options.lr_dis, constants.LR_DIS)
     return AdversarialUpdater(
         batches, optimizers, terms, converter, device, adversarial_weight=weight
     )
+
+
+def make_optimizer(options, net, rate, rates):
+    """The optimizer of a network, at half its learning rate for each rollback so far.
+
+    rate: the learning rate; if None, that of --optimizer in `rates`.
+    """
+    from utils.stack import chainer
+
+    rate = rates[options.optimizer] if rate is None else rate
+    optimizer_class = getattr(chainer.optimizers, OPTIMIZERS[options.optimizer])
+    return optimizer_class(rate * 0.5**options.rolled_back).setup(net)
 
 
 def make_trainer(options, updater, test_clips, device, began):

@@ -76,15 +76,22 @@ def test_clips_with_another_past_or_of_another_colour_are_refused(
 
 
 def test_clips_cut_otherwise_are_told(tmp_path, capsys):
-    stores = []
-    for name, look in (("a", "--step 1"), ("b", "--step 2"), ("c", None)):
+    def cut(name, look, seed):
         run = {"look": look} if look else {}  # of an earlier version
-        clips = noise(2, HISTORY + HORIZON, (16, 16))
-        stores.append(make_store(tmp_path / name, clips, HISTORY, **run))
-    for clips in stores:
-        for name in "ac":
+        clips = noise(2, HISTORY + HORIZON, (16, 16), seed)
+        return make_store(tmp_path / name, clips, HISTORY, seed=seed, **run)
+
+    stores = [cut(f"train {look}", look, 0) for look in ("--step 1", "--step 2", None)]
+    for name, look in (("test", "--step 1"), ("old", None)):
+        cut(name, look, 1)
+        for clips in stores:
             find_test_clips(tmp_path / name, clips)
-    told = (
-        f"warning: the training clips were cut with --step 2, those at {tmp_path}/a with --step 1"
-    )
-    assert capsys.readouterr().err == f"{told}\n"
+    told = f"the training clips were cut with --step 2, those at {tmp_path}/test with --step 1"
+    assert capsys.readouterr().err == f"warning: {told}\n"
+
+
+def test_clips_that_are_the_training_clips_are_told(tmp_path, capsys):
+    clips = make_store(tmp_path / "clips", noise(2, HISTORY + HORIZON, (16, 16)), HISTORY)
+    assert find_test_clips(tmp_path / "clips", clips).fingerprint == clips.fingerprint
+    told = f"the test clips at {tmp_path}/clips are the training clips: cut some of other videos"
+    assert told in capsys.readouterr().err
