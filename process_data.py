@@ -9,7 +9,7 @@ from utils.errors import report_errors, when_out_of_memory
 from utils.names import is_url
 from utils.recipe import MOST_FRAMES, Recipe, clips_per_shard
 from utils.signals import exit_status, signals_as_ctrl_c, signals_deferred
-from utils.usage import PIXELS, Parser, add_look, integer, local_path, number, path_or_url
+from utils.usage import COUNT, PIXELS, Parser, add_look, integer, local_path, number, path_or_url
 from utils.workers import cores, environment, workers
 
 NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # else each worker starts some, for nothing
@@ -19,7 +19,7 @@ FOLDERS = {  # {--split: (videos, clips)}
 }
 
 
-COUNT, SHARE = {"type": integer(1), "metavar": "N"}, {"type": number(0, 1), "metavar": "SHARE"}
+SHARE = {"type": number(0, 1), "metavar": "SHARE"}
 
 
 def make_parser():

@@ -10,7 +10,7 @@ from utils.errors import UserError, report_errors, warn, when_out_of_memory, wri
 from utils.lock import claim
 from utils.record import versions
 from utils.signals import ctrl_c_exits
-from utils.usage import Parser, add_look, integer, local_path
+from utils.usage import COUNT, Parser, add_device, add_learned_look, integer, local_path
 
 TEST_OPTIONS = "windows", "gifs", "arrays", "by", "area"
 PREDICTION_OPTIONS = "frames", "out", "images", "axes", "step", "resize", "gpu", "dtype"
@@ -20,7 +20,6 @@ WITHOUT_EFFECT = {  # {option: the others that have none beside it}
 }
 LESS_MEMORY = "give smaller frames, fewer --frames or leave -g out"
 
-COUNT = {"type": integer(1), "metavar": "N"}
 SEVERAL = {"type": local_path, "nargs": "+", "action": "extend"}
 
 
@@ -31,7 +30,7 @@ def make_parser():
     add("--load", **SEVERAL, metavar="DIR", help=f"{text} (default: {constants.RESULT_DIR})")
     text = f"videos to predict, or folders of them (default: {constants.TEST_DIR})"
     add("--images", **SEVERAL, metavar="PATH", help=text)
-    add_look(add, learned=True)
+    add_learned_look(add)
     frames = {"type": integer(1, 9999), "metavar": "N"}  # predicted_0001.png has four digits
     add("-f", "--frames", default=constants.FRAMES, **frames, help="frames to predict")
     text = "starting points in each video"
@@ -40,10 +39,7 @@ def make_parser():
     add("--gifs", type=integer(0), default=constants.GIFS, metavar="N", help=text)
     text = "write past, truth and prediction of each video as .npz files, too"
     add("--arrays", action="store_true", help=text)
-    text = "CUDA device; -1 is the CPU"
-    add("-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help=text)
-    text = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
-    add("--dtype", choices=constants.DTYPES, help=text)
+    add_device(add, constants.DTYPES)
     add("--by", default="psnr", metavar="METRIC", help="metric that ranks a leaderboard")
     add("--area", choices=("whole", "moving"), default="moving", help="where that is measured")
     add_either = parser.add_mutually_exclusive_group().add_argument

@@ -12,7 +12,7 @@ from utils import rundir
 from utils.errors import Diverged, UserError, report_errors, warn
 from utils.names import is_url
 from utils.signals import ctrl_c_exits
-from utils.usage import Parser, integer, local_path, number, path_or_url
+from utils.usage import COUNT, Parser, add_device, integer, local_path, number, path_or_url
 
 NOT_RESUMED = ("gpu", "resume", "out", "minutes")  # -r takes all others from the run
 PATHS = {  # {option that is a path: its default}
@@ -26,7 +26,6 @@ infinity; 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP (-r then resumes where it stopped)
 
 PATH = {"type": local_path, "metavar": "PATH"}
 CLIPS = {"type": path_or_url, "metavar": "PATH"}
-COUNT = {"type": integer(1), "metavar": "N"}
 RATE = {"type": number(0), "metavar": "RATE"}
 
 
@@ -41,8 +40,7 @@ def make_parser():
 
 
 def add_run_options(add):
-    text = "CUDA device; -1 is the CPU"
-    add("-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help=text)
+    add_device(add, constants.DTYPES)
     text = "resume from the newest intact snapshot"
     add("-r", "--resume", "--resume_training", action="store_true", help=text)
     add("-o", "--out", default=constants.RESULT_DIR, **PATH, help="directory of the run")
@@ -50,8 +48,6 @@ def add_run_options(add):
     add("--minutes", type=number(0), help="minutes after which to stop, if sooner")
     text = "seed of the initial weights and of the order of clips"
     add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=text)
-    text = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
-    add("--dtype", choices=constants.DTYPES, help=text)
     text = "after NaN return to the last snapshot at half the learning rates, up to N times"
     add("--rollbacks", type=integer(0), default=constants.ROLLBACKS, metavar="N", help=text)
     add("--keep-going", action="store_true", help="continue when a file cannot be written")

@@ -128,24 +128,43 @@ class Sides(argparse.Action):
         setattr(namespace, self.dest, tuple(values))
 
 
+COUNT = {"type": integer(1), "metavar": "N"}
 PIXELS = {"action": Sides, "type": integer(2, MOST_PIXELS), "nargs": "+", "metavar": "PIXELS"}
 
 
-def add_look(add, learned=False):
-    """Add --axes, --step and --resize, which say how videos are read; add: `parser.add_argument`.
+STEP = "take every N-th frame"
+RESIZE = "scale frames to this height and width, or their shorter side to one number"
 
-    learned: the default of --step and --resize is None, for what the network was trained with, and
-    --resize without numbers, (), asks for frames of their own size.
+
+def add_look(add):
+    """Add --axes, --step and --resize: how videos are read; add: `parser.add_argument`."""
+    add_axes(add)
+    add("--step", default=1, **COUNT, help=STEP)
+    add("--resize", **PIXELS, help=RESIZE)
+
+
+def add_learned_look(add):
+    """Add the options of `add_look`; by default videos are read as those that were learned from.
+
+    --step and --resize are then None; --resize without numbers, (), asks for frames of their own
+    size.
     """
-    order = "order of the axes of arrays, where it is ambiguous"
-    add("--axes", type=axes, metavar="TNHW", help=order)
-    step = "take every N-th frame"
-    resize = "scale frames to this height and width, or their shorter side to one number"
-    if learned:
-        usual = "(default: as in training)"
-        add("--step", type=integer(1), metavar="N", help=f"{step} {usual}")
-        as_is = "without numbers leave them as they are"
-        add("--resize", **PIXELS | {"nargs": "*"}, help=f"{resize}; {as_is} {usual}")
-    else:
-        add("--step", type=integer(1), default=1, metavar="N", help=step)
-        add("--resize", **PIXELS, help=resize)
+    add_axes(add)
+    usual = "(default: as in training)"
+    add("--step", **COUNT, help=f"{STEP} {usual}")
+    text = f"{RESIZE}; without numbers leave them as they are {usual}"
+    add("--resize", **PIXELS | {"nargs": "*"}, help=text)
+
+
+def add_axes(add):
+    """Add --axes, of arrays."""
+    text = "order of the axes of arrays, where it is ambiguous"
+    add("--axes", type=axes, metavar="TNHW", help=text)
+
+
+def add_device(add, dtypes):
+    """Add --gpu and --dtype, which say what computes and how precisely; dtypes: the choices."""
+    text = "CUDA device; -1 is the CPU"
+    add("-g", "--gpu", type=integer(-1), default=-1, metavar="ID", help=text)
+    text = "precision of multiplications (default: tf32 on a GPU, float32 on a CPU)"
+    add("--dtype", choices=dtypes, help=text)
