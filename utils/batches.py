@@ -14,9 +14,10 @@ READ_BYTES = 2**20  # of batches read at once: several take two thirds of the ti
 class ClipOrder(chainer.dataset.Iterator):
     """Batches of clip numbers, int64 (batch,): each of `count` clips once an epoch, shuffled.
 
-    The order of an epoch depends on the seed and the number of the epoch alone, so `position` is
-    all that a snapshot has to keep.  An incomplete batch at the end of an epoch is filled from the
-    start of the next one.
+    The order of an epoch depends on the seed and the number of the epoch alone, so all later
+    batches follow from `position`; a snapshot keeps previous_epoch_detail, too, which tells Chainer
+    of new epochs.  An incomplete batch at the end of an epoch is filled from the start of the next
+    one.
     """
 
     def __init__(self, count, batch_size, seed):
