@@ -13,6 +13,10 @@ from utils.weights import load_weights, save_weights
 
 HISTORY, HORIZON, SIZE = 3, 2, (16, 16)
 BUILDERS = models.builders()
+OPTIONS = [
+    (arch, *option) for arch in sorted(BUILDERS) for option in models.own_options(arch).items()
+]
+WHOLE = [(arch, name) for arch, name, default in OPTIONS if type(default) is int]
 
 
 @pytest.fixture(params=sorted(BUILDERS))
@@ -29,6 +33,9 @@ def create(arch, history=HISTORY, horizon=HORIZON, channels=3, seed=0):
     np.random.seed(seed)
     width = "small" if "width" in options(arch) else None
     return models.create(arch, history, horizon, channels, SIZE, width=width)
+
+
+MULTIPLES = {arch: create(arch).multiple for arch in sorted(BUILDERS)}
 
 
 def clips(time=HISTORY, channels=3, batch=2, size=SIZE, seed=0):
@@ -99,26 +106,28 @@ def test_options_have_defaults_that_a_command_line_can_give(arch):
             models.read_options(arch, f"{text},{text}")
 
 
-def test_whole_numbers_beyond_all_measure_are_refused(arch):
-    for name, default in models.own_options(arch).items():
-        for value in (0, models.LARGEST + 1) if type(default) is int else ():
-            with pytest.raises(ValueError, match=f"{name}={value}: must be from 1 to"):
-                models.create(arch, HISTORY, HORIZON, 3, SIZE, **{name: value})
+@pytest.mark.parametrize("value", [0, models.LARGEST + 1])
+@pytest.mark.parametrize("arch, name", WHOLE)
+def test_whole_numbers_beyond_all_measure_are_refused(arch, name, value):
+    with pytest.raises(ValueError, match=f"{name}={value}: must be from 1 to"):
+        models.create(arch, HISTORY, HORIZON, 3, SIZE, **{name: value})
 
 
-def test_options_of_another_type_are_refused(arch):
+@pytest.mark.parametrize("arch, name, default", OPTIONS)
+def test_options_of_another_type_are_refused(arch, name, default):
     """As a damaged or foreign record of a run may have them."""
-    for name, default in models.own_options(arch).items():
-        value = "7" if isinstance(default, int | float) else 7
-        with pytest.raises(ValueError, match=f"--{name} '?7'?: is of another type"):
-            models.create(arch, HISTORY, HORIZON, 3, SIZE, **{name: value})
+    value = "7" if isinstance(default, int | float) else 7
+    with pytest.raises(ValueError, match=f"--{name} '?7'?: is of another type"):
+        models.create(arch, HISTORY, HORIZON, 3, SIZE, **{name: value})
 
 
+@pytest.mark.parametrize("arch", [arch for arch, needed in MULTIPLES.items() if needed == 1])
+def test_clips_of_any_size_are_taken_where_none_is_unfit(arch):
+    assert models.create(arch, HISTORY, HORIZON, 3, (17, 17)).multiple == 1
+
+
+@pytest.mark.parametrize("arch", [arch for arch, needed in MULTIPLES.items() if needed > 1])
 def test_clips_of_an_unfit_size_are_refused_in_one_line(arch):
-    needed = create(arch).multiple
-    if needed == 1:
-        assert models.create(arch, HISTORY, HORIZON, 3, (17, 17)).multiple == 1
-        return
     with pytest.raises(ValueError, match="17x17") as caught:
         models.create(arch, HISTORY, HORIZON, 3, (17, 17))
     assert "\n" not in str(caught.value)

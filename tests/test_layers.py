@@ -7,7 +7,7 @@ import pytest
 
 from models.blocks import sequential
 from tests.convolutions import needs_onednn
-from tests.test_gpu_layers import images, links, loss, nodes, results
+from tests.layers import images, links, loss, nodes, results
 from utils.stack import F, chainer, cpu_layers, onednn, providers
 from utils.stack.providers import Unsuitable
 

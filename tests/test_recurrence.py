@@ -7,7 +7,7 @@ import pytest
 
 from models.convlstm import ConvLSTM
 from tests.convolutions import needs_onednn
-from tests.test_gpu_layers import nodes
+from tests.layers import nodes
 from utils.stack import F, chainer, onednn, providers
 from utils.stack.providers import Unsuitable
 
