@@ -213,22 +213,23 @@ def evaluate_run(run, out, options, *, device, videos, history):
     fewer.
     """
     from utils import report
-    from utils.trial import examine_videos
+    from utils.trial import examine_videos, replacing
 
     model = load_model(run, options.best)
     model.to_device(device)
-    with writing_to(out):
+    with writing_to(out), replacing(out) as (folder, taken):
         trial = examine_videos(
             model,
             device,
             videos,
-            out,
+            folder,
             run.name,
             history=history,
             frames=options.frames,
             windows=options.windows,
             gifs=options.gifs,
             arrays=options.arrays,
+            taken=taken,
         )
         if not trial.scores:
             raise UserError(
@@ -236,7 +237,7 @@ def evaluate_run(run, out, options, *, device, videos, history):
                 f"row that --frames {options.frames} needs; ask for fewer, or give longer or "
                 "undamaged videos"
             )
-        trial.save(out, describe_conditions(run.record, options))
+        trial.save(folder, describe_conditions(run.record, options))
     windows = len(trial.scores)
     print(f"{run.path}: means over {windows} windows of {trial.videos} videos; more in {out}")
     if trial.videos > options.gifs > 0:

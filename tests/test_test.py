@@ -236,7 +236,7 @@ def test_a_full_disk_leaves_no_file_in_part_and_the_same_command_works_once_ther
         return next(line for line in done.stderr.splitlines() if line.startswith("error: "))
 
     told = "error: cannot write to {}: File too large; make room or give another place"
-    assert full(0) == told.format(tmp_path / "out/a/metrics.json")
+    assert full(0) == told.format(tmp_path / "out/a/.unfinished/contact_sheet.png")
     assert list((tmp_path / "out/a").iterdir()) == []
     testing.main(command)
     files = {path: path.read_bytes() for path in tmp_path.glob("out/leaderboard.*")}
@@ -245,6 +245,25 @@ def test_a_full_disk_leaves_no_file_in_part_and_the_same_command_works_once_ther
     assert set(tmp_path.glob("out/leaderboard.*")) == set(files)
     assert largest.read_bytes() == files[largest]
     testing.main(command)
+
+
+def test_a_test_that_does_not_end_leaves_an_earlier_one_as_it_is(tmp_path):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    test = ["--load", f"{tmp_path}/run", "-f", "2", "--arrays", "--images"]
+    testing.main([*test, f"{tmp_path}/a.npy"])
+    before = {path: path.read_bytes() for path in (tmp_path / "run/test").iterdir()}
+    kill = """import os, sys, test; from utils import report
+report.save_json = lambda *_: os.kill(os.getpid(), 9)
+test.main(sys.argv[1:])"""
+    command = [sys.executable, "-c", kill, *test, f"{tmp_path}/b.npy"]
+    assert subprocess.run(command, cwd=ROOT).returncode == -9
+    left = {path: path.read_bytes() for path in (tmp_path / "run/test").iterdir() if path.is_file()}
+    assert left == before
+    testing.main([*test, f"{tmp_path}/b.npy"])
+    names = {"b.npy.gif", "b.npy.npz", "contact_sheet.png", "metrics.csv", "metrics.json"}
+    assert {path.name for path in (tmp_path / "run/test").iterdir()} == names
 
 
 def test_an_empty_record_is_an_older_versions_on_a_full_disk(tmp_path):

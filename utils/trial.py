@@ -1,8 +1,10 @@
 """One network tested on all videos: its numbers, its pictures."""
 
+import contextlib
 import dataclasses
 import functools
 import math
+import shutil
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +17,7 @@ from utils.pixels import denormalise
 
 FILES = RECORD, NUMBERS, SHEET = "metrics.json", "metrics.csv", "contact_sheet.png"
 ENDINGS = (".gif", ".npz")  # of the other files of a test
+UNFINISHED = ".unfinished"  # the folder of those that are being written
 
 
 @dataclasses.dataclass
@@ -62,33 +65,48 @@ class Trial:
         )
 
 
-def prepare_folder(out, names):
-    """Create a folder for a test, or delete the pictures and arrays of an earlier test in it.
+@contextlib.contextmanager
+def replacing(out):
+    """Context of (folder, taken): what is in the folder at its end takes the place of an earlier
+    test's files in `out`, which until then are left as they are.
 
-    names: of the videos.  Returns {name: file name without ending for its pictures and arrays}.
-    Raises UserError as `report.left_before` does.
+    taken: names without endings that the test's pictures and arrays must not have, those of others'
+    files.  Raises UserError as `report.left_before` does.
     """
-    out.mkdir(parents=True, exist_ok=True)
     earlier = {name for name in report.left_before(out, FILES) if name.endswith(ENDINGS)}
-    taken = (path.stem for path in out.iterdir() if path.name not in earlier)
-    stems = dict(zip(names, gallery.stems(names, taken), strict=True))
-    planned = {f"{stem}{ending}" for stem in stems.values() for ending in ENDINGS}
-    # Recorded before the first file is deleted or written, in case this test is killed meanwhile.
-    report.save_json(out / RECORD, {"files": sorted(earlier | planned)}, {})
-    for name in earlier:
+    folder = out / UNFINISHED
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # of a test that was killed
+        folder.mkdir(parents=True)
+        yield folder, [path.stem for path in out.iterdir() if path.name not in earlier]
+        replace(out, earlier, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace(out, earlier, folder):
+    """Move the folder's files to `out`; delete those of `earlier`, names, that they do not replace."""
+    names = {path.name for path in folder.iterdir()}
+    # If this test is killed meanwhile, the next one finds all of them in the record.
+    report.save_json(out / RECORD, {"files": sorted(earlier | names - set(FILES))}, {})
+    for name in earlier - names:
         (out / name).unlink(missing_ok=True)
-    return stems
+    for name in (*sorted(names - {RECORD}), RECORD):
+        (folder / name).replace(out / name)
 
 
-def examine_videos(model, device, videos, out, name, *, history, frames, windows, gifs, arrays):
+def examine_videos(
+    model, device, videos, out, name, *, history, frames, windows, gifs, arrays, taken=()
+):
     """Test a network on all videos -> Trial; pictures are written to the folder `out`.
 
     At `windows` places of each video the network sees `history` frames and predicts `frames` more.
     gifs: of how many videos GIFs are written. arrays: whether past, truth and prediction are
-    written as .npz files. name: for the progress bar. If no video is long enough, the Trial has no
-    scores and `out` stays as it is.
+    written as .npz files. taken: as of `replacing`. name: for the progress bar. If no video is long
+    enough, the Trial has no scores.
     """
-    trial, stems = Trial(), {}
+    names = [video.name for video in videos]
+    trial, stems = Trial(), dict(zip(names, gallery.stems(names, taken), strict=True))
     for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
         liveliest, kept = None, []
         for window in examine(model, device, video, history, frames, windows):
@@ -100,8 +118,6 @@ def examine_videos(model, device, videos, out, name, *, history, frames, windows
                 kept.append(window)
         if not liveliest:
             continue
-        if not trial.videos:
-            stems = prepare_folder(out, [video.name for video in videos])
         stem = stems[video.name]
         trial.videos += 1
         trial.size = max(trial.size, liveliest.clip.shape[2:], key=math.prod)
