@@ -9,7 +9,16 @@ from utils.errors import report_errors, when_out_of_memory
 from utils.names import is_url
 from utils.recipe import MOST_FRAMES, Recipe, clips_per_shard
 from utils.signals import exit_status, signals_as_ctrl_c, signals_deferred
-from utils.usage import COUNT, PIXELS, Parser, add_look, integer, local_path, number, path_or_url
+from utils.usage import (
+    PIXELS,
+    Parser,
+    add_look,
+    address,
+    integer,
+    local_path,
+    number,
+    path_or_url,
+)
 from utils.workers import cores, environment, workers
 
 NO_BLAS_THREADS = {"OPENBLAS_NUM_THREADS": "1"}  # else each worker starts some, for nothing
@@ -30,8 +39,9 @@ def make_parser():
     add_filter_options(parser.add_argument_group("filters").add_argument)
     add = parser.add_argument_group("run").add_argument
     add("--resume", action="store_true", help="continue an interrupted run of the same command")
-    add("--workers", default=cores(), **COUNT, help="worker processes")
-    add("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers to use instead")
+    add("--workers", default=cores(), type=integer(1, 999), metavar="N", help="worker processes")
+    text = "Dask scheduler whose workers to use instead"
+    add("--scheduler", type=address, metavar="ADDRESS", help=text)
     return parser
 
 

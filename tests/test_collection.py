@@ -78,3 +78,9 @@ def test_an_interrupted_copy_leaves_nothing(source, collection, monkeypatch, sto
     with pytest.raises(told):
         collection.add_file(source, target)
     assert list(target.parent.iterdir()) == []
+
+
+def test_two_runs_cannot_fill_a_collection(collection):
+    told = pytest.raises(UserError, match="another process is writing to")
+    with told, Collection(argparse.Namespace(out=collection.out)):
+        pytest.fail("not reached")

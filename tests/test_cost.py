@@ -1,5 +1,7 @@
 """Parameters and operations against hand counts."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,7 @@ def counted(function, *arrays):
         (L.ConvolutionND(3, 2, 4, 3), [(1, 2, 3, 5, 5)], 2 * 4 * 9 * 2 * 27),
         (L.Linear(6, 5), [(3, 6)], 2 * 3 * 5 * 6),
         (F.matmul, [(2, 3, 4), (2, 4, 5)], 2 * 2 * 3 * 5 * 4),
+        (partial(F.matmul, transa=True, transb=True), [(4, 3), (5, 4)], 2 * 3 * 5 * 4),
         (F.relu, [(2, 3)], 0),
     ],
 )

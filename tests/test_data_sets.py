@@ -552,7 +552,7 @@ def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
     Image.new("P", (8, 6)).save("in/1.png")
     Path("file").touch()
     status, _, said = run(radar, "--images", "in", "--out", "file")
-    told = "cannot write to file/train: Not a directory; make room or give another place"
+    told = "cannot write to file: File exists; make room or give another place"
     assert (status, said) == (2, f"error: {told}\n")
 
 
@@ -569,6 +569,7 @@ def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
         (("--published", "films.npy"), "films.npy has no sequences (uint8 (20, 32, 32), not uint8"),
         (("--published", "three.npy"), "three.npy has no sequences (uint8 (20, 3, 64, 64), not u"),
         (("--published", "long.npy"), "long.npy has no sequences (uint8 (30, 5, 64, 64), not u"),
+        (("--published", "bracket.npy"), "bracket.npy has no sequences ("),
         (("--digits", ""), "no file ''"),
         (("--digits", "pipe"), "no file 'pipe'"),
         (("--digits", "damaged"), "damaged has no digits"),
@@ -585,6 +586,8 @@ def test_moving_mnist_finds_mistakes_before_it_makes_anything(run, arguments, to
     os.truncate("short.npy", 5000)
     np.save("three.npy", np.zeros((20, 3, 64, 64), np.uint8))
     np.save("long.npy", np.zeros((30, 5, 64, 64), np.uint8))
+    header = b"{'descr': ((((((".ljust(117) + b"\n"
+    Path("bracket.npy").write_bytes(b"\x93NUMPY\1\0" + bytes([len(header), 0]) + header)
     Path("none").write_bytes(bytes([0, 0, 8, 3, *(0, 0, 0, 0), *(0, 0, 0, 28), *(0, 0, 0, 28)]))
     status, said, error = run(moving_mnist, "--train", 1, *arguments)
     assert (status, said) == (2, "") and error.startswith(f"error: {told}"), error

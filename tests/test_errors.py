@@ -20,6 +20,7 @@ from utils.errors import (
     "error, status, told",
     [
         (UserError("-n 0: too few; give 1"), 2, "error: -n 0: too few; give 1\n"),
+        (UserError("no folder 'a\nb\x1b'"), 2, "error: no folder 'a\\nb\\x1b'\n"),
         (OSError(28, "No space left", "a/b"), 2, "error: a/b: No space left\n"),
         (MemoryError("no 9 GiB"), 2, "error: out of memory (no 9 GiB); ask for less\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),

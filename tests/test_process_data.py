@@ -87,6 +87,9 @@ def test_options(images, tmp_path):
     "arguments, words",
     [
         (["--images", "nowhere"], ["no such file or folder nowhere", "record_ms_pacman"]),
+        (["--images", "/dev/null"], ["neither a file nor a folder: /dev/null"]),
+        (["--scheduler", ""], ["--scheduler", "an address such as tcp"]),
+        (["--workers", "1000"], ["--workers", "1000", "from 1 to 999"]),
         (["--images", "empty"], ["no usable frames at empty"]),
         (["--images", "single"], ["no video has 5 frames of at least 32x32"]),
         (["--images", "still"], ["only 162 of 1000 clips", "whether they move or not"]),

@@ -13,6 +13,7 @@ from PIL import Image
 
 from utils.errors import UserError, warn, writing_to
 from utils.files import write_whole
+from utils.lock import claim
 from utils.usage import local_path
 
 SPLITS = ("train", "test")
@@ -22,8 +23,9 @@ UNFINISHED = ".unfinished-"  # prefix of files and folders that only an interrup
 class Collection:
     """The folder --out of a script while it is filled; a context.
 
-    A file of notes in it lists the videos that this run puts there, until the run is finished.  If
-    it is interrupted, the same command, given again, skips the videos that are there already.
+    No other process can claim the folder meanwhile.  A file of notes in it lists the videos that
+    this run puts there, until the run is finished.  If it is interrupted, the same command, given
+    again, skips the videos that are there already.
     """
 
     def __init__(self, options):
@@ -32,16 +34,18 @@ class Collection:
         text = json.dumps(command, default=str, sort_keys=True)
         run = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         self.notes = self.out / f"{UNFINISHED}{run}"
-        self.known = set()
+        self.known, self.claim = set(), claim(self.out)
 
     def __enter__(self):
+        self.claim.__enter__()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self.known = set(self.notes.read_bytes().split(b"\0"))
         return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind, *rest):
         if kind is None:
             self.notes.unlink(missing_ok=True)
+        self.claim.__exit__(kind, *rest)
 
     def has(self, target):
         """Whether a run of the same command has made `target`; UserError if anything else has."""

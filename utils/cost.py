@@ -56,5 +56,5 @@ PRODUCTS = {
     "ConvolutionND": convolution,
     "Deconvolution2DFunction": lambda function, x, W: math.prod(x) * math.prod(W[1:]),
     "LinearFunction": lambda function, x, W: x[0] * math.prod(W),
-    "MatMul": lambda function, a, b: math.prod(a) * b[-1],
+    "MatMul": lambda function, a, b: math.prod(a) * b[-2 if function.transb else -1],
 }

@@ -7,6 +7,7 @@ import select
 import sys
 import textwrap
 
+from utils.names import on_one_line
 from utils.signals import redirect_to_devnull
 
 MESSAGE = 400  # characters kept of an exception's message: some quote whole files
@@ -51,7 +52,7 @@ def report_errors(main):
                 message, status = explain(error)
             except EXPLAINED as error:
                 message, status = explain(error)
-            print(message, file=sys.stderr)
+            print(on_one_line(message), file=sys.stderr)
             sys.exit(status)
 
     return run
@@ -154,10 +155,4 @@ def writing_to(place):
 
 def warn(message):
     """Print a warning as one line on stderr."""
-    print(f"warning: {message}", file=sys.stderr)
-
-
-def first_line(error):
-    """The first line of an exception's message, at most MESSAGE characters of it, or its type."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return textwrap.shorten(line, MESSAGE, placeholder="...")
+    print(on_one_line(f"warning: {message}"), file=sys.stderr)

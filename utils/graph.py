@@ -8,7 +8,7 @@ import sys
 import weakref
 from typing import NamedTuple
 
-from utils.errors import first_line
+from utils.errors import reason
 from utils.stack import branches, chainer, cudnn, gpu_adam
 from utils.stack.adam import is_adam
 
@@ -136,7 +136,7 @@ class Graph:
         except MemoryError as error:
             if self.count() != counts:  # one network was updated: the step cannot be repeated
                 raise
-            obstacle = first_line(error)
+            obstacle = reason(error)
         if obstacle:
             self.cuda.runtime.deviceSynchronize()
             gc.collect()  # frees what the step allocated
@@ -174,7 +174,7 @@ class Graph:
             with self.apart(), chainer.reporter.get_current_reporter().scope(self.reported):
                 self.graph = self.capture_on(self.stream)
         except Exception as error:  # each library has its own exceptions for what it cannot do
-            obstacle = first_line(error)
+            obstacle = reason(error)
         self.pool.set_limit(size=limit)
         self.gains = [after - t for after, t in zip(self.count(), before, strict=True)]
         self.set_counts(before)
@@ -198,15 +198,15 @@ class Graph:
         try:
             self.graph.launch()
         except self.cuda.runtime.CUDARuntimeError as error:
-            self.refuse(first_line(error))
+            self.refuse(reason(error))
             return False
         self.set_counts([t + gain for t, gain in zip(self.count(), self.gains, strict=True)])
         chainer.report(self.reported)
         return True
 
-    def refuse(self, reason):
+    def refuse(self, why):
         """Call `step` as an ordinary function from now on, and say why."""
-        print(f"training steps do not become a CUDA graph: {reason}", file=sys.stderr)
+        print(f"training steps do not become a CUDA graph: {why}", file=sys.stderr)
         self.refused, self.graph, self.inputs, self.reported = True, None, [], {}
         self.pool.free_all_blocks()
 
@@ -243,7 +243,7 @@ def allocate(cuda, size):
         return cuda.MemoryPointer(cuda.Memory(size), 0)
     except cuda.runtime.CUDARuntimeError as error:
         if cuda.get_current_stream().is_capturing():
-            raise MemoryError(first_line(error)) from None
+            raise MemoryError(reason(error)) from None
         raise
 
 

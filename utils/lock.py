@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+from pathlib import Path
 
 from utils.errors import UserError, warn, writing_to
 from utils.names import is_url
@@ -13,20 +14,20 @@ def claim(path):
     """Context in which no other process can claim the folder `path`, created if missing.
 
     The system releases the claim when the process ends, for whatever reason. UserError if another
-    process holds it. A URL is not claimed, nor are, with a warning, some network drives. A folder
-    that was created here and is still empty at the end is removed.
+    process holds it. A URL is not claimed, nor are, with a warning, some network drives. Folders
+    that were created here and are still empty at the end are removed.
     """
     if is_url(path):
         yield
         return
-    made = not os.path.isdir(path)
+    made = [place for place in (Path(path), *Path(path).parents) if not place.is_dir()]
     folder = open_locked(path)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            if made:
-                os.rmdir(path)
+            for place in made:
+                place.rmdir()
         os.close(folder)
 
 

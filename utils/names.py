@@ -35,7 +35,11 @@ def printable(name):
 
     Bytes that are not UTF-8 become \\xe9 and the like, control characters \\n or \\x1b.
     """
-    text = os.fsencode(name).decode(errors="backslashreplace")
+    return on_one_line(os.fsencode(name).decode(errors="backslashreplace"))
+
+
+def on_one_line(text):
+    r"""The text with control characters as \n or \x1b."""
     return CONTROLS.sub(lambda found: repr(found.group())[1:-1], text)
 
 

@@ -85,7 +85,7 @@ def replacing(out):
 
 
 def replace(out, earlier, folder):
-    """Move the folder's files to `out`; delete those of `earlier`, names, that they do not replace."""
+    """Move the folder's files to `out`; of `earlier`, names, delete those without a successor."""
     names = {path.name for path in folder.iterdir()}
     # If this test is killed meanwhile, the next one finds all of them in the record.
     report.save_json(out / RECORD, {"files": sorted(earlier | names - set(FILES))}, {})

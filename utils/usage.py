@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.names import is_url
+from utils.names import is_url, on_one_line
 from utils.recipe import MOST_PIXELS
 
 AXES = ("THW", "NTHW", "THWC", "NTHWC")
@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, epilog=epilog, formatter_class=Help)
 
     def error(self, message):
-        self.exit(2, f"error: {message}; {self.prog} --help tells more\n")
+        self.exit(2, f"error: {on_one_line(message)}; {self.prog} --help tells more\n")
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -76,11 +76,16 @@ def number(least, most=math.inf):
     return checked(f"a number {between(least, most)}", real)
 
 
-def expand_home(text):
-    """The text, which is not empty, with "~" expanded: shells leave it alone in --out=~/clips."""
+def not_empty(text):
+    """The text, which is not empty."""
     if not text:
         raise ValueError
-    return os.path.expanduser(text)
+    return text
+
+
+def expand_home(text):
+    """The text, which is not empty, with "~" expanded: shells leave it alone in --out=~/clips."""
+    return os.path.expanduser(not_empty(text))
 
 
 def expand_local(text):
@@ -113,6 +118,7 @@ def folder_path(text):
     return path
 
 
+address = checked("an address such as tcp://HOST:8786", not_empty)
 path_or_url = checked("a path or a URL", expand_home)  # an empty one would be the current directory
 local_path = checked("a path on this machine, no URL", expand_local)
 axes = checked(f"an order of {', '.join(AXES)}", known_axes)

@@ -55,7 +55,8 @@ def find_videos(paths, skip=warn_left_out, look=Look(), axes=None):  # noqa: B00
             prefix = name.removesuffix(root.name)
             videos += open_files(root.parent, [root.name], prefix, skip, look, axes)
         else:
-            raise UserError(f"no such file or folder {root}: {ADVICE}")
+            what = "neither a file nor a folder:" if root.exists() else "no such file or folder"
+            raise UserError(f"{what} {root}: {ADVICE}")
     if not videos:
         raise UserError(f"no usable frames at {', '.join(map(str, roots))}: {ADVICE}")
     check_size(max(videos, key=lambda video: math.prod(video.size)), look)
