@@ -70,7 +70,7 @@ def add_network_options(add):
     add("--arch", default=constants.ARCH, help=text)
     text = "shorter sides of the scales, such as 4-16-32-64 (default: depends on the clips' size)"
     add("--pyramid", metavar="SIZES", help=text)
-    text = "feature maps as published or an eighth; discriminators alike (default: paper)"
+    text = "feature maps as published, or an eighth and small discriminators (default: paper)"
     add("--width", choices=("paper", "small"), help=text)
     add("--model-options", metavar="NAME=VALUE,...", help="other options of the architecture")
     text = "start from a run, a model, a snapshot or a .safetensors file"

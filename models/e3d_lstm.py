@@ -11,7 +11,7 @@ MAPS = (64,) * 4
 WINDOW = 2  # successive frames that are seen at a time
 KERNEL = WINDOW, 5, 5
 RECALLED = 5  # cells that are kept
-PIECE = 2**22  # likenesses that are computed at a time, 16 MB of them
+PIECE = 2**20  # likenesses that are computed at a time, 4 MB of them
 
 
 def build(history, horizon, channels, size, width="paper", patch=4, sampling_decay=2e-5):

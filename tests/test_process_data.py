@@ -275,7 +275,9 @@ def test_full_disk(images, tmp_path):
     assert done.returncode == 2 and "Traceback" not in done.stderr
     told = done.stderr.splitlines()[-1]
     assert told.startswith(f"error: cannot write to {out}: ")
-    assert told.endswith("; make room, then the same command with --resume goes on")
+    assert told.endswith(
+        "; make room or make it writable, then the same command with --resume goes on"
+    )
     assert np.array_equal(ClipStore.open(out).read(np.arange(10)), before)
     assert process_data("-n", 4000, "--append", *arguments).returncode == 0
     assert len(ClipStore.open(out)) == 4010

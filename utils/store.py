@@ -234,7 +234,7 @@ class ClipStore:
                 self._reach(length)[start:stop].write(clips).result()
         except (OSError, ValueError, NotImplementedError) as error:
             place = "" if isinstance(error, OSError) else f"{self.path}: "
-            cure = "make room, then the same command with --resume goes on"
+            cure = "make room or make it writable, then the same command with --resume goes on"
             raise UserError(f"cannot write to {place}{reason(error)}; {cure}") from None
 
     def commit(self, length, run):
@@ -285,7 +285,8 @@ class ClipStore:
         try:
             self._files().write(name, content).result()
         except (ValueError, NotImplementedError) as error:
-            raise UserError(f"cannot write to {self.path}: {reason(error)}") from None
+            cure = "make it writable or give another --out"
+            raise UserError(f"cannot write to {self.path}: {reason(error)}; {cure}") from None
 
     def delete_files(self, prefix):
         """Delete the files whose names begin with `prefix`."""
