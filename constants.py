@@ -17,7 +17,7 @@ SCENE_CUT = 0.1  # mean change of a frame, as a share of full scale, that is a c
 STILL = 0.01  # a folder of videos in which a smaller share of crops moves has little motion
 SEED = 0
 
-# Training.  Batch size, loss weights and the rates of SGD are the paper's.
+# Training. Batch size, loss weights and the rates of SGD are the paper's.
 ARCH = "multiscale"
 ITERATIONS = 500_000
 BATCH_SIZE = 8

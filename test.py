@@ -144,7 +144,7 @@ def results_folder(name, options):
 def with_look(options, runs):
     """The options with, if not given, the --step and --resize of the training clips.
 
-    UserError if the clips of several runs differ in them.  Clips that do not record them have no
+    UserError if the clips of several runs differ in them. Clips that do not record them have no
     say; if none do, every frame is taken at its own size.
     """
     from utils.frames import Look
@@ -168,7 +168,7 @@ def with_look(options, runs):
 def open_videos(runs, options):
     """The videos to predict, seen as the options say; grey for grey networks.
 
-    A warning names each run that learned from clips with another --step or --resize.  UserError if
+    A warning names each run that learned from clips with another --step or --resize. UserError if
     some networks are for grey frames and others for colour.
     """
     from utils.frames import Look

@@ -9,7 +9,7 @@ import subprocess
 def run(command, limit, **options):
     """Run a command -> its exit status, None if it took longer than `limit` seconds.
 
-    options: of Popen.  Let its output go to files: a pipe stays open as long as any child process,
+    options: of Popen. Let its output go to files: a pipe stays open as long as any child process,
     such as a compiler.
     """
     process = subprocess.Popen(command, start_new_session=True, **options)

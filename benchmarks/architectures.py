@@ -1,6 +1,6 @@
 """How long a training step of each architecture takes, ours beside PyTorch's, on the CPU.
 
-The generator alone learns.  PyTorch runs twice, with the channels of its maps first and last; the
+The generator alone learns. PyTorch runs twice, with the channels of its maps first and last; the
 faster way is the rival.
 """
 

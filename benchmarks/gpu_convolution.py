@@ -152,7 +152,7 @@ def theirs(direction, geometry, repeats):
 def all_speeds(geometries, repeats, with_torch, end):
     """(times of every layer, their sums with the speed in TFLOP/s), by dtype and direction.
 
-    What fails, or would begin after `end` (time.monotonic()), has an "error".  The sums are over
+    What fails, or would begin after `end` (time.monotonic()), has an "error". The sums are over
     the layers that cuDNN computes, of what was timed for all of them; they are printed on stderr.
     """
     each, total = {}, {}

@@ -9,7 +9,7 @@ import time
 from benchmarks import apart, rivals
 from utils.device import open_device
 
-# Names of sides: whose, precision, how; "graph" is a CUDA graph captured by hand.  The quick ones
+# Names of sides: whose, precision, how; "graph" is a CUDA graph captured by hand. The quick ones
 # come first, in both precisions, in case time runs out: compilers take a minute.
 WAYS = "-graph", "", "-compiled-graph", "-compiled"
 PYTORCH = tuple(f"pytorch-{precision}{way}" for way in WAYS for precision in ("tf32", "bf16"))
@@ -23,7 +23,7 @@ PEAK, COPIED = 8192, 2**30  # rows of the matrices in `peak`, bytes copied in `b
 def each_alone(script, names, options):
     """Run `script --side NAME` with the options, for each name -> {name: what it prints, as JSON}.
 
-    A side that fails, or that no time is left for, is {"error": reason}; the others go on.  Each
+    A side that fails, or that no time is left for, is {"error": reason}; the others go on. Each
     result is printed on stderr when it is there.
     """
     found, end = {}, time.monotonic() + BUDGET

@@ -3,7 +3,7 @@
     python benchmarks/leaderboard.py WORK --images NAME=FOLDER ... --minutes 1
 
 trains each architecture that long on clips of FOLDER/train, compares them on FOLDER/test, all in
-WORK/NAME, and prints one JSON line.  `make leaderboard` records the data, runs this and writes
+WORK/NAME, and prints one JSON line. `make leaderboard` records the data, runs this and writes
 docs/leaderboard.md.
 """
 

@@ -15,7 +15,7 @@ THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 def compete(rivals, arguments, repeats, threads, shortest=0):
     """Time rivals in turns, so that other load on the machine falls on all of them.
 
-    Each turn begins with an untimed call, which refills the caches that the others have used.  Then
+    Each turn begins with an untimed call, which refills the caches that the others have used. Then
     calls are repeated until `shortest` seconds have passed, and the times are their means.
 
     rivals: {name: module-level function that takes the arguments and returns the function to time}.

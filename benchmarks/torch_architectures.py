@@ -1,7 +1,7 @@
 """Twins of the architectures of models/ in PyTorch as its users write it, and their training step.
 
 Each takes past frames (B, T, C, H, W) and gives the next one (B, C, H, W); a width is its only
-option.  last-frame is left out: it has no weights to train.
+option. last-frame is left out: it has no weights to train.
 """
 
 from functools import partial

@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Coarse to fine.  Of the generator's convolutions: kernels, then maps but for the last one's.
+# Coarse to fine. Of the generator's convolutions: kernels, then maps but for the last one's.
 GENERATOR = (
     ((3, 3, 3, 3), (128, 256, 128)),
     ((5, 3, 3, 5), (128, 256, 128)),
     ((5, 3, 3, 3, 3, 5), (128, 256, 512, 256, 128)),
     ((7, 5, 5, 5, 5, 7), (128, 256, 512, 256, 128)),
 )
-# By width.  Of the discriminators: kernels, maps, final pooling, fully connected units.
+# By width. Of the discriminators: kernels, maps, final pooling, fully connected units.
 DISCRIMINATORS = {
     "paper": (
         ((3,), (64,), 1, (512, 256)),

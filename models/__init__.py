@@ -1,7 +1,7 @@
 """Networks that predict the next frames of a video, each found by its `build` function.
 
 A new architecture is one file here with a function build(history, horizon, channels, size, ...)
-that returns a Predictor (models/predictor.py).  Its name is the file's, with hyphens.  Further
+that returns a Predictor (models/predictor.py). Its name is the file's, with hyphens. Further
 arguments, which have defaults, are its own options: --model-options sets them, but for `pyramid`
 and `width`, which are options of train.py.
 """
@@ -70,8 +70,8 @@ def read_options(arch, text):
 def create(arch, history, horizon, channels, size, **options):
     """Build the Predictor called `arch` for clips of `size` (height, width), pixels.
 
-    history, horizon: numbers of past and of predicted frames.  `options` are the architecture's own
-    (a pyramid, a width); None stands for its default.  Raises ValueError, in one line, for an
+    history, horizon: numbers of past and of predicted frames. `options` are the architecture's own
+    (a pyramid, a width); None stands for its default. Raises ValueError, in one line, for an
     unknown name, option or width, or a size that the architecture cannot learn from.
     """
     build, defaults = find(arch), own_options(arch)

@@ -2,7 +2,7 @@
 
 from utils.stack import F, L, chainer, layers
 
-# He et al. (ICCV 2015): keeps the variance of activations the same through layers with ReLUs.  A
+# He et al. (ICCV 2015): keeps the variance of activations the same through layers with ReLUs. A
 # transposed convolution's weights have the input channels first, so that what Chainer calls its
 # fan_out is the fan-in.
 HE_NORMAL = chainer.initializers.HeNormal()
@@ -41,7 +41,7 @@ def deconvolution(inputs, outputs, stride=1, normalised=False):
 def transposed_convolution(inputs, outputs, stride, nobias=False, initialW=None):
     """Transposed convolution to size * stride, stride 1 or 2, by a kernel of 3 or 4.
 
-    The networks of team-pragmatic-chaos always use a kernel of 3.  With a stride of 2 it covers
+    The networks of team-pragmatic-chaos always use a kernel of 3. With a stride of 2 it covers
     some output pixels with more weights than others, a checkerboard pattern; a kernel of 4 covers
     all alike.
     """
@@ -71,7 +71,7 @@ def relu(x):
 def sequential(x, links, relus):
     """Apply the links one after the other, a ReLU after each of the first `relus`.
 
-    x: (B, C, H, W) for Convolution2D links, (B, C) for Linear ones.  All are one function node
+    x: (B, C, H, W) for Convolution2D links, (B, C) for Linear ones. All are one function node
     where utils/stack/layers.py can make them one, which is faster.
     """
     if (y := layers.fused(x, links, relus)) is not None:

@@ -62,8 +62,8 @@ class ScheduledSampling(RandomLink):
     """Sometimes shows a network in training true frames instead of those it predicted.
 
     The n-th call, counted from 0, shows each true frame of each clip with the probability
-    teacher_forcing - n * sampling_decay.  Without decay that is teacher forcing, with it the
-    scheduled sampling of Bengio et al. (NIPS 2015).  ValueError for a probability beyond 0 and 1,
+    teacher_forcing - n * sampling_decay. Without decay that is teacher forcing, with it the
+    scheduled sampling of Bengio et al. (NIPS 2015). ValueError for a probability beyond 0 and 1,
     or a decay that is negative, infinite or NaN.
     """
 

@@ -1,7 +1,7 @@
 """The convolutional LSTM of Shi et al. (NIPS 2015): layers that remember over a clip's frames.
 
 Each layer here is called as layer(frames, memory): frames (B, T, inputs, H, W), T above 0, with the
-memory that an earlier call returned, or None to begin with.  It returns its output for each frame,
+memory that an earlier call returned, or None to begin with. It returns its output for each frame,
 (B, T, outputs, H, W), and its memory after the last.
 """
 
@@ -16,7 +16,7 @@ class ConvLSTM(chainer.Chain):
 
     `input_conv` convolves the frame (the paper's W_x), `hidden_conv` the hidden state (its W_h).
 
-    peepholes: the gates see the cell as well.  The paper weighs it by a number for each pixel,
+    peepholes: the gates see the cell as well. The paper weighs it by a number for each pixel,
     which ties the layer to one frame size; here it is one for each map.
     normalised: the gates' inputs are normalised over maps and pixels of a clip (Ba, Kiros and
     Hinton, 2016), all four together and without the peepholes, with a gain and a bias for each map.

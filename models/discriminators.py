@@ -15,8 +15,8 @@ class Layout(NamedTuple):
     units: tuple  # of the fully connected layers before the logit
 
 
-# {width: {smallest frame side that the layers are for: layers}}.  "small" is what the authors'
-# public training script has.  The paper has none for 64x64: two strides of 2 keep its first fully
+# {width: {smallest frame side that the layers are for: layers}}. "small" is what the authors'
+# public training script has. The paper has none for 64x64: two strides of 2 keep its first fully
 # connected layer at 13 million weights, where the layers of 32x32 would need 254 million.
 LAYOUTS = {
     "paper": {
@@ -40,8 +40,8 @@ SMALLEST = 3  # the kernel of the first layers
 class Discriminators(chainer.ChainList):
     """One discriminator for each scale, which tells real future frames from predicted ones.
 
-    sizes: the (height, width) of each scale, coarse to fine.  conditional: each sees the past
-    frames beside the future ones, as in the paper; otherwise the future ones alone.  Raises
+    sizes: the (height, width) of each scale, coarse to fine. conditional: each sees the past
+    frames beside the future ones, as in the paper; otherwise the future ones alone. Raises
     ValueError for frames too small for any layers, or a width other than "paper" and "small".
     """
 

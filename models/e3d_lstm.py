@@ -19,7 +19,7 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
 
     The authors' code normalises the outputs of its convolutions, too, recalls all cells since the
     beginning and, unlike equation 4 of the paper, never renews the memory that the layers share;
-    here these are as in the paper, and the last RECALLED cells are recalled.  The output is linear
+    here these are as in the paper, and the last RECALLED cells are recalled. The output is linear
     and may leave [-1, 1] slightly.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
@@ -71,7 +71,7 @@ class EideticLSTM(STLSTM):
 def recall(query, cells):
     """What the cells hold where they are like the query: softmax(query cells^T) cells.
 
-    query: (B, K, T, H, W); cells: a list of the same.  Returns (B, K, T, H, W).
+    query: (B, K, T, H, W); cells: a list of the same. Returns (B, K, T, H, W).
     """
     batch, maps, *_ = query.shape
     places = F.reshape(query, (batch, maps, -1))

@@ -11,7 +11,7 @@ def on_patches(history, horizon, channels, *, patch, cells, maps, sampling_decay
     """An EncoderDecoder of one recurrent layer, as OpenSTL builds them all.
 
     A pixel that the layer sees is a patch x patch square of the frame, which is drawn from the
-    layer's output by a linear map.  maps: number of the output's maps.
+    layer's output by a linear map. maps: number of the output's maps.
     """
     linear = L.Convolution2D(maps, channels * patch**2, 1, nobias=True)
     return EncoderDecoder(

@@ -23,7 +23,7 @@ class Hourglass(Predictor):
     """ConvLSTMs at full, half and quarter size, then back up, beside the last frame.
 
     The benchmark adds the map of half size to what comes up again, then joins the result to the
-    last frame, for a 1x1 convolution to choose from at each pixel.  Its dropout of 0.2 is left out.
+    last frame, for a 1x1 convolution to choose from at each pixel. Its dropout of 0.2 is left out.
     """
 
     multiple = 4

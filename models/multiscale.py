@@ -6,7 +6,7 @@ from models.pyramids import factors_of
 from models.resampling import enlarge
 from utils.stack import F, L, chainer
 
-# Kernels and feature maps of each scale, coarse to fine; further scales repeat the last.  The
+# Kernels and feature maps of each scale, coarse to fine; further scales repeat the last. The
 # authors' public training script has an eighth of these maps.
 KERNELS = ((3, 3, 3, 3), (5, 3, 3, 5), (5, 3, 3, 3, 3, 5), (7, 5, 5, 5, 5, 7))
 MAPS = ((128, 256, 128),) * 2 + ((128, 256, 512, 256, 128),) * 2

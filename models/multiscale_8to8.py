@@ -11,7 +11,7 @@ MAPS = ((16, 32, 64), (16, 32, 64), (32, 64, 128), (32, 64, 128, 128))
 def build(history, horizon, channels, size, pyramid=None):
     """The published kernels and feature maps, as a MultiScale of any history and horizon.
 
-    The published network predicts one frame from 8, the next 7 by feeding it back.  It has no sum
+    The published network predicts one frame from 8, the next 7 by feeding it back. It has no sum
     with the enlarged guess, which it resizes bilinearly, and its own narrower discriminators, which
     do not see the past (as with --unconditional-dis).
 

@@ -9,7 +9,7 @@ class Predictor(chainer.Chain):
 
     A subclass defines `pyramid(past)`: past (B, history, C, H, W), float32 in [-1, 1], H and W
     multiples of `multiple` -> a list of (B, horizon, C, H/f, W/f), one for each f of `factors`,
-    coarse to fine.  An architecture with a single scale returns a list of one.
+    coarse to fine. An architecture with a single scale returns a list of one.
     """
 
     factors = (1,)  # how much smaller than the frame each prediction is, coarse to fine
@@ -30,7 +30,7 @@ class Predictor(chainer.Chain):
     def forward(self, past):
         """Predict the frames after past, (B, history, C, H, W) in [-1, 1], any H and W.
 
-        Returns (B, horizon, C, H, W).  Where H or W is not a multiple of `multiple` the frames
+        Returns (B, horizon, C, H, W). Where H or W is not a multiple of `multiple` the frames
         are continued with their last row or column and the prediction is cropped back.
         """
         height, width = past.shape[-2:]

@@ -14,8 +14,8 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     """Four spatiotemporal LSTMs that read the past, then go on with their own frames.
 
     OpenSTL's gates have no biases but for a constant 1 in the forget gates; here they are the
-    paper's.  Its loss counts how well the past frames are predicted too; ours is that of the future
-    alone.  The output is linear and may leave [-1, 1] slightly.
+    paper's. Its loss counts how well the past frames are predicted too; ours is that of the future
+    alone. The output is linear and may leave [-1, 1] slightly.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels.

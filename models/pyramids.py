@@ -9,7 +9,7 @@ PYRAMIDS = {16: "4-8-16", 32: "4-8-16-32", 64: "4-8-16-32-64"}  # {shorter side 
 def factors_of(pyramid, size, usual=PYRAMIDS):
     """How much smaller than clips of `size` each scale of `pyramid` is: "4-8-16" -> [4, 2, 1].
 
-    None stands for usual[shorter side of the clips].  Raises ValueError if there is none, or for a
+    None stands for usual[shorter side of the clips]. Raises ValueError if there is none, or for a
     pyramid whose last scale is not that side or whose scales are not multiples of each other.
     """
     side = min(size)

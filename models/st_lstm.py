@@ -9,8 +9,8 @@ class STLSTM(chainer.Chain):
     """A layer of PredRNN (equation 3 of the paper).
 
     It is called as layer(x, state, shared): x (B, inputs, H, W); its own state, the hidden maps and
-    a list of cells; the memory that all layers share (the paper's M), (B, outputs, H, W).  It
-    returns its state and the shared memory as they are after x.  None stands for either to begin
+    a list of cells; the memory that all layers share (the paper's M), (B, outputs, H, W). It
+    returns its state and the shared memory as they are after x. None stands for either to begin
     with.
 
     kernel: its sides, two of them, or three for x (B, inputs, T, H, W).
@@ -71,7 +71,7 @@ class Zigzag(chainer.ChainList):
 class SameSize(L.ConvolutionND):
     """A convolution to the same size.
 
-    Where the kernel's first side is even, as it may be along time, it looks ahead.  bias: its
+    Where the kernel's first side is even, as it may be along time, it looks ahead. bias: its
     initial bias; None for none.
     """
 

@@ -57,7 +57,7 @@ class VoxelFlow(Predictor):
         """Displace pixels of the last two frames by the predicted motion.
 
         seen: (B, history, C, h, w), the past; motion: (B, 3 * horizon, h, w), for each frame the
-        flow to the right, down, and the trust, before tanh and sigmoid.  Returns
+        flow to the right, down, and the trust, before tanh and sigmoid. Returns
         (B, horizon, C, h, w).
         """
         seen = chainer.as_array(seen)
@@ -110,7 +110,7 @@ class MotionNet(chainer.Chain):
 def sample(images, flow):
     """Sample images (N, C, H, W), an array, bilinearly at each pixel's position plus the flow.
 
-    flow: (N, 2, H, W), pixels to the right and down.  Beyond an edge the pixels on it are repeated.
+    flow: (N, 2, H, W), pixels to the right and down. Beyond an edge the pixels on it are repeated.
     Gradients reach the flow alone.
     """
     return Sample(images).apply((flow,))[0]
@@ -161,6 +161,6 @@ def neighbours(places, length):
     inside = (places >= 0) & (places <= length - 1)
     places = xp.clip(places, 0, length - 1)
     before = xp.floor(places)
-    # A NaN survives clipping.  It reads pixel 0 with a weight of NaN, so the loss will be NaN, too.
+    # A NaN survives clipping. It reads pixel 0 with a weight of NaN, so the loss will be NaN, too.
     number = xp.fmax(before, 0).astype(int)
     return (number, xp.minimum(number + 1, length - 1)), places - before, inside

@@ -13,7 +13,7 @@ def build(history, horizon, channels, size, width="paper"):
     """Convolutions on each frame, an LSTM that encodes, another that decodes, back up, sigmoid.
 
     The sketch flattens the last maps for the LSTM, which ties it to one frame size, and applies the
-    decoding LSTM after the transposed convolutions, which cannot run.  Here an LSTM of as many
+    decoding LSTM after the transposed convolutions, which cannot run. Here an LSTM of as many
     units, with shared weights, runs at each position of the last maps, before the transposed
     convolutions.
 

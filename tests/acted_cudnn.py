@@ -1,6 +1,6 @@
 """cuDNN's library for tests that have no GPU: its C functions as NumPy, with float64 sums.
 
-It is called as the real one is, by ctypes with the numbers of its C header.  What it is told of
+It is called as the real one is, by ctypes with the numbers of its C header. What it is told of
 tensors (addresses, sizes, strides, types) is all it knows when it computes.
 """
 
@@ -49,7 +49,7 @@ class Library:
     """What ctypes.CDLL would return.
 
     engines: offered by the heuristics' mode A, B and FALLBACK, {3: [...], 1: [...], 2: [...]}.
-    executed: the engines that computed, in turn.  streams: those that handles were told to join.
+    executed: the engines that computed, in turn. streams: those that handles were told to join.
     A subclass has `launch`, which has the device do some work.
     """
 

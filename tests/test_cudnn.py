@@ -14,8 +14,8 @@ from utils.errors import UserError
 from utils.stack import F, casts, chainer, cudnn, onednn
 from utils.stack.precision import using_dtype
 
-# How far results may be, as a share of the largest.  In 16 bits both factors, the result are
-# rounded.  The real cuDNN rounds the factors in TF32, too; in float32 it may take FFT, Winograd's
+# How far results may be, as a share of the largest. In 16 bits both factors, the result are
+# rounded. The real cuDNN rounds the factors in TF32, too; in float32 it may take FFT, Winograd's
 # way.
 NEAR = {"bfloat16": 4 * 2**-8, "float16": 4 * 2**-11}
 NEAR["float32"], NEAR["tf32"] = (1e-5, 1e-5) if driver.library() else (1e-4, NEAR["float16"])

@@ -1,6 +1,6 @@
 """Training, validation, prediction on a GPU beside the same on the CPU.
 
-`pytest -m gpu` runs them where one is, test_driver.py where none is.  What needs packages that read
+`pytest -m gpu` runs them where one is, test_driver.py where none is. What needs packages that read
 pictures or clips is imported where it is used: a machine with a GPU may lack them.
 """
 

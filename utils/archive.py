@@ -24,7 +24,7 @@ CHUNK = 2**20
 def write_archive(path, arrays):
     """Write {name: array} to an uncompressed .npz atomically; np.load can read it.
 
-    The same arrays give the same bytes.  Raises OSError if the file cannot be written, ValueError
+    The same arrays give the same bytes. Raises OSError if the file cannot be written, ValueError
     for an array of Python objects.
     """
 
@@ -45,7 +45,7 @@ def write_archive(path, arrays):
 class Archive:
     """The arrays in a file of `write_archive`, after its checksum has been verified; a context.
 
-    A mapping from names to arrays, each read when it is accessed.  `forms`: {name: (shape, dtype)}.
+    A mapping from names to arrays, each read when it is accessed. `forms`: {name: (shape, dtype)}.
     Nothing is unpickled or decompressed, and no more memory is allocated than the file is large.
     UserError for a file that is damaged, larger than `at_most` bytes or not such a file.
     """

@@ -16,7 +16,7 @@ class ClipOrder(chainer.dataset.Iterator):
 
     The order of an epoch depends on the seed and the number of the epoch alone, so all later
     batches follow from `position`; a snapshot keeps previous_epoch_detail, too, which tells Chainer
-    of new epochs.  An incomplete batch at the end of an epoch is filled from the start of the next
+    of new epochs. An incomplete batch at the end of an epoch is filled from the start of the next
     one.
     """
 

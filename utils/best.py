@@ -11,7 +11,7 @@ from utils.weights import save_weights
 class Best(chainer.training.Extension):
     """Writes rundir.BEST whenever val/psnr, which Validation reports, is the highest so far.
 
-    fingerprint: of the test clips.  A run that is resumed with other test clips forgets the best
+    fingerprint: of the test clips. A run that is resumed with other test clips forgets the best
     PSNR, which cannot be compared.
     """
 

@@ -23,8 +23,8 @@ UNFINISHED = ".unfinished-"  # prefix of files and folders that only an interrup
 class Collection:
     """The folder --out of a script while it is filled; a context.
 
-    No other process can claim the folder meanwhile.  A file of notes in it lists the videos that
-    this run puts there, until the run is finished.  If it is interrupted, the same command, given
+    No other process can claim the folder meanwhile. A file of notes in it lists the videos that
+    this run puts there, until the run is finished. If it is interrupted, the same command, given
     again, skips the videos that are there already.
     """
 

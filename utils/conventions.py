@@ -1,7 +1,7 @@
 """Metrics as other code bases compute them, so that their tables can be compared with ours.
 
 As in utils/metrics.py frames are float (..., C, H, W) in [0, 1], and functions return one value a
-frame, (...).  Each converts to the range of its original, whose quirks it reproduces on purpose.
+frame, (...). Each converts to the range of its original, whose quirks it reproduces on purpose.
 Over the moving area they are not those of Mathieu et al., who find it by optical flow.
 """
 

@@ -11,7 +11,7 @@ def flops(model, size):
     """Floating-point operations of one prediction at (height, width) `size`, batch 1.
 
     Only convolutions and matrix products are counted, a multiplication and an addition as two; the
-    rest is negligible.  They are counted while the network predicts on its device.
+    rest is negligible. They are counted while the network predicts on its device.
     """
     past = model.xp.zeros((1, model.history, model.channels, *size), "float32")
     with chainer.using_config("train", False), chainer.no_backprop_mode(), Count() as count:

@@ -7,7 +7,7 @@ import numpy as np
 from utils.errors import Diverged
 from utils.stack import chainer, gpu_norm, kernels, tables
 
-# On a GPU the host does not wait for the numbers: this kernel checks them there.  `note` is
+# On a GPU the host does not wait for the numbers: this kernel checks them there. `note` is
 # [iterations checked, the first bad iteration, its terms, the norm of its gradient].
 SOURCE = (
     tables.STRUCT
@@ -31,9 +31,9 @@ extern "C" __global__ void check_finite(
 class FiniteCheck(chainer.training.Extension):
     """Checks losses and gradients before each step of an updater's optimizers.
 
-    On the CPU, or without own kernels, it raises Diverged at once, before the step.  On a GPU the
+    On the CPU, or without own kernels, it raises Diverged at once, before the step. On a GPU the
     first bad iteration is noted there, and Adam is halted: it changes nothing any more (other
-    optimizers go on).  The extension raises Diverged, for that iteration, when it is called next,
+    optimizers go on). The extension raises Diverged, for that iteration, when it is called next,
     which is before anything is reported or saved.
     """
 

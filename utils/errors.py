@@ -29,8 +29,8 @@ def report_errors(main):
     """Decorate a script's `main`: a `UserError` is printed as one line and exits with its status.
 
     So is an OSError, a MemoryError, a missing package or a name that the system's encoding lacks,
-    with status 2.  Ctrl-C exits with 130.  Where the reader of stdout has gone, the status is 141,
-    without a message.  If stderr cannot be written to, messages are dropped and the program goes
+    with status 2. Ctrl-C exits with 130. Where the reader of stdout has gone, the status is 141,
+    without a message. If stderr cannot be written to, messages are dropped and the program goes
     on.
     """
 
@@ -130,7 +130,7 @@ def when_out_of_memory(cure):
 def reason(error):
     """Why an exception was raised, on one line of at most MESSAGE characters.
 
-    For an OSError: the file it names, the system's message.  For any other, and where the system
+    For an OSError: the file it names, the system's message. For any other, and where the system
     gave none: its own message, or its type if that is empty.
     """
     where, why = "", str(error)

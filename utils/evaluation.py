@@ -87,10 +87,10 @@ def predict(model, device, past, frames):
 def score(predicted, clip):
     """Compare predicted, float (F, C, H, W) in [-1, 1], with the last F frames of the clip.
 
-    clip: uint8 (T, C, H, W), T > F.  Returns {(predictor, area): {metric: (F,) values}}; the
+    clip: uint8 (T, C, H, W), T > F. Returns {(predictor, area): {metric: (F,) values}}; the
     "metric" called "moving" is the share of the frame that moves.
 
-    Over the moving area our own metrics are means of its pixels.  For the metrics of other code
+    Over the moving area our own metrics are means of its pixels. For the metrics of other code
     bases, still pixels are made black in both frames and all pixels count, as Mathieu et al. do it
     (whose moving area, however, is where optical flow is).
     Values are NaN for frames in which nothing moves, and Mathieu's also for frames whose

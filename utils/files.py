@@ -17,8 +17,8 @@ def write_whole(path, write):
     """Write a file atomically: write(file) fills a binary file that then replaces `path`.
 
     It is written under another name in the same directory, synced and renamed; then the directory
-    is synced, so that even a power cut leaves either the old file or the new one.  An OSError in
-    any step leaves the old one.  `write` may read and seek, too.
+    is synced, so that even a power cut leaves either the old file or the new one. An OSError in
+    any step leaves the old one. `write` may read and seek, too.
     """
     path = Path(path)
     aside = path.with_name(path.name + PARTIAL)

@@ -117,9 +117,9 @@ def scan(path):
         raise BadFrame(path, f"the checksum of the page at {place} does not match")
     cut_off = not lost and is_cut_off(path, kind, last)
     count = len(times) + (lost or cut_off)
-    # Time stamps that FFmpeg makes up cannot be relied on.  AVI has none: they are wrong where one
-    # packet holds two frames.  An MPEG program stream has few: those in between are guessed anew
-    # after seeking.  A stream without a container has none.
+    # Time stamps that FFmpeg makes up cannot be relied on. AVI has none: they are wrong where one
+    # packet holds two frames. An MPEG program stream has few: those in between are guessed anew
+    # after seeking. A stream without a container has none.
     made_up = kind in {"mpeg", *BARE} or kind == "avi" and len(keys) < len(times)
     if made_up or None in times or len(set(times)) < len(times):
         return Index(count, cut_off)
@@ -217,7 +217,7 @@ def decode_from(path, index, begin):
             # The first packet may hold what the decoder needs for all others, such as the version
             # of x264 that made the film: it is decoded before seeking.
             _, first = next(decode_all(container, stream, index), (None, None))
-            # Some files mark every packet as a key frame.  Where the decoder marks frames itself,
+            # Some files mark every packet as a key frame. Where the decoder marks frames itself,
             # and reliably, it is asked instead.
             frames_tell = getattr(first, "key_frame", False) and stream.name not in REFRESHING
             try:

@@ -12,7 +12,7 @@ def forecast_ends(model, device, videos, frames, out):
     """Predict the `frames` frames after the end of each video -> the number of videos.
 
     They are written as PNG files to out/NAME-forecast; out/NAME-forecast.gif plays the end of the
-    video, then them.  A video that is too short, or whose last frames cannot be used, is named on
+    video, then them. A video that is too short, or whose last frames cannot be used, is named on
     stderr and left out; UserError if all are.
     """
     count, names = 0, [f"{video.name}-forecast" for video in videos]

@@ -22,7 +22,7 @@ def animate(path, clip, predicted):
     """Write a GIF that plays past, truth, prediction and error side by side.
 
     clip: uint8 (T, C, H, W), its last F frames the truth of predicted, float (F, C, H, W) in
-    [-1, 1].  While the past plays, all panels show it; then the first keeps its last frame.
+    [-1, 1]. While the past plays, all panels show it; then the first keeps its last frame.
     """
     history = len(clip) - len(predicted)
     guesses = np.concatenate([clip[:history], denormalise(predicted)])

@@ -1,6 +1,6 @@
 """Losses on a GPU by one or two kernels forward, one backward; Chainer's functions take 7 to 40.
 
-Forward, one kernel computes each pixel's term and a second adds them up.  CuPy's reduction kernels
+Forward, one kernel computes each pixel's term and a second adds them up. CuPy's reduction kernels
 would do both at once, but compute a single sum in a single block, too slow for so many pixels.
 """
 
@@ -9,7 +9,7 @@ from utils.stack import chainer, kernels
 cuda = chainer.backends.cuda
 
 # cost: one term of the GDL, for a difference between neighbouring pixels and the true difference.
-# slope: its derivative with respect to the predicted difference.  In the kernels below `i` is a
+# slope: its derivative with respect to the predicted difference. In the kernels below `i` is a
 # pixel's index, x the predicted frames, t the true ones.
 FUNCTIONS = r"""
 template <typename T> __device__ T power(T base, T alpha) {
@@ -76,8 +76,8 @@ def bce(logits, target):
 class Loss(chainer.FunctionNode):
     """predicted, true -> the sum over pixels of a term that a kernel computes of each.
 
-    operation, gradient: CUDA code of the term and of its gradient for pixel `i`.  operands: types
-    and names of the numbers that they use beside alpha.  numbers: alpha and those numbers.
+    operation, gradient: CUDA code of the term and of its gradient for pixel `i`. operands: types
+    and names of the numbers that they use beside alpha. numbers: alpha and those numbers.
     """
 
     def __init__(self, name, operation, gradient, operands, numbers):

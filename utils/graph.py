@@ -28,9 +28,9 @@ class Signature(NamedTuple):
 class Graph:
     """Calls `step`, a function of arrays on a GPU that updates the networks of `optimizers`.
 
-    A step is hundreds of kernels, which Python takes longer to launch than the GPU to run.  After
+    A step is hundreds of kernels, which Python takes longer to launch than the GPU to run. After
     WARM_UPS ordinary calls one is captured, and from then on replayed: the same kernels on the same
-    addresses.  Therefore
+    addresses. Therefore
 
     - the arguments are copied to the arrays that the captured kernels read;
     - what the step reports are the same arrays each time, overwritten by the next step;
@@ -42,7 +42,7 @@ class Graph:
 
     A step that cannot be captured, because it waits for the GPU or draws numbers on the host, or
     whose hyperparameters change during the warm-ups, is called as an ordinary function from then
-    on; so is every step with CHAINER_GRAPH=0.  A line on stderr says which it is.
+    on; so is every step with CHAINER_GRAPH=0. A line on stderr says which it is.
     """
 
     def __init__(self, step, optimizers):
@@ -108,7 +108,7 @@ class Graph:
 
     def open_pool(self):
         """Take a memory pool and a stream for the graph alone."""
-        # A replay writes to all memory that was in use at some time during the capture.  From
+        # A replay writes to all memory that was in use at some time during the capture. From
         # another pool that would since have been given to other arrays.
         allocator = functools.partial(allocate, self.cuda)
         self.pool = SPARE.pop() if SPARE else self.cuda.MemoryPool(allocator)

@@ -99,7 +99,7 @@ def cast(dtype, maps, gradient, bias):
 def layer(maps, gradient, bias):
     """A bias and a ReLU, forward and backward, by NumPy.
 
-    maps, gradient: (B, C, H, W); bias: (C,).  Returns [maps + bias, ReLU of that, the gradient that
+    maps, gradient: (B, C, H, W); bias: (C,). Returns [maps + bias, ReLU of that, the gradient that
     the ReLU passes on, its sums over all but the channels], float32.
     """
     whole = maps + bias[:, None, None]

@@ -22,7 +22,7 @@ CODECS = [
     {"name": "crc32c"},
 ]
 INDEX_CODECS = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-# {Zarr's name of a chunk key encoding: prefix of the shards' names}.  The first is the usual one;
+# {Zarr's name of a chunk key encoding: prefix of the shards' names}. The first is the usual one;
 # clips that are to replace others are written beside them under the names of the other.
 NAMES = {"default": "c.", "v2": ""}
 

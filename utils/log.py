@@ -12,11 +12,11 @@ from utils.stack import chainer
 class Log(chainer.training.Extension):
     """Appends to `entries`, whenever the trigger `due` fires, the means of what was reported since.
 
-    The entries are dicts {name: mean} and are written as JSON.  A mean that is not a number, such
+    The entries are dicts {name: mean} and are written as JSON. A mean that is not a number, such
     as the SSIM of frames too small for it, is None there, null in JSON.
 
     The sums of an unfinished interval are saved in snapshots, so that the log of a resumed run is
-    that of one never stopped.  On a GPU the sums stay there until an entry is due.
+    that of one never stopped. On a GPU the sums stay there until an entry is due.
     """
 
     name = "log"

@@ -1,8 +1,8 @@
 """Losses of Mathieu, Couprie and LeCun (ICLR 2016), and others: pure functions of Variables.
 
-Frames are float (..., C, H, W) in [-1, 1].  Each loss is a scalar and a mean, so a weight means the
-same at any batch, frame or pyramid size.  (The paper writes sums; its authors' public code takes
-means.)  Gradients are with respect to `predicted`; lp, gdl and ssim have none with respect to
+Frames are float (..., C, H, W) in [-1, 1]. Each loss is a scalar and a mean, so a weight means the
+same at any batch, frame or pyramid size. (The paper writes sums; its authors' public code takes
+means.) Gradients are with respect to `predicted`; lp, gdl and ssim have none with respect to
 `true`.
 """
 
@@ -38,7 +38,7 @@ def gdl(predicted, true, alpha):
 
         | |true gradient| - |predicted gradient| | ** alpha
 
-    for the differences between neighbours along H and along W, added.  alpha is at least 1.
+    for the differences between neighbours along H and along W, added. alpha is at least 1.
     """
     if fit_kernels(predicted, true):
         return gpu_losses.gdl(predicted, true, alpha)
@@ -62,7 +62,7 @@ class FusedLoss(chainer.FunctionNode):
     """predicted, true -> loss, as one function node.
 
     value_and_gradient(predicted, true) returns the loss and its gradient with respect to
-    `predicted`.  `true` gets no gradient, and the gradient cannot be differentiated again:
+    `predicted`. `true` gets no gradient, and the gradient cannot be differentiated again:
     NotImplementedError.
 
     Chainer's functions would be seven to forty nodes, each of which costs as much time as the
@@ -90,7 +90,7 @@ class FusedLoss(chainer.FunctionNode):
 def bce(logits, target):
     """Mean binary cross-entropy (natural logarithm) between sigmoid(logits) and target.
 
-    target is 1 (real) or 0 (fake).  The sigmoid is part of the formula, so that no logit overflows.
+    target is 1 (real) or 0 (fake). The sigmoid is part of the formula, so that no logit overflows.
     """
     xp = chainer.backend.get_array_module(logits)
     if xp is not np and kernels.usable():
@@ -101,7 +101,7 @@ def bce(logits, target):
 def pixel_bce(predicted, true):
     """Mean binary cross-entropy of pixels taken as probabilities, from [-1, 1] mapped to [0, 1].
 
-    Probabilities are clipped: a wholly wrong pixel costs log(1 / EPSILON), not infinity.  Where
+    Probabilities are clipped: a wholly wrong pixel costs log(1 / EPSILON), not infinity. Where
     they are clipped, the gradient is 0.
     """
     probability = F.clip((predicted + 1) / 2, EPSILON, 1 - EPSILON)

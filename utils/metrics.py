@@ -87,7 +87,7 @@ def mean(name, values, axis=None):
     """Mean over frames of the values of the metric called `name`; NaN values do not count.
 
     Values in decibels are capped at 60: a frame predicted exactly, at infinity, would outweigh all
-    others.  NaN if no frame has a value.
+    others. NaN if no frame has a value.
     """
     values = np.asarray(values)
     if name in DECIBELS:
@@ -131,7 +131,7 @@ def decibels(error):
 def similarity(predicted, true, window_mean, c1, c2, unbias=1):
     """SSIM of each pixel (Wang et al. 2004, equation 13), for arrays or Variables.
 
-    window_mean: averages over each pixel's window.  c1, c2: the constants (K L)^2.  unbias: factor
+    window_mean: averages over each pixel's window. c1, c2: the constants (K L)^2. unbias: factor
     that makes variances sample variances, n / (n - 1).
     """
     mean_p, mean_t = window_mean(predicted), window_mean(true)

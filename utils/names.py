@@ -11,7 +11,7 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def name_apart(paths):
     """{path: name} of files or folders: the last parts of each path, as few as make all differ.
 
-    Paths that are given twice are there once.  They may be text; those of the result are Path.
+    Paths that are given twice are there once. They may be text; those of the result are Path.
     """
     whole = {absolute(path): Path(path) for path in paths}
     for length in itertools.count(1):

@@ -17,7 +17,7 @@ class ProgressBar(chainer.training.Extension):
 
     Without a terminal there is no bar, but a line for each entry of the log.
 
-    due: the trigger by which the log gets an entry.  iterations, deadline (time.monotonic()): when
+    due: the trigger by which the log gets an entry. iterations, deadline (time.monotonic()): when
     the run ends, whichever comes first.
     """
 

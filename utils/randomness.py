@@ -8,9 +8,9 @@ from utils.stack import chainer
 class Randomness(chainer.training.Extension):
     """Saves the generator's state with the trainer, so that a resumed run draws what it would have.
 
-    As an extension it does nothing.  Once there are weights, nothing here draws from a global
+    As an extension it does nothing. Once there are weights, nothing here draws from a global
     generator: the order of clips is drawn by (seed, epoch), random numbers in architectures by
-    (seed, count).  It is for architectures to come that do, as with Chainer's dropout on a CPU; on
+    (seed, count). It is for architectures to come that do, as with Chainer's dropout on a CPU; on
     a GPU that draws from CuPy's, whose state cannot be read.
     """
 

@@ -100,7 +100,7 @@ def save_csv(path, scores):
 def save_json(path, conditions, means):
     """Write how the numbers were obtained and their means by predictor, area and metric.
 
-    "mean" has lists by predicted frame, "overall" the means of all frames.  A mean of nothing, for
+    "mean" has lists by predicted frame, "overall" the means of all frames. A mean of nothing, for
     instance over a moving area that is always empty, is null.
     """
     content = {"mean": as_json(means), "overall": as_json(over_frames(means))}
@@ -110,8 +110,8 @@ def save_json(path, conditions, means):
 def left_before(out, files):
     """The names of files, beside `files`, that an earlier test left in a folder, from its record.
 
-    files: the names that every test writes, the record's first.  UserError if one of them is there
-    without a record: a test would overwrite a file that no test wrote.  Also if there is a file
+    files: the names that every test writes, the record's first. UserError if one of them is there
+    without a record: a test would overwrite a file that no test wrote. Also if there is a file
     where the folder, or one that it lies in, would have to be.
     """
     try:

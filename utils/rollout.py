@@ -7,7 +7,7 @@ def rollout(model, past, frames):
     """Predict `frames` frames after past, whatever the model's horizon.
 
     past: float32 (B, T, C, H, W) in [-1, 1] on the model's device, T at least model.history, any H
-    and W.  Returns an array (B, frames, C, H, W) on the same device; in [-1, 1] if the model's
+    and W. Returns an array (B, frames, C, H, W) on the same device; in [-1, 1] if the model's
     predictions are, which not all end in a tanh.
     """
     xp = model.xp

@@ -102,7 +102,7 @@ def read_options(out):
 def saved_options(out, options):
     """The options saved in a run's directory, {name: value}.
 
-    options: {name: default} of this version.  UserError for a saved option that it does not have,
+    options: {name: default} of this version. UserError for a saved option that it does not have,
     or has with another type; None may stand for any.
     """
     record = read_options(out)
@@ -165,7 +165,7 @@ def find_runs(paths):
 def training_cost(run):
     """What the training of a run's MODEL took: {"iterations": n, "training": seconds}.
 
-    MODEL is as old as the newest snapshot; the log of a killed run may go further.  {} if the log
+    MODEL is as old as the newest snapshot; the log of a killed run may go further. {} if the log
     has no entry up to that iteration or cannot be read.
     """
     try:

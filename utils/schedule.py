@@ -36,7 +36,7 @@ SCHEDULES = {"cosine": cosine, "onecycle": onecycle}
 class Schedule(chainer.training.Extension):
     """Multiplies the learning rates that optimizers were made with by factor(share of run over).
 
-    factor: one of SCHEDULES.  optimizers: {name: optimizer}; the rates are reported as lr/NAME.
+    factor: one of SCHEDULES. optimizers: {name: optimizer}; the rates are reported as lr/NAME.
     They follow from the iteration, or from the time if that limits the run, so no snapshot needs
     to hold them.
     """

@@ -12,7 +12,7 @@ NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: CLOS
 def ctrl_c_exits():
     """In this context Ctrl-C ends the process at once, without a KeyboardInterrupt.
 
-    It is for the time before there is anything to save.  A KeyboardInterrupt during the import of a
+    It is for the time before there is anything to save. A KeyboardInterrupt during the import of a
     C extension could break it, or be reported as a failure of the import.
     """
     before = signal.signal(signal.SIGINT, exit_at_once)

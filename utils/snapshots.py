@@ -44,7 +44,7 @@ class Snapshot(chainer.training.Extension):
 def resume(trainer):
     """Load the newest intact snapshot in the trainer's directory; print which are damaged.
 
-    If there is none at all, print that and leave the trainer as it is.  UserError if all are
+    If there is none at all, print that and leave the trainer as it is. UserError if all are
     damaged, or the newest is of another network.
     """
     arrays = arrays_of(trainer.updater)
@@ -72,7 +72,7 @@ def resume(trainer):
 def newest(out, at_most):
     """The newest intact snapshot, opened; None if there are no snapshots.
 
-    Prints which ones it skips and why.  UserError if none can be read.
+    Prints which ones it skips and why. UserError if none can be read.
     """
     paths = rundir.snapshots(out)
     for path in paths:

@@ -29,7 +29,7 @@ RETRIES = {f"{kind}_request_retries": {"max_retries": 5} for kind in ("http", "s
 def locate(path):
     """The specification of tensorstore's key-value store for a local folder or a URL.
 
-    s3://bucket/clips is at Amazon, or on the server that AWS_ENDPOINT_URL names.  UserError for a
+    s3://bucket/clips is at Amazon, or on the server that AWS_ENDPOINT_URL names. UserError for a
     folder whose name is not UTF-8, or a URL that names nothing.
     """
     scheme, mark, place = str(path).partition("://")
@@ -83,10 +83,10 @@ class ClipStore:
     """Clips, uint8 (N, T, C, H, W), T = history + horizon, in a local folder or at a URL.
 
     The array's metadata, zarr.json, is written last and counts finished clips only, so a reader
-    never takes a half-written store for a whole one.  Clips that are to replace others are written
+    never takes a half-written store for a whole one. Clips that are to replace others are written
     beside these under other names, described by a draft of zarr.json that replaces it at the end.
 
-    shape: (T, C, H, W).  shard: clips in a file.
+    shape: (T, C, H, W). shard: clips in a file.
     """
 
     def __init__(self, path, metadata):
@@ -170,7 +170,7 @@ class ClipStore:
 
     def target(self):
         """The store that an unfinished run writes to: the draft that is to replace this one, if
-        there is one, else this one.  UserError for a damaged draft."""
+        there is one, else this one. UserError for a damaged draft."""
         content = self.read_file(DRAFT)
         if content is None:
             return self
@@ -222,7 +222,7 @@ class ClipStore:
     def write(self, start, clips, length):
         """Write clips, uint8 (n, T, C, H, W), from number `start` on.
 
-        length: the number of clips the array will have.  Whole shards of a local store are written
+        length: the number of clips the array will have. Whole shards of a local store are written
         directly, all else by tensorstore.
         """
         shard, stop = start // self.shard, start + len(clips)

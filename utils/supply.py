@@ -33,7 +33,7 @@ def supply(store, batch_size, seed, device):
     """(iterator of batches, converter of a batch to past and future) for an updater.
 
     On a GPU all clips are uploaded if they fit into its memory; otherwise each batch is read from
-    the store while the GPU computes.  A line on stderr says which.  The clips, their order and what
+    the store while the GPU computes. A line on stderr says which. The clips, their order and what
     snapshots hold are the same either way.
     """
     if device.xp is np:
@@ -87,7 +87,7 @@ def gathered(clips, numbers):
 class Upload:
     """A converter of clips, uint8 (B, T, C, H, W), that uploads them while the GPU computes.
 
-    They are copied on a stream of its own, from page-locked memory.  SLOTS buffers take turns, so
+    They are copied on a stream of its own, from page-locked memory. SLOTS buffers take turns, so
     that the host can fill one while the GPU still reads the batch before from another.
     """
 
@@ -116,7 +116,7 @@ class Upload:
 class Slot:
     """Buffers for a batch on the host and on the GPU, with the events that guard them.
 
-    sent: the batch has been copied to the GPU.  taken: it has been normalised from there.
+    sent: the batch has been copied to the GPU. taken: it has been normalised from there.
     """
 
     def __init__(self, xp, shape):

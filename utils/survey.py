@@ -30,8 +30,8 @@ def survey(blocks, recipe, parallel_map, report):
 def drop_still(blocks, recipe, still, parallel_map, report):
     """The blocks without those of still categories, which are printed.
 
-    still: the share of moving crops below which a category is still.  `parallel_map` and `report`
-    as for make_clips.  UserError if no blocks are left.
+    still: the share of moving crops below which a category is still. `parallel_map` and `report`
+    as for make_clips. UserError if no blocks are left.
     """
     found = survey(blocks, recipe, parallel_map, report)
     names = sorted(name for name, moving in found.items() if moving < still)

@@ -25,9 +25,9 @@ class Trainer(chainer.training.Trainer):
     """Runs an updater up to `iterations`, or until the time is up or a signal comes.
 
     out: directory to write to: log and plots every `report_every` iterations, snapshots every
-    `snapshot_every`, of which the last `kept` are kept.  minutes: time limit, counted from `began`
-    (time.monotonic(), now if None).  max_norm: longer gradients of a network are scaled down to
-    this norm.  keep_going: a file that cannot be written is a warning, not the end of the run; but
+    `snapshot_every`, of which the last `kept` are kept. minutes: time limit, counted from `began`
+    (time.monotonic(), now if None). max_norm: longer gradients of a network are scaled down to
+    this norm. keep_going: a file that cannot be written is a warning, not the end of the run; but
     the last snapshot, without which the run is lost, must be written.
     """
 

@@ -71,7 +71,7 @@ def replacing(out):
     test's files in `out`, which until then are left as they are.
 
     taken: names without endings that the test's pictures and arrays must not have, those of others'
-    files.  Raises UserError as `report.left_before` does.
+    files. Raises UserError as `report.left_before` does.
     """
     earlier = {name for name in report.left_before(out, FILES) if name.endswith(ENDINGS)}
     folder = out / UNFINISHED

@@ -53,9 +53,9 @@ class AdversarialUpdater(PredictionUpdater):
     optimizers: {"gen": the generator's, "dis": the discriminators'}.
     adversarial_weight: of the adversarial loss beside the terms.
 
-    Both learn from the same batch; the paper draws one for each.  Apart from that, two things save
-    time and leave every gradient exact.  The discriminators judge real and fake frames in one
-    batch, since nothing in them mixes the clips of a batch.  One forward pass of the generator
+    Both learn from the same batch; the paper draws one for each. Apart from that, two things save
+    time and leave every gradient exact. The discriminators judge real and fake frames in one
+    batch, since nothing in them mixes the clips of a batch. One forward pass of the generator
     serves both steps: the discriminators learn from its frames as plain arrays, so its graph stays
     valid for its own step, in which the updated discriminators judge the same frames.
     """
@@ -101,7 +101,7 @@ def descend(optimizer, loss):
     """Take one step of the optimizer down `loss`, a scalar Variable.
 
     Gradients are computed for the parameters of the optimizer's own network alone: another network
-    that the loss went through gets none and stays as it is.  A network without parameters, such as
+    that the loss went through gets none and stays as it is. A network without parameters, such as
     last_frame, has nothing to learn.
     """
     params = list(optimizer.target.params())

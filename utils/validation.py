@@ -43,7 +43,7 @@ def find_test_clips(path, clips):
 class Validation(chainer.training.Extension):
     """Reports the metrics SHOWN, of the generator (val/...) and of copying frames (copy/...).
 
-    store: the ClipStore of test clips, of which CLIPS are used.  converter: as an updater's.
+    store: the ClipStore of test clips, of which CLIPS are used. converter: as an updater's.
     """
 
     name = "validation"

@@ -22,7 +22,7 @@ NAMED = 4  # differing parameters that a message names
 def save_weights(path, chain, about=None):
     """Write the chain's weights atomically; OSError if that fails.
 
-    The format is safetensors if the path ends with that, else .npz with a checksum.  `about`:
+    The format is safetensors if the path ends with that, else .npz with a checksum. `about`:
     {name: text} for the "metadata" of a .safetensors file.
     """
     arrays = arrays_of(chain)
@@ -36,7 +36,7 @@ def save_weights(path, chain, about=None):
 def load_weights(path, chain):
     """Fill the chain from a file of `save_weights` or from a snapshot of a training run.
 
-    Never unpickles anything, and reads only what belongs to the chain.  Raises UserError for a file
+    Never unpickles anything, and reads only what belongs to the chain. Raises UserError for a file
     that cannot be read, that holds numbers that are not finite, or whose parameters are not the
     chain's; the message names some that differ.
     """

@@ -3,11 +3,11 @@
     python -m tests.driver -m pytest -m gpu tests/test_gpu.py
     python -m tests.driver --cudnn train.py -g 0 ...
 
-CuPy's wheel is the one that a GPU takes.  Behind it are, in C++, CUDA's runtime and driver, NVRTC,
-and of cuBLAS and cuRAND what the networks use.  Kernels are compiled from their own source by g++;
+CuPy's wheel is the one that a GPU takes. Behind it are, in C++, CUDA's runtime and driver, NVRTC,
+and of cuBLAS and cuRAND what the networks use. Kernels are compiled from their own source by g++;
 work on streams, in graphs is done as late as CUDA may do it (or, with --order=SEED, in an order by
-chance), so that whoever does not wait for it finds NaN.  What a capture cannot hold breaks it, as
-CUDA has it.  With --cudnn NumPy stands in for cuDNN; else there is none.
+chance), so that whoever does not wait for it finds NaN. What a capture cannot hold breaks it, as
+CUDA has it. With --cudnn NumPy stands in for cuDNN; else there is none.
 
 What it cannot tell: speed; what the hardware does otherwise than the documents say; what goes wrong
 only where threads work at the same time (blocks run one after the other, the threads of each take

@@ -17,7 +17,7 @@ def install(chainer):
 
     Chainer's update rules take each parameter array by itself, which costs 80 us even for a small
     one, and each NumPy operation goes over a whole array, so that one larger than the cache is read
-    from memory eleven times.  Here arrays are updated in pieces, which threads share.  AMSGrad,
+    from memory eleven times. Here arrays are updated in pieces, which threads share. AMSGrad,
     AdaBound, weight decay, other dtypes and parameters with their own rules are left to Chainer.
     """
     adam = chainer.optimizers.Adam
@@ -70,7 +70,7 @@ def arrays_of(optimizer, param):
 def update_params(hp, rate, params):
     """One step of Adam, in place.
 
-    hp: the optimizer's hyperparameters.  rate: the learning rate with the correction for bias.
+    hp: the optimizer's hyperparameters. rate: the learning rate with the correction for bias.
     params: a list of what `arrays_of` returns.
     """
     errors = np.geterr()

@@ -105,7 +105,7 @@ def side_by_side(count):
     Their work begins after that which the current stream was given before the context; what it is
     given later waits for theirs.
 
-    CuPy reuses freed memory only on the stream that it was allocated on.  So no array is
+    CuPy reuses freed memory only on the stream that it was allocated on. So no array is
     overwritten too early, as long as in this context nothing is put on the current stream and no
     array is passed from one of these streams to another.
     """

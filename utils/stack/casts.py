@@ -1,6 +1,6 @@
 """Float32 arrays on a GPU converted to ones with channels last, and back, by own CUDA kernels.
 
-The converted arrays are of 16 bits, or float32 for tf32, which cuDNN rounds itself.  CuPy has no
+The converted arrays are of 16 bits, or float32 for tf32, which cuDNN rounds itself. CuPy has no
 bfloat16, so arrays of 16 bits are of dtype uint16 here.
 """
 
@@ -19,7 +19,7 @@ MOST = 64  # arrays in one launch, whose arguments may take 4 KiB
 ARRAY = [(name, "i8") for name in ("from", "to", "size", "rows", "columns", "tiles")]
 ARRAYS = np.dtype([("of", ARRAY, MOST), ("count", "i8")])
 
-# All that differs between the types.  Instead of CUDA's headers, which may not be installed, PTX
+# All that differs between the types. Instead of CUDA's headers, which may not be installed, PTX
 # instructions convert the numbers.
 CONVERSIONS = {
     "bfloat16": r"""
@@ -136,7 +136,7 @@ class Packed:
 
     float16 reaches from 6e-8 to 65504 only, so numbers are multiplied by the power of two that
     brings the largest of them just below 2**limit; then no loss scaling is needed and no step has
-    to be skipped.  The power is found on the device and stays there.  bfloat16 reaches as far as
+    to be skipped. The power is found on the device and stays there. bfloat16 reaches as far as
     float32.
     """
 
@@ -154,8 +154,8 @@ class Packed:
 def packed(arrays, dtype, largest=0, limit=0):
     """Convert float32 arrays (B, C, ...) to `dtype` with channels last in memory, in one launch.
 
-    The new arrays still state the shape (B, C, ...).  An array whose memory would be the same is
-    returned as it is.  largest, limit: as in Packed.
+    The new arrays still state the shape (B, C, ...). An array whose memory would be the same is
+    returned as it is. largest, limit: as in Packed.
     """
     empty = kernels.get_cupy().empty
     results = [a if same(a, dtype) else empty(a.shape, STORED_AS[dtype]) for a in arrays]
@@ -166,7 +166,7 @@ def packed(arrays, dtype, largest=0, limit=0):
 def unpacked(arrays, dtype, factors=(), limit=0, bias=None):
     """The inverse of `packed`: arrays back to float32 (B, C, ...), in one launch.
 
-    factors: the two Packed of which each array is the product; their scaling is undone.  bias:
+    factors: the two Packed of which each array is the product; their scaling is undone. bias:
     C numbers to add to the channels.
     """
     empty = kernels.get_cupy().empty

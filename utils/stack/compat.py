@@ -187,7 +187,7 @@ def patch_scatter_add(chainer):
 
 
 def patch_multiprocess_iterator(chainer):
-    """iterators/multiprocess_iterator.py:475: Python 3.10 deprecated `Thread.setDaemon`.  464: its
+    """iterators/multiprocess_iterator.py:475: Python 3.10 deprecated `Thread.setDaemon`. 464: its
     workers, where they are not forked (macOS, Python 3.14), would import Chainer unpatched.
     """
 

@@ -75,10 +75,10 @@ def using_dtype(name):
     """In this context convolutions and linear layers on a GPU multiply numbers of this type, in
     every thread.
 
-    Arrays, sums and parameters stay float32.  "float32" multiplies them as they are.  "tf32", the
-    default, rounds factors to 3 digits, on GPUs that can.  "bfloat16" rounds factors and results to
-    2 digits; arrays between the layers of layers.py stay in bfloat16.  "float16" rounds both to 3
-    digits, and scales each array into its range by a power of two.  Raises UserError if there is no
+    Arrays, sums and parameters stay float32. "float32" multiplies them as they are. "tf32", the
+    default, rounds factors to 3 digits, on GPUs that can. "bfloat16" rounds factors and results to
+    2 digits; arrays between the layers of layers.py stay in bfloat16. "float16" rounds both to 3
+    digits, and scales each array into its range by a power of two. Raises UserError if there is no
     cuDNN for it, or if the device in use cannot do it.
     """
     global _dtype
@@ -248,9 +248,9 @@ def as_aligned(array):
 def run(direction, geometry, bias=None, **arrays):
     """Compute the one operand of a convolution that is not among `arrays`, float32.
 
-    direction: one of cudnn_plans.DIRECTIONS.  geometry: shapes of all operands.  arrays: the other
-    two, by their names in OPERANDS; float32, on the current device, C-contiguous, aligned.  bias: a
-    number to add to each channel of the result.  Raises Unsuitable or cudnn_plans.Error for what
+    direction: one of cudnn_plans.DIRECTIONS. geometry: shapes of all operands. arrays: the other
+    two, by their names in OPERANDS; float32, on the current device, C-contiguous, aligned. bias: a
+    number to add to each channel of the result. Raises Unsuitable or cudnn_plans.Error for what
     cuDNN cannot do.
     """
     (written,) = set(OPERANDS) - arrays.keys()

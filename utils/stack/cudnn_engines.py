@@ -14,7 +14,7 @@ from utils.stack.providers import Unsuitable
 
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
 TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
-# Python takes longer to launch a small kernel than the GPU to run it.  So that launching is not
+# Python takes longer to launch a small kernel than the GPU to run it. So that launching is not
 # timed, the runs queue up behind this kernel, which waits a tenth of a millisecond for each.
 CYCLES = 200_000
 IDLE = r"""
@@ -29,7 +29,7 @@ OPERANDS = "images", "weights", "outputs"  # in the order of a plan's tensors
 class Thread(threading.local):
     """What each thread has for itself, since cuDNN's objects must not be shared.
 
-    handles: {device: Handle, or why there is none}.  plans: {(device, what it is for): Plan, or the
+    handles: {device: Handle, or why there is none}. plans: {(device, what it is for): Plan, or the
     arguments of Unsuitable if there is none}.
     """
 
@@ -44,7 +44,7 @@ _kept = []  # the plans of all threads: CUDA graphs may run their kernels after 
 def compute(direction, geometry, arrays, last=False):
     """Have cuDNN compute the operand that the direction writes, into its array.
 
-    arrays: {name in OPERANDS or "bias": array}.  last: whether channels are last in memory.  Raises
+    arrays: {name in OPERANDS or "bias": array}. last: whether channels are last in memory. Raises
     Unsuitable or cudnn_plans.Error for what cuDNN cannot do.
     """
     cupy = kernels.get_cupy()

@@ -60,7 +60,7 @@ TENSOR_CORE, DOWN_CONVERT, REDUCED_SUMS, NONDETERMINISTIC = 0, 1, 2, 4  # an eng
 ALIGNMENT = 16  # bytes; the best engines want it
 DESCRIPTION = 2**14  # bytes of a plan's JSON; some 2,000 are usual
 IMAGES, WEIGHTS, OUTPUTS, BIAS, SUMS = 1, 2, 3, 4, 5  # our numbers for a graph's tensors
-# {direction: (kind of its operation, the first of that one's attributes)}.  They are, in order:
+# {direction: (kind of its operation, the first of that one's attributes)}. They are, in order:
 # alpha, beta, convolution, weights, images, outputs; result = alpha * convolved + beta * result.
 DIRECTIONS = {
     "forward": (FORWARD, OPERATION_CONVOLUTION_FORWARD_ALPHA),
@@ -225,8 +225,8 @@ def _on(device, kind):
 class Plan:
     """One engine's way to convolve, compiled.
 
-    workspace: bytes it needs beside its arrays.  engine: cuDNN's number for it.  notes: its
-    numerical properties (TENSOR_CORE, ...).  description: cuDNN's JSON; None where it has none.
+    workspace: bytes it needs beside its arrays. engine: cuDNN's number for it. notes: its
+    numerical properties (TENSOR_CORE, ...). description: cuDNN's JSON; None where it has none.
     """
 
     def __init__(self, device, choice, engine, notes, tensors):
@@ -252,9 +252,9 @@ class Plan:
 def plans(device, direction, geometry, bias=False, channels_last=False, without=(), workspace=0):
     """Yield Plans for one direction of a convolution, those expected to be fastest first.
 
-    device: a Handle, or Properties.  direction: one of DIRECTIONS.  bias: whether `forward` adds
-    one to each channel.  channels_last: whether images, weights and outputs have channels last in
-    memory.  without: notes that an engine must not have.  workspace: bytes that one may need.
+    device: a Handle, or Properties. direction: one of DIRECTIONS. bias: whether `forward` adds
+    one to each channel. channels_last: whether images, weights and outputs have channels last in
+    memory. without: notes that an engine must not have. workspace: bytes that one may need.
     Raises Error for an impossible geometry.
     """
     graph = _graph(device, direction, geometry, bias, channels_last)

@@ -234,7 +234,7 @@ thread = Thread()
 class NoSignals(threading.local):
     """In this context, which may be nested, signals are blocked in this thread and those it starts.
 
-    Some of oneDNN's kernels for large products set the stack pointer to their scratchpad.  The
+    Some of oneDNN's kernels for large products set the stack pointer to their scratchpad. The
     system puts the frame of a signal handler right below it, over whatever lies there: a Ctrl-C
     could corrupt arrays, which would be saved later, or crash the process.
     """

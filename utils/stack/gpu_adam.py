@@ -45,8 +45,8 @@ def install(chainer):
 
     The number of updates, which the bias correction needs, is counted on the GPU as well, so that
     an update can be captured in a CUDA graph; outside of a capture it is set to the host's count.
-    The learning rate is on the GPU, too: see `send_rate`.  No parameter changes while an
-    optimizer's `halted`, an int32 on the GPU, is not 0.  AMSGrad, AdaBound, weight decay and other
+    The learning rate is on the GPU, too: see `send_rate`. No parameter changes while an
+    optimizer's `halted`, an int32 on the GPU, is not 0. AMSGrad, AdaBound, weight decay and other
     dtypes are left to Chainer's own code.
     """
     adam = chainer.optimizers.Adam

@@ -13,7 +13,7 @@ NUMBERS = {1: "char", 2: "short", 4: "int", 8: "long long"}  # {bytes: C type}; 
 Arrays = np.dtype([("at", "u8", MOST), ("start", "i8", MOST + 1)])
 
 # Each row of the result is made of rows of the arrays: array k fills columns start[k] to
-# start[k + 1].  Neighbouring threads write neighbouring numbers.
+# start[k + 1]. Neighbouring threads write neighbouring numbers.
 SOURCE = (
     f"struct Arrays {{ const number* at[{MOST}]; long long start[{MOST + 1}]; }};"
     + r"""
@@ -36,7 +36,7 @@ def install(chainer):
     """Let `chainer`'s Concat and Stack, which other functions' gradients use, too, call `joined`.
 
     CuPy 14 joins more than 8 small arrays by a table of addresses that it sends to the GPU, which
-    no CUDA graph may capture.  Empty arrays, numbers of 16 bytes and arrays whose dtypes or shapes
+    no CUDA graph may capture. Empty arrays, numbers of 16 bytes and arrays whose dtypes or shapes
     do not match are left to CuPy.
     """
     cuda, array = chainer.backends.cuda, chainer.functions.array

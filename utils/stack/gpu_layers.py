@@ -1,7 +1,7 @@
 """Successive layers on a GPU, by cuDNN.
 
 Between the layers arrays keep channels last, in 16 bits for bfloat16, as cuDNN's engines want them.
-Only the input and the output are transposed, by one kernel each.  A layer takes two kernels
+Only the input and the output are transposed, by one kernel each. A layer takes two kernels
 forward, one of them for bias and ReLU, and three backward, one of them for the gradients of both.
 """
 

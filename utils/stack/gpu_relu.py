@@ -81,8 +81,8 @@ def activated(maps, bias, dtype, relu):
 def passed_on(gradient, output, dtype, done):
     """(gradient of a ReLU's input; its sums over all but the channels, the bias's gradient).
 
-    gradient: of the ReLU's output, (B, C, ...), packed as by casts.packed.  output: the ReLU's,
-    None if there is none.  done: int32 zeros, at least groups(C), which the kernel counts up.
+    gradient: of the ReLU's output, (B, C, ...), packed as by casts.packed. output: the ReLU's,
+    None if there is none. done: int32 zeros, at least groups(C), which the kernel counts up.
     """
     empty = kernels.get_cupy().empty
     passed, channels = empty(gradient.shape, casts.STORED_AS[dtype]), gradient.shape[1]

@@ -10,7 +10,7 @@ HALF = np.float32(0.5)
 def install(chainer):
     """Let `chainer`'s LSTM of float32 arrays keep its activated gates for its gradient.
 
-    Their tanh, and that of the cell, takes longer than all else.  A gradient that is to be
+    Their tanh, and that of the cell, takes longer than all else. A gradient that is to be
     differentiated, and batches that have become smaller, are left to Chainer's own code.
     """
     lstm = chainer.functions.rnn.lstm.LSTM

@@ -41,10 +41,10 @@ def using_dtype(name):
     """In this context convolutions may be as inexact as if factors were of this type, in every
     thread.
 
-    "float32" is the default.  "tf32": all numbers stay float32, but minimal filtering takes larger
-    tiles, whose error is about that of rounding factors to tf32.  "bfloat16": the same, and in
+    "float32" is the default. "tf32": all numbers stay float32, but minimal filtering takes larger
+    tiles, whose error is about that of rounding factors to tf32. "bfloat16": the same, and in
     other convolutions weights and activations are rounded to bfloat16 as they are multiplied, good
-    to 3 digits.  Raises UserError for another type, and for bfloat16 without oneDNN or on a
+    to 3 digits. Raises UserError for another type, and for bfloat16 without oneDNN or on a
     processor that would have to emulate it.
     """
     global _dtype

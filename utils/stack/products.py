@@ -13,7 +13,7 @@ CACHED = 1024  # compiled products, before the least recently used one goes
 def multiply(a, b, out, add=False):
     """out[...] = a @ b, or with `add` out += a @ b: float32 arrays (..., N, K), (..., K, M).
 
-    No two elements of an array may share memory.  Raises dnnl.Error if oneDNN has no kernel for it.
+    No two elements of an array may share memory. Raises dnnl.Error if oneDNN has no kernel for it.
     """
     _run(_product, add, a, b, out)
 

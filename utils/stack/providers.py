@@ -15,7 +15,7 @@ def install(chainer, library, processor, accepts, computes):
     """Have a library compute `chainer`'s convolutions and deconvolutions of any dimensions, linear
     layers and all their gradients, where accepts(inputs).
 
-    library: its name, for the log.  processor: "cpu" or "gpu".  computes: functions of (node,
+    library: its name, for the log. processor: "cpu" or "gpu". computes: functions of (node,
     *inputs) for a convolution, its weight gradient, a deconvolution, a linear layer, its data
     gradient, its weight gradient.
     """

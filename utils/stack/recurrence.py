@@ -1,6 +1,6 @@
 """A ConvLSTM's steps over the frames of a clip, on a CPU, as one function node.
 
-In training Chainer's own nodes are seven for each step.  Here, besides, the weights get their
+In training Chainer's own nodes are seven for each step. Here, besides, the weights get their
 gradient by one convolution over all steps, and the hidden state before the first frame, all zeros,
 is not convolved.
 """

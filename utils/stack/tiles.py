@@ -19,7 +19,7 @@ def temporary(name, *shape):
 class Maps:
     """The tiles of several images, stored as one matrix (tiles, channels) for each pixel of a tile.
 
-    shape: of a tile, (rows, columns).  Rows of the matrices are padded: at distances of a power of
+    shape: of a tile, (rows, columns). Rows of the matrices are padded: at distances of a power of
     two they would compete for the same cache lines.
     """
 
@@ -138,8 +138,8 @@ class Tiling:
     def _frame(self, images, part, size, pad):
         """(buffer, pixels, place) for the area of the images that a part's tiles span.
 
-        buffer: uninitialised memory for the area, channels last.  pixels: a view of the pixels of
-        the images that lie in the area.  place: their (rows, columns), two slices, in the buffer.
+        buffer: uninitialised memory for the area, channels last. pixels: a view of the pixels of
+        the images that lie in the area. place: their (rows, columns), two slices, in the buffer.
         """
         batch, rows = part
         number, *counts = self._counts(part)

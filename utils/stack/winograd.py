@@ -1,10 +1,10 @@
 """Convolutions by minimal filtering (Winograd 1980; Lavin and Gray, CVPR 2016).
 
-Images are cut into overlapping tiles, for instance of 8x8 pixels.  Tile and kernel are taken as the
-coefficients of polynomials and evaluated at eight points along each axis.  Their convolution is the
+Images are cut into overlapping tiles, for instance of 8x8 pixels. Tile and kernel are taken as the
+coefficients of polynomials and evaluated at eight points along each axis. Their convolution is the
 product of the polynomials, hence one multiplication per point; these are summed over channels by 64
-matrix products.  An output of a 5x5 kernel then takes 4 multiplications instead of 25.  Larger
-tiles take fewer but lose precision.  A number that is not finite makes all outputs of its tile NaN.
+matrix products. An output of a 5x5 kernel then takes 4 multiplications instead of 25. Larger
+tiles take fewer but lose precision. A number that is not finite makes all outputs of its tile NaN.
 
 First the rows of all tiles are evaluated, then a few columns at a time, so that a column's values
 are multiplied while they are in the cache.
@@ -21,15 +21,15 @@ from utils.stack.products import copy, multiply
 from utils.stack.tiles import Maps, Tiling, evaluate, temporary
 
 POINTS = 0, 1, -1, 2, -2, 1 / 2, -1 / 2, 3 / 4, -4 / 3, -3 / 4, 4 / 3  # and infinity
-# The largest side of a tile, which is also its number of points.  The error, relative to the root
-# mean square of the outputs, is 3e-6 for 8 and 2e-4 for 12.  Rounding operands to tf32 has an error
+# The largest side of a tile, which is also its number of points. The error, relative to the root
+# mean square of the outputs, is 3e-6 for 8 and 2e-4 for 12. Rounding operands to tf32 has an error
 # of 3e-4, to bfloat16 of 2e-3.
 MAX_SIDE = {"float32": 8, "tf32": 12, "bfloat16": 12}
 AT_ONCE = 16384  # points of the tiles that are processed together
 POINTS_IN_CACHE = 2**19  # numbers in the columns that are processed together
 EVALUATION_COST = 70  # evaluating one number takes as long as so many multiplications (measured)
 # `cost`, as a share of the multiplications of a direct convolution, below which this is used.
-# Direct convolutions take half as long in bfloat16.  With AVX2, which evaluates more slowly, and
+# Direct convolutions take half as long in bfloat16. With AVX2, which evaluates more slowly, and
 # columns one by one, layers with a share of 0.63 took 0.5 to 0.7 of the direct convolution's time,
 # layers of 32 to 64 maps, with a share of 0.7, took 0.9 to 1.5.
 MAX_COST_SHARE = {"float32": 0.65, "tf32": 0.65, "bfloat16": 0.4}
@@ -38,7 +38,7 @@ MAX_COST_SHARE = {"float32": 0.65, "tf32": 0.65, "bfloat16": 0.4}
 @functools.cache
 def transforms(side, kernel):
     """Matrices for one axis of a tile, float32: for images (side, side), weights (side, kernel) and
-    outputs (step, side).  Lavin and Gray call them B^T, G and A^T."""
+    outputs (step, side). Lavin and Gray call them B^T, G and A^T."""
     points = POINTS[: side - 1]
 
     def powers(count):  # at infinity only the highest power counts
