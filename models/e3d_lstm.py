@@ -18,9 +18,9 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     """Four eidetic LSTMs that read the past, then go on with their own frames.
 
     The authors' code normalises the outputs of its convolutions, too, recalls all cells since the
-    beginning and, unlike equation 4 of the paper, never renews the memory that the layers share;
-    here these are as in the paper, and the last RECALLED cells are recalled. The output is linear
-    and may leave [-1, 1] slightly.
+    beginning and, unlike the paper, never renews the memory that the layers share. Here all is as
+    in the paper, and the last RECALLED cells are recalled. The output is linear and may leave
+    [-1, 1] slightly.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels.
@@ -55,7 +55,7 @@ class Windows(chainer.Chain):
 
 
 class EideticLSTM(STLSTM):
-    """An STLSTM whose forget gate asks what to recall of earlier cells (equations 1 to 3)."""
+    """An STLSTM whose forget gate asks what to recall of earlier cells (the paper's RECALL)."""
 
     def __init__(self, inputs, outputs, kernel):
         super().__init__(inputs, outputs, kernel)
