@@ -44,7 +44,7 @@ def test_a_layer_that_fails_leaves_the_sums_of_the_others(monkeypatch):
     monkeypatch.setattr(gpu_convolution, "speed", speed)
     geometries = {name: layers(8)[name] for name in ("G3.0", "G3.5", "D3.1")}
     each, total = gpu_convolution.all_speeds(geometries, 1, False, math.inf)
-    assert each["tf32"]["forward"]["G3.5"] == {"error": "RuntimeError: no engine"}
+    assert each["tf32"]["forward"]["G3.5"] == {"error": "RuntimeError: no engine for this"}
     assert total["float32"]["data_gradient"]["first_ms"] == 4.0
     assert total["float32"]["data_gradient"]["layers"] == 2
     assert gpu_convolution.all_speeds(geometries, 1, False, -math.inf)[1] == {}

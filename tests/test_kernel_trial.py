@@ -71,7 +71,7 @@ def test_a_kernel_that_fails_turns_all_off_with_one_line(gpu, untried, monkeypat
     monkeypatch.setattr(kernels, "compiled", compiled)
     for _ in range(2):
         kernel_trial.try_kernels(gpu)
-    said = "own CUDA kernels do not work here (NVRTC_ERROR_COMPILATION), slower ones do\n"
+    said = "own CUDA kernels do not work here (NVRTC_ERROR_COMPILATION line 1), slower ones do\n"
     assert capsys.readouterr().err == said and not kernels.usable()
     assert_alike(take_steps(adversarial(gpu), 3), take_steps(adversarial(CPU), 3), rel=2e-3)
 
