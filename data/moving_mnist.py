@@ -55,7 +55,7 @@ def check_published(path):
         if array.dtype != np.uint8 or guess_axes(array.shape) != "TNHW":
             wanted = f"uint8 (20, N, {SIDE}, {SIDE}), N other than 1, 3, 4 and 20"
             raise ValueError(f"{array.dtype} {array.shape}, not {wanted}")
-    except Exception as error:  # NumPy raises what not for a damaged header
+    except Exception as error:  # damaged files raise anything at all
         wanted = "give mnist_test_seq.npy"
         raise UserError(f"{path} has no sequences ({reason(error)}): {wanted}") from None
 

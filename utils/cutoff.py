@@ -6,9 +6,7 @@ EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # the two elements of 
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # an object in its header
 ASF_HEAD = 2**16  # bytes in which that object lies
 ASF_STREAMED = 1  # flag: the header was written before the file's size was known
-MXF_PARTITION = bytes.fromhex(
-    "060e2b34020501010d01020101"
-)  # what names of partition packs begin with
+MXF_PARTITION = bytes.fromhex("060e2b34020501010d01020101")  # begins names of partition packs
 
 
 def breaks_off(path, kind):
@@ -29,15 +27,17 @@ def matroska_end(file, size):
     Leading zero bits of a length tell how many bytes it has beyond the first; a one ends them.
     Then all ones stand for an unknown length.
     """
-    end, name = 0, EBML
-    while name == EBML:
+    end = 0
+    for element in EBML, SEGMENT:
         file.seek(end)
         name, first = file.read(4), int.from_bytes(file.read(1), "big")
         more = 8 - first.bit_length()
         unknown = (1 << 7 * (more + 1)) - 1
         length = (first << 8 * more | int.from_bytes(file.read(more), "big")) & unknown
+        if name != element or not first or length == unknown:
+            return 0
         end = file.tell() + length
-    return end if name == SEGMENT and length != unknown else 0
+    return end
 
 
 def flv_end(file, size):
