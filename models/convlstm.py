@@ -9,6 +9,7 @@ import numpy as np
 
 from models.predictor import per_frame
 from utils.stack import F, L, chainer, recurrence
+from utils.stack.gates import gated
 
 
 class ConvLSTM(chainer.Chain):
@@ -67,8 +68,8 @@ class ConvLSTM(chainer.Chain):
             return h, c
         peep_i, peep_f, peep_o = F.separate(self.peepholes)
         g, i, f, o = F.separate(F.reshape(gates, (*c.shape[:2], 4, *c.shape[2:])), axis=2)
-        c = F.sigmoid(f + peep_f * c) * c + F.sigmoid(i + peep_i * c) * F.tanh(g)
-        return F.sigmoid(o + peep_o * c) * F.tanh(c), c
+        c = F.sigmoid(f + peep_f * c) * c + gated(g, i, peep_i * c)
+        return gated(c, o, peep_o * c), c
 
 
 class NormalisedConvLSTM(chainer.Chain):

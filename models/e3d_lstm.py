@@ -6,6 +6,7 @@ from models.blocks import narrowed
 from models.encoder_decoder import on_patches
 from models.st_lstm import STLSTM, Zigzag
 from utils.stack import F, L, chainer
+from utils.stack.gates import gated, total
 
 MAPS = (64,) * 4
 WINDOW = 2  # successive frames that are seen at a time
@@ -62,10 +63,10 @@ class EideticLSTM(STLSTM):
         with self.init_scope():
             self.norm = L.GroupNormalization(1, outputs)
 
-    def remember(self, gates, cells):
-        candidate, let_in, query = F.split_axis(gates, 3, axis=1)
+    def remember(self, cells, *gates):
+        candidate, let_in, query = F.split_axis(total(gates), 3, axis=1)
         kept = self.norm(cells[-1] + recall(F.sigmoid(query), cells))
-        return [*cells, kept + F.sigmoid(let_in) * F.tanh(candidate)][-RECALLED:]
+        return [*cells, kept + gated(candidate, let_in)][-RECALLED:]
 
 
 def recall(query, cells):

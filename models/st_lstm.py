@@ -3,6 +3,7 @@
 import numpy as np
 
 from utils.stack import F, L, chainer
+from utils.stack.gates import gated, renewed
 
 
 class STLSTM(chainer.Chain):
@@ -36,15 +37,15 @@ class STLSTM(chainer.Chain):
         gates = 3 * self.outputs
         own, common, output = F.split_axis(self.from_input(x), (gates, 2 * gates), axis=1)
         own_too, output_too = F.split_axis(self.from_hidden(hidden), (gates,), axis=1)
-        cells = self.remember(own + own_too, cells)
-        shared = renewed(shared, common + self.from_shared(shared))
+        cells = self.remember(cells, own, own_too)
+        shared = renewed(shared, common, self.from_shared(shared))
         memories = F.concat([cells[-1], shared], axis=1)
-        output = F.sigmoid(output + output_too + self.from_memories(memories))
-        return (output * F.tanh(self.join(memories)), cells), shared
+        let_out = output, output_too, self.from_memories(memories)
+        return (gated(self.join(memories), *let_out), cells), shared
 
-    def remember(self, gates, cells):
+    def remember(self, cells, *gates):
         """The cells, newest last, after gates (B, 3 * outputs, H, W) have let something in."""
-        return [renewed(cells[-1], gates)]
+        return [renewed(cells[-1], *gates)]
 
 
 class Zigzag(chainer.ChainList):
@@ -84,9 +85,3 @@ class SameSize(L.ConvolutionND):
         """(B, inputs, ...) -> (B, outputs, ...)."""
         made = super().forward(x)
         return made if made.shape[2] == x.shape[2] else made[:, :, 1:]
-
-
-def renewed(memory, gates):
-    """A memory (B, K, ...) after its gates (B, 3 K, ...): candidate, input gate, forget gate."""
-    candidate, let_in, keep = F.split_axis(gates, 3, axis=1)
-    return F.sigmoid(keep) * memory + F.sigmoid(let_in) * F.tanh(candidate)
