@@ -396,7 +396,7 @@ class Windows(nn.Module):
         before, memory = memory or (torch.zeros_like(frames[:, :1]), None)
         frames = torch.cat([before, frames], 1)
         made, memory = self.layer(torch.stack([frames[:, :-1], frames[:, 1:]], 3), memory)
-        return made.flatten(2, 3), (frames[:, -1:], memory)
+        return made.transpose(2, 3).flatten(2, 3), (frames[:, -1:], memory)
 
 
 def on_patches(cells, inputs, maps, patch):

@@ -4,13 +4,13 @@ from itertools import pairwise
 
 from models.blocks import narrowed
 from models.encoder_decoder import on_patches
-from models.st_lstm import STLSTM, Zigzag
+from models.st_lstm import STLSTM, SameSize, Zigzag
 from utils.stack import F, L, chainer
 from utils.stack.gates import gated, total
 
 MAPS = (64,) * 4
 WINDOW = 2  # successive frames that are seen at a time
-KERNEL = WINDOW, 5, 5
+KERNEL = 5
 RECALLED = 5  # cells that are kept
 PIECE = 2**20  # likenesses that are computed at a time, 4 MB of them
 
@@ -38,7 +38,8 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
 class Windows(chainer.Chain):
     """Shows a recurrent layer each frame together with the one before it, first with zeros.
 
-    A recurrent layer itself, as in models/convlstm.py, with the maps of both in its output.
+    A recurrent layer itself, as in models/convlstm.py, with the maps of both in its output. The
+    layer takes the frames before, then as many frames: (2 * B, T, C, H, W).
     """
 
     def __init__(self, layer):
@@ -49,14 +50,36 @@ class Windows(chainer.Chain):
     def forward(self, frames, memory=None):
         """memory is (the last frame, the layer's memory)."""
         before, memory = memory or (self.xp.zeros_like(chainer.as_array(frames[:, :1])), None)
-        frames = F.concat([before, frames], axis=1)
-        made, memory = self.layer(F.stack([frames[:, :-1], frames[:, 1:]], axis=3), memory)
-        batch, time, _, _, height, width = made.shape
-        return F.reshape(made, (batch, time, -1, height, width)), (frames[:, -1:], memory)
+        before = F.concat([before, frames[:, :-1]], axis=1)
+        made, memory = self.layer(F.concat([before, frames], axis=0), memory)
+        return F.concat(F.split_axis(made, WINDOW, axis=0), axis=2), (frames[:, -1:], memory)
+
+
+class OverTime(chainer.Chain):
+    """A 3D convolution, over two frames, rows and columns, to the same size, by 2D convolutions.
+
+    (2 * B, inputs, H, W) -> (2 * B, outputs, H, W): what it makes of a frame before depends on
+    that frame and the next one, what it makes of the next on that alone, as if zeros followed.
+    bias: its initial bias; None for none.
+    """
+
+    def __init__(self, inputs, outputs, kernel, bias=None):
+        super().__init__()
+        initial = chainer.initializers.LeCunNormal(WINDOW**-0.5)  # both kernels are one
+        with self.init_scope():
+            self.same = SameSize(inputs, outputs, kernel, bias, initial)
+            self.ahead = SameSize(inputs, outputs, kernel, initialW=initial)
+
+    def forward(self, x):
+        before, after = F.split_axis(self.same(x), WINDOW, axis=0)
+        return F.concat([before + self.ahead(x[len(x) // WINDOW :]), after], axis=0)
 
 
 class EideticLSTM(STLSTM):
-    """An STLSTM whose forget gate asks what to recall of earlier cells (the paper's RECALL)."""
+    """An STLSTM of windows whose forget gate asks what to recall of earlier cells (the paper's
+    RECALL)."""
+
+    convolution = OverTime
 
     def __init__(self, inputs, outputs, kernel):
         super().__init__(inputs, outputs, kernel)
@@ -65,21 +88,34 @@ class EideticLSTM(STLSTM):
 
     def remember(self, cells, *gates):
         candidate, let_in, query = F.split_axis(total(gates), 3, axis=1)
-        kept = self.norm(cells[-1] + recall(F.sigmoid(query), cells))
+        recalled = recall(F.sigmoid(query), cells)
+        kept = from_places(self.norm(to_places(cells[-1]) + recalled), query.shape)
         return [*cells, kept + gated(candidate, let_in)][-RECALLED:]
 
 
 def recall(query, cells):
     """What the cells hold where they are like the query: softmax(query cells^T) cells.
 
-    query: (B, K, T, H, W); cells: a list of the same. Returns (B, K, T, H, W).
+    query: (2 * B, K, H, W); cells: a list of the same. Returns (B, K, places of a window).
     """
-    batch, maps, *_ = query.shape
-    places = F.reshape(query, (batch, maps, -1))
-    held = F.concat([F.reshape(cell, (batch, maps, -1)) for cell in cells], axis=2)
-    step = max(1, PIECE // (batch * held.shape[2]))
+    places = to_places(query)
+    held = F.concat(list(map(to_places, cells)), axis=2)
+    step = max(1, PIECE // (len(places) * held.shape[2]))
     found = []
     for first in range(0, places.shape[2], step):
         likeness = F.matmul(places[:, :, first : first + step], held, transa=True)
         found.append(F.matmul(held, F.softmax(likeness, axis=2), transb=True))
-    return F.reshape(F.concat(found, axis=2), query.shape)
+    return F.concat(found, axis=2)
+
+
+def to_places(x):
+    """(2 * B, K, H, W) -> (B, K, 2 * H * W): windows side by side."""
+    x = F.reshape(x, (WINDOW, -1, *x.shape[1:]))
+    return F.reshape(F.transpose(x, (1, 2, 0, 3, 4)), (*x.shape[1:3], -1))
+
+
+def from_places(x, shape):
+    """(B, K, 2 * H * W) -> the shape (2 * B, K, H, W)."""
+    batch, maps, *size = shape
+    x = F.reshape(x, (batch // WINDOW, maps, WINDOW, *size))
+    return F.reshape(F.transpose(x, (2, 0, 1, 3, 4)), shape)

@@ -7,7 +7,7 @@ from models.encoder_decoder import on_patches
 from models.st_lstm import STLSTM, Zigzag
 
 MAPS = (128,) * 4
-KERNEL = 5, 5
+KERNEL = 5
 
 
 def build(history, horizon, channels, size, width="paper", patch=4, sampling_decay=2e-5):

@@ -6,6 +6,17 @@ from utils.stack import F, L, chainer
 from utils.stack.gates import gated, renewed
 
 
+class SameSize(L.Convolution2D):
+    """A convolution to the same size: (B, inputs, H, W) -> (B, outputs, H, W).
+
+    bias: its initial bias; None for none. initialW: as Convolution2D's.
+    """
+
+    def __init__(self, inputs, outputs, kernel, bias=None, initialW=None):
+        how = {"pad": kernel // 2, "nobias": bias is None, "initial_bias": bias}
+        super().__init__(inputs, outputs, kernel, initialW=initialW, **how)
+
+
 class STLSTM(chainer.Chain):
     """A layer of PredRNN (equation 3 of the paper).
 
@@ -13,9 +24,9 @@ class STLSTM(chainer.Chain):
     a list of cells; the memory that all layers share (the paper's M), (B, outputs, H, W). It
     returns its state and the shared memory as they are after x. None stands for either to begin
     with.
-
-    kernel: its sides, two of them, or three for x (B, inputs, T, H, W).
     """
+
+    convolution = SameSize  # of frames and memories, kernel x kernel
 
     def __init__(self, inputs, outputs, kernel):
         super().__init__()
@@ -24,11 +35,11 @@ class STLSTM(chainer.Chain):
         # An open forget gate lets gradients through from the start.
         start = np.repeat(np.float32([0, 0, 1, 0, 0, 1, 0]), outputs)
         with self.init_scope():
-            self.from_input = SameSize(inputs, 7 * outputs, kernel, start)
-            self.from_hidden = SameSize(outputs, 4 * outputs, kernel)
-            self.from_shared = SameSize(outputs, 3 * outputs, kernel)
-            self.from_memories = SameSize(2 * outputs, outputs, kernel)
-            self.join = SameSize(2 * outputs, outputs, [1] * len(kernel))
+            self.from_input = self.convolution(inputs, 7 * outputs, kernel, start)
+            self.from_hidden = self.convolution(outputs, 4 * outputs, kernel)
+            self.from_shared = self.convolution(outputs, 3 * outputs, kernel)
+            self.from_memories = self.convolution(2 * outputs, outputs, kernel)
+            self.join = SameSize(2 * outputs, outputs, 1)
 
     def forward(self, x, state, shared):
         blank = self.xp.zeros((len(x), self.outputs, *x.shape[2:]), x.dtype)
@@ -67,21 +78,3 @@ class Zigzag(chainer.ChainList):
                 x = state[0]
             made.append(x)
         return F.stack(made, axis=1), (states, shared)
-
-
-class SameSize(L.ConvolutionND):
-    """A convolution to the same size.
-
-    Where the kernel's first side is even, as it may be along time, it looks ahead. bias: its
-    initial bias; None for none.
-    """
-
-    def __init__(self, inputs, outputs, kernel, bias=None):
-        pad = tuple(side // 2 for side in kernel)
-        nobias = bias is None
-        super().__init__(len(kernel), inputs, outputs, kernel, 1, pad, nobias, initial_bias=bias)
-
-    def forward(self, x):
-        """(B, inputs, ...) -> (B, outputs, ...)."""
-        made = super().forward(x)
-        return made if made.shape[2] == x.shape[2] else made[:, :, 1:]

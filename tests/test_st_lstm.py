@@ -5,7 +5,7 @@ import pytest
 
 import models
 from models import e3d_lstm
-from models.e3d_lstm import EideticLSTM, Windows, recall
+from models.e3d_lstm import EideticLSTM, OverTime, Windows, recall
 from models.st_lstm import STLSTM, SameSize, Zigzag
 from utils.stack import chainer
 
@@ -28,23 +28,48 @@ def sigmoid(x):
 
 
 def convolved(x, link):
-    """A convolution with zeros around, by its definition; ahead along an axis of an even kernel."""
-    kernel = link.W.shape[2:]
+    """A convolution with zeros around, by its definition; OverTime's as one of three axes."""
+    if not isinstance(link, OverTime):
+        return by_definition(x, link.W.array, link.b)
+    weights = np.stack([link.same.W.array, link.ahead.W.array], axis=2)
+    return to_windows(by_definition(to_clips(x), weights, link.same.b))
+
+
+def by_definition(x, weights, bias):
+    """A convolution to the same size; ahead along an axis where the kernel is even."""
+    kernel = weights.shape[2:]
     pad = [((side - 1) // 2, side // 2) for side in kernel]
     seen = np.lib.stride_tricks.sliding_window_view(
         np.pad(x, [(0, 0), (0, 0), *pad]), kernel, axis=range(2, x.ndim)
     )
-    weights = link.W.array
     made = np.tensordot(seen, weights, ((1, *range(-len(kernel), 0)), range(1, weights.ndim)))
     made = np.moveaxis(made, -1, 1)
-    return made if link.b is None else made + link.b.array.reshape(-1, *[1] * len(kernel))
+    return made if bias is None else made + bias.array.reshape(-1, *[1] * len(kernel))
 
 
-@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (2, 3, 5)])
-def test_a_convolution_keeps_the_size_and_looks_ahead_where_it_is_even(kernel):
-    link = SameSize(INPUTS, 2, kernel, np.float32([1, -1]))
-    x = draw(2, INPUTS, 2, 6, 7) if len(kernel) == 3 else draw(2, INPUTS, 6, 7)
+def to_clips(x):
+    """Windows (2 * B, K, H, W) -> (B, K, 2, H, W)."""
+    return np.stack(np.split(x, 2), axis=2)
+
+
+def to_windows(x):
+    """(B, K, 2, H, W) -> windows (2 * B, K, H, W)."""
+    return np.concatenate([x[:, :, 0], x[:, :, 1]])
+
+
+@pytest.mark.parametrize("bias", [None, np.float32([1, -1])], ids=["", "bias"])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("convolution", [SameSize, OverTime])
+def test_a_convolution_keeps_the_size(convolution, kernel, bias):
+    link, x = convolution(INPUTS, 2, kernel, bias), draw(4, INPUTS, 6, 7)
     np.testing.assert_allclose(link(x).array, convolved(x, link), atol=1e-5)
+
+
+def test_weights_over_time_begin_as_those_of_one_convolution():
+    link = OverTime(16, 64, 5)
+    fan_in = 16 * 2 * 5 * 5
+    for param in link.params():
+        assert param.array.std() == pytest.approx(fan_in**-0.5, rel=0.02)
 
 
 def gates_of(layer, x, hidden, shared):
@@ -69,7 +94,7 @@ def renewed(memory, gates):
 
 
 def test_a_layer_of_predrnn_computes_the_papers_equation():
-    layer = unusual(STLSTM(INPUTS, MAPS, (3, 3)))
+    layer = unusual(STLSTM(INPUTS, MAPS, 3))
     x, (hidden, cell, shared) = draw(2, INPUTS, 5, 6), draw(3, 2, MAPS, 5, 6, seed=1)
     (found, cells), found_shared = layer(x, (hidden, [cell]), shared)
     own, common, output = gates_of(layer, x, hidden, shared)
@@ -80,7 +105,8 @@ def test_a_layer_of_predrnn_computes_the_papers_equation():
 
 
 def recalled(query, cells):
-    """softmax(query cells^T) cells, one clip and place after the other."""
+    """softmax(query cells^T) cells, (B, K, 2, H, W), one clip and place after the other."""
+    query, *cells = map(to_clips, (query, *cells))
     found = np.empty_like(query)
     for clip in range(len(query)):
         held = np.concatenate([cell[clip].reshape(MAPS, -1) for cell in cells], axis=1)
@@ -94,23 +120,25 @@ def recalled(query, cells):
 @pytest.mark.parametrize("piece", [e3d_lstm.PIECE, 7])
 def test_cells_are_recalled_where_they_are_like_the_query(monkeypatch, piece):
     monkeypatch.setattr(e3d_lstm, "PIECE", piece)
-    query, *cells = draw(3, 2, MAPS, 2, 3, 4)
-    np.testing.assert_allclose(recall(query, cells).array, recalled(query, cells), atol=1e-5)
+    query, *cells = draw(3, 4, MAPS, 3, 5)
+    found = recall(query, cells).array
+    np.testing.assert_allclose(found, recalled(query, cells).reshape(2, MAPS, -1), atol=1e-5)
 
 
 def test_an_eidetic_layer_computes_the_papers_equations():
-    layer = unusual(EideticLSTM(INPUTS, MAPS, (2, 3, 3)))
-    x = draw(2, INPUTS, 2, 5, 6)
-    hidden, shared, *cells = draw(5, 2, MAPS, 2, 5, 6, seed=1)
+    layer = unusual(EideticLSTM(INPUTS, MAPS, 3))
+    x = draw(4, INPUTS, 5, 6)
+    hidden, shared, *cells = draw(5, 4, MAPS, 5, 6, seed=1)
     (found, kept), found_shared = layer(x, (hidden, cells), shared)
     own, common, output = gates_of(layer, x, hidden, shared)
     candidate, let_in, query = own
-    before = cells[-1] + recalled(sigmoid(query), cells)
+    before = to_clips(cells[-1]) + recalled(sigmoid(query), cells)
     axes = tuple(range(1, 5))
     mean, var = before.mean(axes, keepdims=True), before.var(axes, keepdims=True)
     gain, bias = (p.array.reshape(-1, 1, 1, 1) for p in (layer.norm.gamma, layer.norm.beta))
     normal = (before - mean) / np.sqrt(var + layer.norm.eps) * gain + bias
-    cell, shared = normal + sigmoid(let_in) * np.tanh(candidate), renewed(shared, common)
+    cell = to_windows(normal) + sigmoid(let_in) * np.tanh(candidate)
+    shared = renewed(shared, common)
     np.testing.assert_allclose(kept[-1].array, cell, atol=1e-4)
     assert all(old is new for old, new in zip(cells, kept, strict=False))
     np.testing.assert_allclose(found_shared.array, shared, atol=1e-5)
@@ -118,9 +146,9 @@ def test_an_eidetic_layer_computes_the_papers_equations():
 
 
 def test_only_so_many_cells_are_kept():
-    layer, state, shared = EideticLSTM(INPUTS, MAPS, (2, 3, 3)), None, None
+    layer, state, shared = EideticLSTM(INPUTS, MAPS, 3), None, None
     for k in range(e3d_lstm.RECALLED + 2):
-        state, shared = layer(draw(1, INPUTS, 2, 4, 4, seed=k), state, shared)
+        state, shared = layer(draw(2, INPUTS, 4, 4, seed=k), state, shared)
     assert len(state[1]) == e3d_lstm.RECALLED
 
 
@@ -150,11 +178,11 @@ def test_frames_are_seen_with_the_one_before():
     windows, frames = Windows(Seen()), draw(1, 3, 2, 4, 4)
     made, memory = windows(frames)
     assert made.shape == (1, 3, 4, 4, 4)
-    pairs = made.array.reshape(1, 3, 2, 2, 4, 4)  # maps, frame
-    assert np.array_equal(pairs[:, :, :, 1], frames)
-    assert np.array_equal(pairs[:, 1:, :, 0], frames[:, :-1]) and not pairs[:, 0, :, 0].any()
+    before, itself = np.split(made.array, 2, axis=2)
+    assert np.array_equal(itself, frames)
+    assert np.array_equal(before[:, 1:], frames[:, :-1]) and not before[:, 0].any()
     made, _ = windows(frames, memory)
-    assert np.array_equal(made.array.reshape(pairs.shape)[:, 0, :, 0], frames[:, -1])
+    assert np.array_equal(made.array[:, 0, :2], frames[:, -1])
 
 
 def test_predrnn_has_the_weights_that_openstl_publishes():

@@ -46,6 +46,8 @@ def pair(arch):
         arrays = dict(zip(names, arrays, strict=True))
     else:
         arrays = {their_name(arch, name): array for name, array in weights(net)}
+    if arch == "e3d-lstm":
+        arrays = joined(arrays)
     gates = {
         f"{name}.{own}".lstrip(".")
         for name, cell in same.named_modules()
@@ -77,6 +79,18 @@ def weights(link, name=""):
     for part, child in parts:
         if isinstance(child, chainer.Link):
             yield from weights(child, f"{name}{part}.")
+
+
+def joined(arrays):
+    """The weights of e3d_lstm.OverTime's two convolutions as those of a 3D one."""
+    made = {}
+    for name, array in arrays.items():
+        if name.endswith(".same.weight"):
+            ahead = arrays[name.replace(".same.", ".ahead.")]
+            made[name.replace(".same", "")] = np.stack([array, ahead], axis=2)
+        elif ".ahead." not in name:
+            made[name.replace(".same", "")] = array
+    return made
 
 
 def their_name(arch, name):

@@ -1,4 +1,4 @@
-"""What gates let through, one function node each on the CPU, where Chainer's own are up to eight."""
+"""What gates let through: one function node on the CPU, where Chainer's own are up to eight."""
 
 import functools
 import operator
