@@ -27,7 +27,7 @@ demo: $(INSTALLED)  ## record Ms. Pac-Man, cut clips, train a small network, tes
 	$(PY) train.py --width small --minutes 4 --lr-gen 1e-3 --lr-dis 1e-4 --validate-every 200 \
 	  -d $(DEMO)/trainclips --test-data $(DEMO)/testclips -o $(DEMO)/result
 	$(PY) test.py --load $(DEMO)/result --images $(DEMO)/images/test
-	@echo "Look at $(DEMO)/result/test/contact_sheet.png, the GIFs beside it, $(DEMO)/result/samples.gif"
+	@echo "Look at $(DEMO)/result/test/report.html and $(DEMO)/result/samples.gif"
 
 leaderboard: $(INSTALLED)  ## train all architectures for equal times, compare them: half an hour
 	rm -rf $(BOARD)

@@ -1,4 +1,4 @@
-"""Predict test videos with trained networks: numbers, GIFs, a contact sheet, a leaderboard."""
+"""Predict test videos with trained networks: numbers, pictures, a page of both, a leaderboard."""
 
 import json
 from argparse import Namespace
@@ -187,7 +187,7 @@ def open_videos(runs, options):
 
 def compare(entries, out, options):
     """Write the leaderboard of the runs, a list of leaderboard.Entry, to `out`; print its table."""
-    from utils import leaderboard
+    from utils import curves, leaderboard
     from utils.files import write_text
 
     entries = leaderboard.with_copy(entries)
@@ -200,7 +200,7 @@ def compare(entries, out, options):
         # The record comes first: by it a later leaderboard knows that it may replace these files.
         leaderboard.save_json(out / leaderboard.RECORD, vars(options), entries)
         leaderboard.save_csv(out / leaderboard.NUMBERS, entries)
-        leaderboard.save_plot(out / leaderboard.PLOT, entries, options.by)
+        curves.save(out / leaderboard.PLOT, entries, [options.by])
         write_text(out / leaderboard.TABLE, text + "\n")
     print(f"{options.by}, {options.area}, of {options.frames} predicted frames:\n\n{text}\n")
     print(f"more in {out}")
@@ -213,7 +213,7 @@ def evaluate_run(run, out, options, *, device, videos, history):
     fewer.
     """
     from utils import report
-    from utils.trial import examine_videos, replacing
+    from utils.trial import PAGE, examine_videos, replacing
 
     model = load_model(run, options.best)
     model.to_device(device)
@@ -239,13 +239,14 @@ def evaluate_run(run, out, options, *, device, videos, history):
             )
         trial.save(folder, describe_conditions(run.record, options))
     windows = len(trial.scores)
-    print(f"{run.path}: means over {windows} windows of {trial.videos} videos; more in {out}")
+    told = f"means over {windows} windows of {trial.videos} videos; see {out / PAGE}"
+    print(f"{run.path}: {told}")
     if trial.videos > options.gifs > 0:
         print(f"GIFs of the first {options.gifs} videos; --gifs asks for more")
     print(report.table(trial.means))
     # When BEST.model was written is not known: a resumed run's log may lack that validation.
     training = {} if options.best else rundir.training_cost(run.path)
-    return trial.entry(run.name, model, training)
+    return trial.entry(model, training)
 
 
 def describe_conditions(record, options):

@@ -234,7 +234,8 @@ def test_testing_writes_numbers_and_pictures(work):
     out = succeed("test.py", *command, run=in_process)
     report = work / "result" / "test"
     names = {path.name for path in report.iterdir()}
-    assert names == {"metrics.csv", "metrics.json", "episode_0001.gif", "contact_sheet.png"}
+    files = "metrics.csv", "metrics.json", "report.html", "contact_sheet.png", "curves.png"
+    assert names == {*files, "episode_0001.gif"}
     assert pictures_in(report / "episode_0001.gif") == 4 + 10
     with open(report / "metrics.csv") as file:
         rows = list(csv.DictReader(file))

@@ -97,7 +97,7 @@ def test_the_example_is_the_place_where_most_moves(clip, lively, tmp_path):
     found, wanted = trial.scores["a", lively], score(predicted, clip)
     assert np.array_equal(found["model", "whole"]["mse"], wanted["model", "whole"]["mse"])
 
-    assert trial.files == ["a.gif", "a.npz"]
+    assert (trial.gifs, trial.arrays) == ({"a": "a.gif"}, ["a.npz"])
     with np.load(tmp_path / "a.npz") as kept:
         arrays = dict(kept)
     assert arrays["start"].tolist() == [0, 6, 12]
@@ -112,7 +112,7 @@ def test_operations_are_those_for_the_largest_frames(clip, tmp_path):
     how = {"history": 4, "frames": 8, "windows": 1, "gifs": 0, "arrays": False}
     films = [Film(clip[..., :1, :1]), Film(clip[..., :20]), Film(clip[..., :9, :9])]
     trial = examine_videos(model, cpu, films, tmp_path, "", **how)
-    assert trial.entry("", model, {}).flops == cost.flops(model, (40, 20)) > 0
+    assert trial.entry(model, {}).flops == cost.flops(model, (40, 20)) > 0
 
 
 def test_of_a_video_in_which_nothing_moves_one_place_is_shown(clip, tmp_path):
@@ -120,7 +120,7 @@ def test_of_a_video_in_which_nothing_moves_one_place_is_shown(clip, tmp_path):
     film = Film(clip[-1:].repeat(12, axis=0))
     how = {"history": 4, "frames": 8, "windows": 1, "gifs": 0, "arrays": False}
     trial = examine_videos(model, cpu, [film], tmp_path, "", **how)
-    assert len(trial.shown) == 1 and trial.files == []
+    assert len(trial.shown) == 1 and trial.gifs == {}
 
 
 def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks import leaderboard as race
-from utils import leaderboard
+from utils import curves, leaderboard
 from utils.leaderboard import COPY, Entry
 
 
@@ -72,7 +72,7 @@ def test_files_hold_every_run_and_the_copy(entries, tmp_path):
     assert [run["name"] for run in read["runs"]] == ["bad", "good", COPY]
     assert read["runs"][0]["means"]["model"]["whole"]["psnr"] == [12, None]
 
-    leaderboard.save_plot(tmp_path / "l.png", entries, "psnr")
+    curves.save(tmp_path / "l.png", entries, ["psnr"])
     with Image.open(tmp_path / "l.png") as plot:
         assert plot.size == (1560, 540)
 
@@ -99,7 +99,7 @@ def test_many_runs_of_any_name_are_told_apart_beside_the_curves(tmp_path, monkey
     monkeypatch.setattr(Figure, "legend", keep)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        leaderboard.save_plot(tmp_path / "l.png", leaderboard.with_copy(levels), "psnr")
+        curves.save(tmp_path / "l.png", leaderboard.with_copy(levels), ["psnr"])
     (shown,) = legends
     assert [text.get_text().strip() for text in shown.get_texts()] == [*names, COPY]
     styles = {(line.get_color(), line.get_linestyle()) for line in shown.get_lines()}

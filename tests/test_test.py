@@ -16,6 +16,7 @@ import test as testing
 from tests.processes import refusal_with_little_memory
 from utils import memory, rundir
 from utils.lock import claim
+from utils.trial import FILES
 from utils.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,7 +163,7 @@ def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, 
     testing.main([*test, f"{tmp_path}/a.npy"])
     (tmp_path / "run/test/mine.gif").touch()
     testing.main([*test, f"{tmp_path}/b.npy"])
-    names = {"b.npy.gif", "contact_sheet.png", "metrics.csv", "metrics.json"}
+    names = {"b.npy.gif", *FILES}
     assert {path.name for path in (tmp_path / "run/test").iterdir()} == names | {"mine.gif"}
     testing.main([*test, f"{tmp_path}/b.npy", "--best", "--arrays"])
     best = {path.name for path in (tmp_path / "run/test-best").iterdir()}
@@ -239,10 +240,11 @@ def test_a_full_disk_leaves_no_file_in_part_and_the_same_command_works_once_ther
     assert full(0) == told.format(tmp_path / "out/a/.unfinished/contact_sheet.png")
     assert list((tmp_path / "out/a").iterdir()) == []
     testing.main(command)
-    files = {path: path.read_bytes() for path in tmp_path.glob("out/leaderboard.*")}
+    files = {path: path.read_bytes() for path in tmp_path.glob("out/*/*")}
     largest = max(files, key=lambda path: len(files[path]))
-    assert full(len(files[largest]) - 1) == told.format(largest)
-    assert set(tmp_path.glob("out/leaderboard.*")) == set(files)
+    aside = largest.parent / ".unfinished" / largest.name
+    assert full(len(files[largest]) - 1) == told.format(aside)
+    assert set(tmp_path.glob("out/*/*")) == set(files)
     assert largest.read_bytes() == files[largest]
     testing.main(command)
 
@@ -262,7 +264,7 @@ test.main(sys.argv[1:])"""
     left = {path: path.read_bytes() for path in (tmp_path / "run/test").iterdir() if path.is_file()}
     assert left == before
     testing.main([*test, f"{tmp_path}/b.npy"])
-    names = {"b.npy.gif", "b.npy.npz", "contact_sheet.png", "metrics.csv", "metrics.json"}
+    names = {"b.npy.gif", "b.npy.npz", *FILES}
     assert {path.name for path in (tmp_path / "run/test").iterdir()} == names
 
 

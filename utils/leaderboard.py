@@ -1,14 +1,13 @@
-"""Several runs side by side: one table, one plot, sorted by the metric asked for."""
+"""Several runs side by side: one table, sorted by the metric asked for."""
 
 import json
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from utils import metrics
 from utils.evaluation import AREAS
-from utils.files import write_rows, write_text, write_whole
+from utils.files import write_rows, write_text
 from utils.report import as_json
 
 RECORD, NUMBERS = "leaderboard.json", "leaderboard.csv"
@@ -99,32 +98,3 @@ def save_json(path, conditions, entries):
     """Write how the numbers were obtained, then each entry with its means and its costs."""
     found = [{**entry._asdict(), "means": as_json(entry.means)} for entry in entries]
     write_text(path, json.dumps({"conditions": conditions, "runs": found}, indent=2) + "\n")
-
-
-def save_plot(path, entries, metric):
-    """Draw the metric over the predicted frames, the whole frame beside the moving area."""
-    from matplotlib import cycler, rcParams
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(13, 4.5), layout="constrained")
-    styles = cycler(linestyle=("-", ":", "-.")) * rcParams["axes.prop_cycle"]  # for many runs
-    copy = {"color": "black", "linestyle": "--", "zorder": 3}  # drawn on top of equal curves
-    for axes, area in zip(figure.subplots(1, 2), AREAS, strict=True):
-        axes.set_prop_cycle(styles)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        lines = []
-        for entry in entries:
-            curve = entry.curve(metric, area)
-            style = copy if entry.predictor == "copy" else {}
-            lines += axes.plot(range(1, len(curve) + 1), curve, marker=".", **style)
-        axes.set(title="whole frame" if area == "whole" else "moving area", xlabel="frame")
-        axes.grid(alpha=0.3)
-    names = [f" {entry.name}" for entry in entries]  # legends omit names that begin with _
-    legend = figure.legend(lines, names, loc="outside right upper", fontsize="small")
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a name may contain $
-    figure.supylabel(metric)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # characters the font lacks are drawn as boxes
-        write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))

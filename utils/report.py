@@ -38,9 +38,7 @@ def table(means):
         f"{'':18}{'whole frame':>{len(names)}}    {'moving area':>{len(names)}}",
         f"{'frame':<6}{'':12}{names}    {names}    share",
     ]
-    count = len(means["model", "whole"]["moving"])
-    frames = {k: at(means, k - 1) for k in range(1, count + 1) if k in (*SHOWN, count)}
-    for label, values in {**frames, "mean": over_frames(means)}.items():
+    for label, values in by_frame(means).items():
         model, copy = (
             {area: values[predictor, area] for area in AREAS} for predictor in PREDICTORS
         )
@@ -50,6 +48,13 @@ def table(means):
         lines.append(f"{'':6}{'copy last':<12}{cells(copy)}")
         lines.append(f"{'':6}{'difference':<12}{cells(gain, '+')}")
     return "\n".join(lines)
+
+
+def by_frame(means):
+    """{frame SHOWN or "mean": {(predictor, area): {metric: value}}}."""
+    count = len(means["model", "whole"]["moving"])
+    frames = {k: at(means, k - 1) for k in range(1, count + 1) if k in (*SHOWN, count)}
+    return {**frames, "mean": over_frames(means)}
 
 
 def at(means, k):

@@ -9,13 +9,16 @@ import shutil
 import numpy as np
 from tqdm import tqdm
 
-from utils import cost, gallery, report
+from utils import cost, curves, gallery, page, report
 from utils.evaluation import examine
 from utils.files import write_whole
-from utils.leaderboard import Entry
+from utils.leaderboard import Entry, with_copy
 from utils.pixels import denormalise
 
-FILES = RECORD, NUMBERS, SHEET = "metrics.json", "metrics.csv", "contact_sheet.png"
+RECORD, NUMBERS, PAGE = "metrics.json", "metrics.csv", "report.html"
+SHEET, CURVES = "contact_sheet.png", "curves.png"
+FILES = RECORD, NUMBERS, PAGE, SHEET, CURVES
+DRAWN = "psnr", "ssim", "sharpness"  # metrics whose curves are drawn
 ENDINGS = (".gif", ".npz")  # of the other files of a test
 UNFINISHED = ".unfinished"  # the folder of those that are being written
 
@@ -24,16 +27,19 @@ UNFINISHED = ".unfinished"  # the folder of those that are being written
 class Trial:
     """The results of a network on all videos.
 
-    scores: {(video, first frame): what `evaluation.score` returns} of each window. seconds: per
-    predicted frame, of each window. shown: examples for `gallery.contact_sheet`, from each video
-    the window with the most motion. files: names of the GIFs and arrays written. videos: how many
-    were long enough. size: (height, width) of the largest frames.
+    name: of the run. scores: {(video, first frame): what `evaluation.score` returns} of each
+    window. seconds: per predicted frame, of each window. shown: examples for
+    `gallery.contact_sheet`, from each video the window with the most motion. gifs: {video: file
+    name}. arrays: names of .npz files. videos: how many were long enough. size: (height, width) of
+    the largest frames.
     """
 
+    name: str
     scores: dict = dataclasses.field(default_factory=dict)
     seconds: list = dataclasses.field(default_factory=list)
     shown: list = dataclasses.field(default_factory=list)
-    files: list = dataclasses.field(default_factory=list)
+    gifs: dict = dataclasses.field(default_factory=dict)
+    arrays: list = dataclasses.field(default_factory=list)
     videos: int = 0
     size: tuple[int, int] = 0, 0
 
@@ -43,20 +49,23 @@ class Trial:
         return report.average(list(self.scores.values()))
 
     def save(self, out, conditions):
-        """Write the contact sheet and the numbers to a folder; conditions: how they came about."""
+        """Write numbers, pictures and a page of both; conditions: how the numbers came about."""
         gallery.contact_sheet(out / SHEET, self.shown)
+        curves.save(out / CURVES, with_copy([Entry(self.name, self.means)]), DRAWN)
         report.save_csv(out / NUMBERS, self.scores)
+        files = {"numbers": NUMBERS, "record": RECORD, "curves": CURVES, "sheet": SHEET}
+        page.save(out / PAGE, self.name, self.scores, self.gifs, conditions, **files)
         counts = {"videos": self.videos, "windows": len(self.scores)}
-        conditions = {**conditions, **counts, "files": self.files}
-        report.save_json(out / RECORD, conditions, self.means)
+        written = [*self.gifs.values(), *self.arrays]
+        report.save_json(out / RECORD, {**conditions, **counts, "files": written}, self.means)
 
-    def entry(self, name, model, training):
-        """The leaderboard.Entry of the network, called `name`.
+    def entry(self, model, training):
+        """The leaderboard.Entry of the network.
 
         Its operations are those for the largest frames. training: of `rundir.training_cost`.
         """
         return Entry(
-            name,
+            self.name,
             self.means,
             parameters=model.count_params(),
             flops=cost.flops(model, self.size) // model.horizon,
@@ -102,11 +111,11 @@ def examine_videos(
 
     At `windows` places of each video the network sees `history` frames and predicts `frames` more.
     gifs: of how many videos GIFs are written. arrays: whether past, truth and prediction are
-    written as .npz files. taken: as of `replacing`. name: for the progress bar. If no video is long
+    written as .npz files. taken: as of `replacing`. name: of the run. If no video is long
     enough, the Trial has no scores.
     """
     names = [video.name for video in videos]
-    trial, stems = Trial(), dict(zip(names, gallery.stems(names, taken), strict=True))
+    trial, stems = Trial(name), dict(zip(names, gallery.stems(names, taken), strict=True))
     for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
         liveliest, kept = None, []
         for window in examine(model, device, video, history, frames, windows):
@@ -125,11 +134,11 @@ def examine_videos(
         if len(trial.shown) < gallery.VIDEOS:
             trial.shown.append((video.name, *shown))
         if trial.videos <= gifs:
-            trial.files.append(f"{stem}.gif")
-            gallery.animate(out / trial.files[-1], *shown)
+            trial.gifs[video.name] = f"{stem}.gif"
+            gallery.animate(out / trial.gifs[video.name], *shown)
         if arrays:
-            trial.files.append(f"{stem}.npz")
-            save_arrays(out / trial.files[-1], kept)
+            trial.arrays.append(f"{stem}.npz")
+            save_arrays(out / trial.arrays[-1], kept)
     return trial
 
 
