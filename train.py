@@ -146,7 +146,7 @@ def main(argv=None):
             with computing(device, options.dtype, cure):
                 return train(options, device, began)
         except Diverged as error:
-            if options.rolled_back == options.rollbacks:
+            if options.rolled_back >= options.rollbacks:
                 raise
             print(f"{error}; trying again", file=sys.stderr)
             options.rolled_back += 1

@@ -210,6 +210,7 @@ def test_the_generator_of_another_run_is_a_start(work):
     assert "--load elsewhere is for a fresh run: this one goes on" in said
     options = rundir.read_options(work / "from_")["options"]
     assert options["load"] == str(work / "result")
+    (work / "from_" / rundir.MODEL).unlink()
     for snapshot in rundir.snapshots(work / "from_"):
         snapshot.unlink()
     said = succeed("train.py", "-r", "-o", work / "from_", "-n", 1, "--schedule", "cosine")

@@ -208,6 +208,10 @@ def test_the_best_of_a_run_without_a_snapshot_is_not_overwritten(tmp_path):
 
 def test_a_trained_run_is_not_overwritten(tmp_path):
     (tmp_path / rundir.MODEL).touch()
+    for resume in (False, True):
+        with pytest.raises(UserError, match=f"without a snapshot.*; -l {tmp_path} trains it"):
+            claim(tmp_path, resume)
+    (tmp_path / "snapshot_iter_2").touch()
     claim(tmp_path, resume=True)
     with pytest.raises(UserError, match="-r"):
         claim(tmp_path)

@@ -306,6 +306,9 @@ def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):
     told = capsys.readouterr().err
     assert told.count("trying again") == 2 and "times 1/4" in told
     assert "last good snapshot: none yet" in told
+    with pytest.raises(SystemExit):
+        train_here(work, work / "hopeless", "-r", "--rollbacks", 1)
+    assert "trying again" not in capsys.readouterr().err
 
 
 def test_the_memory_of_the_run_that_failed_is_there_for_the_next(work, monkeypatch):

@@ -37,36 +37,48 @@ def exists(out):
 def claimed(out, resume):
     """Context in which the directory, created if missing, belongs to this run alone.
 
-    UserError if another run is at work there, if a fresh run would overwrite a trained model or
-    files that no run wrote, or if a symbolic link could lead what is written elsewhere.
-
-    What a killed run has left is deleted: half-written snapshots, and, if there is no whole one,
-    its log and pictures, too.
+    UserError if another run is at work there, and as of `refuse_to_overwrite`. What a killed run
+    has left is deleted: half-written snapshots, and, if there is no whole one, its log and
+    pictures, too.
     """
     out = Path(out)
     with lock.claim(out):
-        started, saved = exists(out), snapshots(out)
-        trained = (out / MODEL).exists() or started and (out / BEST).exists()
-        if not resume and (saved or trained):
-            raise UserError(
-                f"{out}: already holds a run; -r continues it, --out takes another directory"
-            )
-        for path in (*out.iterdir(), *out.glob(f"{SAMPLES}/*")):
-            if path.is_symlink():
-                raise UserError(f"{path}: a symbolic link, a run follows none; remove it")
-        if started and not resume:
-            read_options(out)  # UserError if it is not a run's
-        if not (started or saved):
-            for name in (LOG, BEST, *PLOTS, ANIMATION, SAMPLES):
-                if (out / name).exists():
-                    raise UserError(f"{out / name}: no run left it there; give a new --out")
-        left = [f"{SNAPSHOT}*{PARTIAL}"]
-        if not saved:
-            left += REPORTED  # would be mistaken for this run's
-        for path in (path for name in left for path in out.glob(name)):
-            with writing_to(path):
-                path.unlink()
+        refuse_to_overwrite(out, resume)
+        delete_leftovers(out)
         yield
+
+
+def refuse_to_overwrite(out, resume):
+    """UserError if a run would overwrite a trained network or files that no run wrote, or if a
+    symbolic link could lead what is written elsewhere."""
+    started, saved = exists(out), snapshots(out)
+    if not resume and (saved or started and (out / BEST).exists()):
+        raise UserError(
+            f"{out}: already holds a run; -r continues it, --out takes another directory"
+        )
+    if not saved and (out / MODEL).exists():
+        cure = f"-l {out} trains it further in another --out"
+        raise UserError(
+            f"{out}: holds a trained network without a snapshot to continue from; {cure}"
+        )
+    for path in (*out.iterdir(), *out.glob(f"{SAMPLES}/*")):
+        if path.is_symlink():
+            raise UserError(f"{path}: a symbolic link, a run follows none; remove it")
+    if started and not resume:
+        read_options(out)  # UserError if it is not a run's
+    if not (started or saved):
+        for name in (LOG, BEST, *PLOTS, ANIMATION, SAMPLES):
+            if (out / name).exists():
+                raise UserError(f"{out / name}: no run left it there; give a new --out")
+
+
+def delete_leftovers(out):
+    """Delete what a killed run was writing and, if it has no snapshot, its reports, which would be
+    mistaken for the next run's."""
+    left = [f"{SNAPSHOT}*{PARTIAL}", *(() if snapshots(out) else REPORTED)]
+    for path in (path for name in left for path in out.glob(name)):
+        with writing_to(path):
+            path.unlink()
 
 
 def write_options(out, record):

@@ -33,9 +33,15 @@ class Snapshot(chainer.training.Extension):
         out, iteration = Path(trainer.out), trainer.updater.iteration
         arrays = arrays_of(trainer)
         check_arrays(iteration, {n: a for n, a in arrays.items() if n.startswith(UPDATER)})
-        # The model is written first: if there is a snapshot, there is a model as new.
-        save_weights(out / rundir.MODEL, trainer.updater.get_optimizer("gen").target)
-        write_archive(out / f"{rundir.SNAPSHOT}{iteration}", arrays)
+        gen = trainer.updater.get_optimizer("gen").target
+        writes = [
+            lambda: save_weights(out / rundir.MODEL, gen),
+            lambda: write_archive(out / f"{rundir.SNAPSHOT}{iteration}", arrays),
+        ]
+        # The model is written first, so that it is as new as the snapshots. But not before there is
+        # any: a killed run that left a model alone could not be resumed.
+        for write in writes if rundir.snapshots(out) else reversed(writes):
+            write()
         self.written = iteration
         for path in rundir.snapshots(out, up_to=iteration)[self.kept :]:
             path.unlink()
@@ -81,7 +87,7 @@ def newest(out, at_most):
         except UserError as error:
             print(f"skipped {error}", file=sys.stderr)
     if paths:
-        cure = "restore one, or move them away to start from scratch"
+        cure = f"restore one, or go on from its network with -l {out} in another --out"
         raise UserError(f"{out}: none of its snapshots can be read; {cure}")
     return None
 
