@@ -2,11 +2,8 @@
 
 from utils.stack import F, L, chainer, layers
 
-# He et al. (ICCV 2015): keeps the variance of activations the same through layers with ReLUs. A
-# transposed convolution's weights have the input channels first, so that what Chainer calls its
-# fan_out is the fan-in.
+# He et al. (ICCV 2015): keeps the variance of activations the same through layers with ReLUs.
 HE_NORMAL = chainer.initializers.HeNormal()
-HE_NORMAL_TRANSPOSED = chainer.initializers.HeNormal(fan_option="fan_out")
 # For a last layer whose output is added to a guess: training begins with nearly that guess.
 NEARLY_ZERO = chainer.initializers.LeCunNormal(0.01)
 
@@ -32,22 +29,25 @@ def convolution(inputs, outputs, kernel=3, stride=1, normalised=False):
 
 def deconvolution(inputs, outputs, stride=1, normalised=False):
     """Transposed convolution to size * stride, batch normalisation if `normalised`, ReLU."""
-    layer = transposed_convolution(
-        inputs, outputs, stride, nobias=normalised, initialW=HE_NORMAL_TRANSPOSED
-    )
+    layer = transposed_convolution(inputs, outputs, stride, nobias=normalised, gain=2)
     return activated(layer, outputs, normalised)
 
 
-def transposed_convolution(inputs, outputs, stride, nobias=False, initialW=None):
+def transposed_convolution(inputs, outputs, stride, nobias=False, gain=1):
     """Transposed convolution to size * stride, stride 1 or 2, by a kernel of 3 or 4.
 
     The networks of team-pragmatic-chaos always use a kernel of 3. With a stride of 2 it covers
     some output pixels with more weights than others, a checkerboard pattern; a kernel of 4 covers
     all alike.
+
+    gain: by how much it multiplies the variance at first; 2 where a ReLU follows (He et al.).
+    Chainer's own initial weights would make that of an output of few channels far too large.
     """
-    return L.Deconvolution2D(
-        inputs, outputs, 2 + stride, stride, pad=1, nobias=nobias, initialW=initialW
-    )
+    kernel = 2 + stride
+    seen = inputs * (kernel / stride) ** 2  # numbers that an output pixel is a sum of
+    initialW = chainer.initializers.Normal((gain / seen) ** 0.5)
+    how = {"pad": 1, "nobias": nobias, "initialW": initialW}
+    return L.Deconvolution2D(inputs, outputs, kernel, stride, **how)
 
 
 def activated(layer, outputs, normalised):

@@ -6,7 +6,7 @@ from itertools import pairwise
 from models.blocks import narrowed
 from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM, Stack
-from models.encoder_decoder import EncoderDecoder
+from models.encoder_decoder import EncoderDecoder, patch_channels
 from utils.stack import F, L, chainer
 
 MAPS = 128, 64, 64  # the paper's best on Moving MNIST
@@ -25,7 +25,7 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     is 1.
     """
     maps = narrowed(MAPS, width)
-    inputs = channels * patch**2, *maps
+    inputs = patch_channels(channels, patch, size), *maps
     readout = chainer.Sequential(
         L.Convolution2D(maps[-1], inputs[0], 1), partial(F.depth2space, r=patch), F.tanh
     )

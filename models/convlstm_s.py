@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from models.blocks import narrowed
 from models.convlstm import ConvLSTM, Stack
-from models.encoder_decoder import on_patches
+from models.encoder_decoder import on_patches, patch_channels
 
 MAPS = (128,) * 4
 
@@ -23,7 +23,14 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     falls from 1 by this much at each iteration; of no effect where the horizon is 1.
     """
     maps = narrowed(MAPS, width)
-    inputs = channels * patch**2, *maps
+    inputs = patch_channels(channels, patch, size), *maps
     cells = Stack(*(ConvLSTM(a, b, 5, bias=False) for a, b in pairwise(inputs)))
-    how = {"patch": patch, "maps": maps[-1], "sampling_decay": sampling_decay}
-    return on_patches(history, horizon, channels, cells=cells, **how)
+    return on_patches(
+        history,
+        horizon,
+        channels,
+        patch=patch,
+        cells=cells,
+        maps=maps[-1],
+        sampling_decay=sampling_decay,
+    )

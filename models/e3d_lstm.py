@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from models.blocks import narrowed
-from models.encoder_decoder import on_patches
+from models.encoder_decoder import on_patches, patch_channels
 from models.st_lstm import STLSTM, SameSize, Zigzag
 from utils.stack import F, L, chainer
 from utils.stack.gates import gated, total
@@ -29,17 +29,25 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     falls from 1 by this much at each iteration; of no effect where the horizon is 1.
     """
     maps = narrowed(MAPS, width)
-    inputs = channels * patch**2, *maps
+    inputs = patch_channels(channels, patch, size), *maps
     cells = Windows(Zigzag(*(EideticLSTM(a, b, KERNEL) for a, b in pairwise(inputs))))
-    how = {"patch": patch, "maps": WINDOW * maps[-1], "sampling_decay": sampling_decay}
-    return on_patches(history, horizon, channels, cells=cells, **how)
+    return on_patches(
+        history,
+        horizon,
+        channels,
+        patch=patch,
+        cells=cells,
+        maps=WINDOW * maps[-1],
+        sampling_decay=sampling_decay,
+    )
 
 
 class Windows(chainer.Chain):
-    """Shows a recurrent layer each frame together with the one before it, first with zeros.
+    """Gives a recurrent layer windows of two frames, t - 1 and t, with zeros before the first.
 
-    A recurrent layer itself, as in models/convlstm.py, with the maps of both in its output. The
-    layer takes the frames before, then as many frames: (2 * B, T, C, H, W).
+    The windows' first frames, then their second ones, lie one behind the other along the batch
+    axis: (2 * B, T, C, H, W). This is a recurrent layer, too, as in models/convlstm.py; its output
+    has the maps of both frames.
     """
 
     def __init__(self, layer):
@@ -56,10 +64,11 @@ class Windows(chainer.Chain):
 
 
 class OverTime(chainer.Chain):
-    """A 3D convolution, over two frames, rows and columns, to the same size, by 2D convolutions.
+    """A 3D convolution with a kernel of 2 in time, to the same size, by 2D convolutions.
 
-    (2 * B, inputs, H, W) -> (2 * B, outputs, H, W): what it makes of a frame before depends on
-    that frame and the next one, what it makes of the next on that alone, as if zeros followed.
+    Of a window (x0, x1) it makes y0 = same(x0) + ahead(x1), y1 = same(x1), without a second bias.
+    The two lie one behind the other along the batch axis: (2 * B, inputs, H, W) -> (2 * B, outputs,
+    H, W).
     bias: its initial bias; None for none.
     """
 

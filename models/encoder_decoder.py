@@ -7,6 +7,15 @@ from models.predictor import Predictor, per_frame
 from utils.stack import F, L, chainer
 
 
+def patch_channels(channels, patch, size):
+    """Channels of a pixel that a patch x patch square of the frame becomes; ValueError if frames of
+    `size` (height, width) cannot be cut into these."""
+    if any(side % patch for side in size):
+        problem = f"--model-options patch={patch}: clips are {size[0]}x{size[1]}"
+        raise ValueError(f"{problem}; give a divisor of both sides")
+    return channels * patch**2
+
+
 def on_patches(history, horizon, channels, *, patch, cells, maps, sampling_decay):
     """An EncoderDecoder of one recurrent layer, as OpenSTL builds them all.
 

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from models.blocks import narrowed
-from models.encoder_decoder import on_patches
+from models.encoder_decoder import on_patches, patch_channels
 from models.st_lstm import STLSTM, Zigzag
 
 MAPS = (128,) * 4
@@ -23,7 +23,14 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     falls from 1 by this much at each iteration; of no effect where the horizon is 1.
     """
     maps = narrowed(MAPS, width)
-    inputs = channels * patch**2, *maps
+    inputs = patch_channels(channels, patch, size), *maps
     cells = Zigzag(*(STLSTM(a, b, KERNEL) for a, b in pairwise(inputs)))
-    how = {"patch": patch, "maps": maps[-1], "sampling_decay": sampling_decay}
-    return on_patches(history, horizon, channels, cells=cells, **how)
+    return on_patches(
+        history,
+        horizon,
+        channels,
+        patch=patch,
+        cells=cells,
+        maps=maps[-1],
+        sampling_decay=sampling_decay,
+    )

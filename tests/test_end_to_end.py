@@ -323,6 +323,10 @@ def test_clips_need_not_be_square(work):
         (("train.py", "--loss", "l2=0"), "nothing to learn from"),
         (("train.py", "--model-options", "depth=3"), "has no 'depth'"),
         (("train.py", "--arch", "convlstm-s", "--model-options", "patch=0"), "patch=0: must be"),
+        (
+            ("train.py", "--arch", "predrnn", "--model-options", "patch=4096"),
+            "patch=4096: clips are 32x32; give a divisor of both sides",
+        ),
         (("train.py", "--model-options", "width=small"), "give width as --width small"),
         (("train.py", "--model-options", ""), "has no ''"),
         (("train.py", "--pyramid", ""), "list sizes from 2 up"),

@@ -12,7 +12,8 @@ import models
 from tests.shared import PACMAN, needs_shared
 from utils import cost, metrics, pictures, report
 from utils.conventions import CONVENTIONS
-from utils.evaluation import score, windows
+from utils.errors import UserError
+from utils.evaluation import predict, score, windows
 from utils.gallery import animate, contact_sheet, stems
 from utils.metrics import METRICS
 from utils.pictures import GIF_SIDE
@@ -135,6 +136,20 @@ def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
     trial.save(tmp_path, {})
     with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
         assert {row["video"] for row in csv.DictReader(file)} == {r"lat\xe9in"}
+
+
+def test_a_prediction_that_is_not_finite_is_told_with_its_frame(clip):
+    class Doubling:
+        history, horizon, xp = 4, 1, np
+
+        def __call__(self, past):
+            last = past[:, -1:]
+            return chainer.Variable(np.where(last > 3, np.float32(np.nan), 2 * last))
+
+    cpu, bright = chainer.get_device("@numpy"), np.full_like(clip, 255)
+    assert np.isfinite(predict(Doubling(), cpu, bright[:4], 2)).all()
+    with pytest.raises(UserError, match="frame 3 is predicted as NaN or infinite; ask for fewer"):
+        predict(Doubling(), cpu, bright[:4], 8)
 
 
 def test_the_table_ends_with_the_last_frame_and_the_mean(clip):

@@ -59,6 +59,11 @@ def test_frames_of_unlike_shapes_or_types_are_told(frames, loss, other):
             loss(predicted, true)
 
 
+def test_probabilities_of_unlike_shapes_are_told(frames):
+    with pytest.raises(ValueError, match="predicted, "):
+        losses.LOSSES["bce"](frames[0], frames[1][:, :, :1])
+
+
 def test_gdl_does_not_see_the_direction_of_an_edge(frames):
     """The inner absolute values, which a well-known port leaves out."""
     _, true = frames

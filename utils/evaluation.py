@@ -9,6 +9,7 @@ import numpy as np
 
 from utils import metrics
 from utils.conventions import CONVENTIONS, UNCLIPPED
+from utils.errors import UserError
 from utils.frames import BadFrame, warn_once
 from utils.metrics import METRICS
 from utils.pixels import normalise
@@ -78,10 +79,16 @@ def examine(model, device, video, history, frames, count):
 def predict(model, device, past, frames):
     """Predict the `frames` frames after past, uint8 (T, C, H, W).
 
-    Returns float32 (frames, C, H, W) in [-1, 1], a NumPy array.
+    Returns float32 (frames, C, H, W) in [-1, 1], a NumPy array. UserError if the network, fed with
+    its own predictions, ends in numbers that are not finite.
     """
     seen = normalise(device.send(past[None]))
-    return chainer.get_device("@numpy").send(rollout(model, seen, frames))[0]
+    predicted = chainer.get_device("@numpy").send(rollout(model, seen, frames))[0]
+    finite = np.isfinite(predicted).all(axis=(1, 2, 3))
+    if not finite.all():
+        cure = "ask for fewer --frames, or train it longer or at a lower rate"
+        raise UserError(f"frame {finite.argmin() + 1} is predicted as NaN or infinite; {cure}")
+    return predicted
 
 
 def score(predicted, clip):

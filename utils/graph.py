@@ -42,7 +42,7 @@ class Graph:
 
     A step that cannot be captured, because it waits for the GPU or draws numbers on the host, or
     whose hyperparameters change during the warm-ups, is called as an ordinary function from then
-    on; so is every step with CHAINER_GRAPH=0. A line on stderr says which it is.
+    on. A line on stderr says which it is. With CHAINER_GRAPH=0 every step is, without that line.
     """
 
     def __init__(self, step, optimizers):

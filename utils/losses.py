@@ -38,7 +38,8 @@ def gdl(predicted, true, alpha):
 
         | |true gradient| - |predicted gradient| | ** alpha
 
-    for the differences between neighbours along H and along W, added. alpha is at least 1.
+    for the differences between neighbours along H and along W, added. alpha is at least 1. The
+    metric of this name leaves out the first row and column, which have but one neighbour.
     """
     if fit_kernels(predicted, true):
         return gpu_losses.gdl(predicted, true, alpha)
@@ -102,8 +103,10 @@ def pixel_bce(predicted, true):
     """Mean binary cross-entropy of pixels taken as probabilities, from [-1, 1] mapped to [0, 1].
 
     Probabilities are clipped: a wholly wrong pixel costs log(1 / EPSILON), not infinity. Where
-    they are clipped, the gradient is 0.
+    they are clipped, the gradient is 0. ValueError for arrays of different shapes.
     """
+    if predicted.shape != true.shape:  # else NumPy would broadcast one of them
+        raise ValueError(f"{predicted.shape} predicted, {true.shape} true")
     probability = F.clip((predicted + 1) / 2, EPSILON, 1 - EPSILON)
     target = (true + 1) / 2
     return -F.mean(target * F.log(probability) + (1 - target) * F.log(1 - probability))
