@@ -100,6 +100,7 @@ def evaluate(runs, options):
     single = len(runs) == 1
     default = runs[0].path / "test" if single else constants.LEADERBOARD_DIR
     out = Path(options.out or results_folder(default, options))
+    refuse_among(options.images, out)
     folders = [out] if single else [out / run.name for run in runs]
     places = dict.fromkeys(folders, trial.FILES)
     if not single:
@@ -128,12 +129,21 @@ def forecast(runs, options):
         for run in runs:
             out = Path(options.out or run.path / results_folder("forecast", options))
             out = out / run.name if options.out and len(runs) > 1 else out
+            refuse_among(options.images, out)
             model = load_model(run, options.best)
             model.to_device(device)
             with claim(out), writing_to(out):
                 count = forecast_ends(model, device, videos, options.frames, out)
             told = f"{options.frames} frames after the end of {count} videos; in {out}"
             print(f"{run.path}: {told}")
+
+
+def refuse_among(images, out):
+    """UserError if results in the folder `out` would lie among the videos to predict."""
+    for path in map(Path, images):
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            problem = f"--out {out} lies in --images {path}: the next test would take it for videos"
+            raise UserError(f"{problem}; give another")
 
 
 def results_folder(name, options):

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.arrays import guess_axes
+from utils.arrays import MOVING_MNIST, is_moving_mnist
 from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, reason, report_errors, warn
 from utils.files import read_file
@@ -52,12 +52,11 @@ def check_published(path):
     """UserError for a file that does not have the form of the published test set."""
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-        if array.dtype != np.uint8 or guess_axes(array.shape) != "TNHW":
-            wanted = f"uint8 (20, N, {SIDE}, {SIDE}), N other than 1, 3, 4 and 20"
-            raise ValueError(f"{array.dtype} {array.shape}, not {wanted}")
+        if array.dtype != np.uint8 or not is_moving_mnist(array.shape):
+            raise ValueError(f"{array.dtype} {array.shape}, not uint8 (20, N, {SIDE}, {SIDE})")
     except Exception as error:  # damaged files raise anything at all
-        wanted = "give mnist_test_seq.npy"
-        raise UserError(f"{path} has no sequences ({reason(error)}): {wanted}") from None
+        problem = f"{path} has no sequences ({reason(error)})"
+        raise UserError(f"{problem}: give {MOVING_MNIST}") from None
 
 
 def draw_digits():
@@ -146,7 +145,7 @@ def main():
             collection.write_file(path, write)
             print(f"{path}: {count} sequences of {options.frames} frames")
         if options.published:
-            collection.add_file(options.published, options.out / "test" / "mnist_test_seq.npy")
+            collection.add_file(options.published, options.out / "test" / MOVING_MNIST)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from utils.collection import Collection
@@ -56,6 +57,14 @@ def test_only_the_same_file_cannot_be_in_train_and_in_test(source, collection, c
     with told if refused else contextlib.nullcontext():
         collection.add_file(source, target)
     assert target.exists() is not refused
+
+
+def test_frames_of_one_name_cannot_be_in_train_and_in_test(collection):
+    frames = [np.zeros((4, 4), np.uint8)]
+    assert collection.add_frames(collection.out / "train" / "a", frames) == 1
+    with pytest.raises(UserError, match="train/a is there already, it was to be in test"):
+        collection.add_frames(collection.out / "test" / "a", frames)
+    assert collection.add_frames(collection.out / "test" / "b", frames) == 1
 
 
 def test_a_file_that_cannot_be_linked_is_copied(source, collection):

@@ -105,9 +105,15 @@ def test_a_closed_pipe_ends_the_script_silently():
 
 
 def test_output_that_cannot_be_written_is_told():
-    with open("/dev/full", "w") as full:
-        done = run("print('x')", stdout=full)
-    assert done.returncode == 2 and "error: No space left on device\n" in done.stderr
+    told = {  # with PYTHONUNBUFFERED print itself fails
+        "": "what was to be printed cannot be (No space left on device); all else is done",
+        "1": "No space left on device",
+    }
+    for unbuffered, why in told.items():
+        with open("/dev/full", "w") as full:
+            environment = {"PYTHONUNBUFFERED": unbuffered}
+            done = run("print('x')", stdout=full, environment=environment)
+        assert done.returncode == 2 and f"error: {why}\n" in done.stderr
 
 
 @pytest.mark.parametrize("ending, status", [("print(3)", 0), ("raise UserError('no')", 2)])

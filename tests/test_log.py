@@ -29,21 +29,33 @@ def test_what_has_no_mean_is_null_in_the_file(trainer, tmp_path):
     plots.draw(tmp_path / "ssim.png", log.entries, ["val/ssim"], "SSIM")
 
 
+def test_losses_are_means_validations_are_the_latest(trainer):
+    log = Log(lambda trainer: trainer.updater.iteration == 4)
+    for iteration in range(1, 5):
+        trainer.updater.iteration = iteration
+        trainer.observation = {"gen/l2": iteration}
+        if iteration in (2, 3):
+            trainer.observation |= {"val/psnr": 10 * iteration, "copy/psnr": iteration}
+        log(trainer)
+    (entry,) = log.entries
+    assert (entry["gen/l2"], entry["val/psnr"], entry["copy/psnr"]) == (2.5, 30, 3)
+
+
 def test_what_has_no_mean_is_resumed(trainer, tmp_path):
     resumed = Log(lambda _: True)
-    state = '[[{"val/ssim": null, "iteration": 1}], {"val/ssim": [null, 1]}]'
+    state = '[[{"gen/l2": null, "iteration": 1}], {"gen/l2": [null, 1]}]'
 
     class Snapshot(chainer.Deserializer):
         def __call__(self, key, value):
             return state
 
     resumed.serialize(Snapshot())
-    assert resumed.entries == [{"val/ssim": None, "iteration": 1}]
-    trainer.observation = {"val/ssim": 0.5}
+    assert resumed.entries == [{"gen/l2": None, "iteration": 1}]
+    trainer.observation = {"gen/l2": 0.5}
     resumed(trainer)
-    assert resumed.entries[1]["val/ssim"] is None  # its sum is of one that is unknown
+    assert resumed.entries[1]["gen/l2"] is None  # its sum is of one that is unknown
     json.loads((tmp_path / "log").read_text(), parse_constant=pytest.fail)
     saved = {}
-    resumed.sums = {"val/ssim": [np.nan, 1]}
+    resumed.sums = {"gen/l2": [np.nan, 1]}
     resumed.serialize(saved.setdefault)
     json.loads(saved["state"], parse_constant=pytest.fail)

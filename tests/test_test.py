@@ -3,6 +3,7 @@
 import csv
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,51 @@ def test_a_test_takes_the_place_of_an_earlier_one_and_of_nothing_else(tmp_path, 
         testing.main([*test, f"{tmp_path}/b.npy", "-o", f"{tmp_path}"])
     told = f"error: {tmp_path}/metrics.csv: no test left it there; give a new --out\n"
     assert capsys.readouterr().err == told
+
+
+def test_what_no_test_or_forecast_left_is_not_overwritten(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    command = ["--load", f"{tmp_path}/run", "-f", "2", "--images", f"{tmp_path}/a.npy"]
+
+    def refused(*more):
+        with pytest.raises(SystemExit):
+            testing.main([*command, *more])
+        return capsys.readouterr().err
+
+    mine = tmp_path / "out" / ".unfinished" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("years of work")
+    told = f"error: {mine.parent}: no test left it there; give a new --out\n"
+    assert refused("-o", f"{tmp_path}/out") == told
+    ahead = tmp_path / "ahead"
+    for name in ("a.npy-forecast.gif", "a.npy-forecast/predicted_0009.png"):
+        (ahead / name).parent.mkdir(parents=True, exist_ok=True)
+        (ahead / name).write_text("years of work")
+        told = f"error: {ahead / name.split('/')[0]}: no forecast left it there; give a new --out\n"
+        assert refused("--forecast", "-o", f"{ahead}") == told
+        assert (ahead / name).read_text() == "years of work"
+        shutil.rmtree(ahead)
+    assert mine.read_text() == "years of work"
+    for _ in range(2):
+        testing.main([*command, "--forecast", "-o", f"{ahead}"])
+    record = json.loads((ahead / "forecast.json").read_text())["conditions"]
+    assert record["files"] == ["a.npy-forecast", "a.npy-forecast.gif"]
+    assert set(record["videos"].values()) == {"a.npy"}
+
+
+@pytest.mark.parametrize("more", [(), ("--forecast",)])
+def test_results_do_not_go_among_the_videos(tmp_path, capsys, more):
+    films = tmp_path / "films"
+    films.mkdir()
+    np.save(films / "a.npy", np.zeros((12, 16, 16), np.uint8))
+    make_run(tmp_path / "run", 2)
+    command = ["--load", f"{tmp_path}/run", "-f", "2", *more, "-o", f"{films}/new"]
+    with pytest.raises(SystemExit):
+        testing.main([*command, "--images", f"{films}"])
+    assert f"--out {films}/new lies in --images {films}: " in capsys.readouterr().err
+    assert [path.name for path in films.iterdir()] == ["a.npy"]
+    testing.main([*command, "--images", f"{films}/a.npy"])
 
 
 @pytest.mark.parametrize("mistake", ["too many frames", "a damaged video"])

@@ -21,6 +21,7 @@ from tests.pictures import paint
 from tests.shared import SHARED, needs_shared
 from tests.stores import make_store, noise
 from utils import animations, images, videos
+from utils.arrays import MOVING_MNIST
 from utils.errors import UserError
 from utils.folders import HEADERS, list_stills
 from utils.frames import BadFrame, Look, natural
@@ -438,8 +439,9 @@ def test_layouts_of_arrays(tmp_path):
         "TNHW": (20, 7, 64, 64),
     }.items():
         values = rng.integers(0, 256, shape, dtype=np.uint8)
-        np.save(tmp_path / "a.npy", values)
-        videos = find_videos(tmp_path)
+        path = tmp_path / (MOVING_MNIST if axes == "TNHW" else "a.npy")
+        np.save(path, values)
+        videos = find_videos(path)
         extent = dict(zip(axes, shape, strict=True))
         assert len(videos) == extent.get("N", 1)
         moved = np.einsum(f"{axes}->{''.join(a for a in 'NTHWC' if a in axes)}", values)
@@ -454,6 +456,8 @@ def test_unclear_axes_are_asked_for(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((5, 7, 12, 16), np.uint8))
     np.save(tmp_path / "b.npy", np.zeros((12, 16), np.uint8))
     np.save(tmp_path / "c.npy", np.zeros((9, 4, 12, 16), np.uint8))  # grey, or with alpha
+    np.save(tmp_path / "d.npy", np.zeros((20, 7, 64, 64), np.uint8))  # not the published file
+    np.save(tmp_path / "e.npy", np.zeros((12, 16, 3), np.uint8))  # one picture
     reasons = {}
     with pytest.raises(UserError):
         find_videos(tmp_path, reasons.__setitem__)
@@ -461,8 +465,11 @@ def test_unclear_axes_are_asked_for(tmp_path):
         tmp_path / "a.npy": "axes of (5, 7, 12, 16) are unclear; say --axes TNHW or the like",
         tmp_path / "b.npy": "an array of (12, 16) is no video; 3 to 5 axes make one",
         tmp_path / "c.npy": "axes of (9, 4, 12, 16) are unclear; say --axes TNHW or the like",
+        tmp_path / "d.npy": "axes of (20, 7, 64, 64) are unclear; say --axes TNHW or the like",
+        tmp_path / "e.npy": "axes of (12, 16, 3) are unclear; say --axes TNHW or the like",
     }
-    (tmp_path / "c.npy").unlink()
+    for name in "cde":
+        (tmp_path / f"{name}.npy").unlink()
     assert [len(v) for v in find_videos(tmp_path, axes="NTHW")] == [7] * 5
     assert [len(v) for v in find_videos(tmp_path, axes="TNHW")] == [5] * 7
 

@@ -26,7 +26,8 @@ MEMBER_BYTES = 2**28  # an array in an .npz file, which is read as a whole
 CHUNK_BYTES = 2**30  # a chunk of a Zarr array, which each process reads as a whole
 LONGEST, MOST = 10**8, 10**6  # frames and sequences of an array: a header may claim any number
 CHUNK_CACHE_BYTES = 2**26  # neighbouring frames may lie in one chunk
-MOVING_MNIST = 20, 64, 64  # T, H, W of the published file, whose axes are TNHW
+MOVING_MNIST = "mnist_test_seq.npy"  # the published file, whose axes are TNHW
+MOVING_MNIST_SHAPE = 20, 64, 64  # its T, H, W
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ def open_sequences(path, name, digest, look, axes=None):
         array = open_array(path, member)
         if array.ndim not in RANKS:  # often labels, beside videos
             continue
-        order = axes if axes and len(axes) == array.ndim else guess_axes(array.shape)
+        order = axes if axes and len(axes) == array.ndim else guess_axes(path.name, array.shape)
         if order is None:
             raise BadFrame(path, f"axes of {array.shape} are unclear; say --axes TNHW or the like")
         extent = dict(zip(order, array.shape, strict=True))
@@ -99,25 +100,32 @@ def check_array(path, array, extent):
         raise BadFrame(path, f"claims a shape of {array.shape}, implausibly many frames")
 
 
-def guess_axes(shape):
-    """The letters of the axes of an array of this shape; None if they are ambiguous.
+def guess_axes(name, shape):
+    """The letters of the axes of an array of this shape, in a file of this name; None if they are
+    ambiguous.
 
     An axis of length 1, 3 or 4 where channels usually are is taken for them; not so in
-    (N, 4, H, W), which may as well be sequences of four grey frames.
+    (N, 4, H, W), which may as well be sequences of four grey frames. Three axes are a grey video,
+    but for what looks like one picture, (H, W, 1, 3 or 4).
     """
+    if name == MOVING_MNIST and is_moving_mnist(shape):
+        return "TNHW"
     colour_last = bool(set(shape[-1:]) & set(COLOURS))
     colour_first = bool(set(shape[-3:-2]) & set(COLOURS)) and not colour_last
     if len(shape) == 4 and colour_first and shape[1] == 4:
         return None
     if len(shape) == 3:
-        return "THW"
+        return None if colour_last else "THW"
     if len(shape) == 4 and (colour_last or colour_first):
         return "THWC" if colour_last else "TCHW"
-    if len(shape) == 4 and (shape[0], *shape[2:]) == MOVING_MNIST and shape[0] != shape[1]:
-        return "TNHW"
     if len(shape) == 5 and (colour_last or colour_first):
         return "NTHWC" if colour_last else "NTCHW"
     return None
+
+
+def is_moving_mnist(shape):
+    """Whether an array of this shape can be the published test set."""
+    return len(shape) == 4 and (shape[0], *shape[2:]) == MOVING_MNIST_SHAPE
 
 
 def is_array(folder):

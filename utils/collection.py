@@ -71,9 +71,15 @@ class Collection:
             file.write(b"\0".join([*sorted(names), b""]))
 
     def add_frames(self, folder, frames):
-        """`write_frames`, unless an earlier run of the same command has -> the number of frames."""
+        """`write_frames`, unless an earlier run of the same command has -> the number of frames.
+
+        UserError where a folder of this name is in the other of train and test.
+        """
         if self.has(folder):
             return len(os.listdir(folder))
+        for twin in self._twins(folder):
+            if twin.is_dir():
+                self._refuse(twin, folder)
         self._prepare(folder)
         return write_frames(folder, frames)
 
@@ -112,12 +118,18 @@ class Collection:
             self.note(target)
 
     def _check_apart(self, source, target):
-        split, *name = target.relative_to(self.out).parts
-        for other in set(SPLITS) - {split}:
-            twin = self.out.joinpath(other, *name)
+        for twin in self._twins(target):
             if twin.is_file() and filecmp.cmp(source, twin, shallow=False):
-                cure = "remove it or give another --out"
-                raise UserError(f"{twin} is there already, it was to be in {split}: {cure}")
+                self._refuse(twin, target)
+
+    def _twins(self, target):
+        """The paths of the same name in the other splits."""
+        split, *name = target.relative_to(self.out).parts
+        return [self.out.joinpath(other, *name) for other in SPLITS if other != split]
+
+    def _refuse(self, twin, target):
+        split, cure = target.relative_to(self.out).parts[0], "remove it or give another --out"
+        raise UserError(f"{twin} is there already, it was to be in {split}: {cure}")
 
     def _name(self, target):
         return os.fsencode(target.relative_to(self.out))

@@ -43,7 +43,7 @@ def report_errors(main):
         with contextlib.redirect_stderr(BestEffortStream(sys.stderr)):
             try:
                 result = main(*args, **kwargs)
-                print(end="", flush=True)  # a failure to write is reported here, not at exit
+                flush_stdout()
                 return result
             except BrokenPipeError as error:
                 if reader_has_gone(sys.stdout):  # as of `| head`
@@ -56,6 +56,18 @@ def report_errors(main):
             sys.exit(status)
 
     return run
+
+
+def flush_stdout():
+    """Write out what was printed: a failure is reported here, not at exit."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        redirect_to_devnull([sys.stdout.fileno()])  # else Python's flush at exit fails
+        why = f"what was to be printed cannot be ({reason(error)})"
+        raise UserError(f"{why}; all else is done") from None
 
 
 EXPLAINED = (

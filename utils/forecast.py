@@ -1,11 +1,16 @@
 """What follows the end of a video: frames that nobody has seen, so there are no numbers."""
 
+import json
+
 from tqdm import tqdm
 
-from utils import gallery, pictures
+from utils import gallery, pictures, report
 from utils.errors import UserError
 from utils.evaluation import predict, read_clip
+from utils.files import write_text
 from utils.pixels import denormalise
+
+RECORD = "forecast.json"  # lists what forecasts have written to a folder
 
 
 def forecast_ends(model, device, videos, frames, out):
@@ -13,16 +18,25 @@ def forecast_ends(model, device, videos, frames, out):
 
     They are written as PNG files to out/NAME-forecast; out/NAME-forecast.gif plays the end of the
     video, then them. A video that is too short, or whose last frames cannot be used, is named on
-    stderr and left out; UserError if all are.
+    stderr and left out; UserError if all are, or if files of that name are there that no forecast
+    wrote.
     """
     count, names = 0, [f"{video.name}-forecast" for video in videos]
+    stems = gallery.stems(names)
+    note(
+        out,
+        {
+            name: video.name
+            for stem, video in zip(stems, videos, strict=True)
+            for name in (stem, f"{stem}.gif")
+        },
+    )
     bar = tqdm(videos, desc="forecast", unit="video", disable=None, leave=False)
-    for video, stem in zip(bar, gallery.stems(names), strict=True):
+    for video, stem in zip(bar, stems, strict=True):
         past = read_clip(video, len(video) - model.history, model.history)
         if past is None:
             continue
         future = denormalise(predict(model, device, past, frames))
-        out.mkdir(parents=True, exist_ok=True)
         gallery.play(out / f"{stem}.gif", past, future)
         save_frames(out / stem, future)
         count += 1
@@ -31,6 +45,21 @@ def forecast_ends(model, device, videos, frames, out):
             f"no video ends with {model.history} good frames: give longer or undamaged ones"
         )
     return count
+
+
+def note(out, videos):
+    """List in the folder's record what is going to be written there, {name: the video's name}.
+
+    UserError if something of that name is there that the record does not list yet.
+    """
+    earlier = report.left_before(out, [RECORD])
+    for name in videos:
+        if (out / name).exists() and name not in earlier:
+            raise UserError(f"{out / name}: no forecast left it there; give a new --out")
+    out.mkdir(parents=True, exist_ok=True)
+    files = [*dict.fromkeys([*earlier, *videos])]
+    conditions = {"files": files, "videos": videos}
+    write_text(out / RECORD, json.dumps({"conditions": conditions}, indent=2) + "\n")
 
 
 def save_frames(folder, frames):

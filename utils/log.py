@@ -1,4 +1,4 @@
-"""The file `log` of a run: what it reported, as means over intervals."""
+"""The file `log` of a run: what it reported, losses as means over intervals."""
 
 import json
 import math
@@ -8,9 +8,12 @@ from utils import rundir
 from utils.files import write_text
 from utils.stack import chainer
 
+MEASURED = "val/", "copy/"  # prefixes of what a validation measures of the network as it is
+
 
 class Log(chainer.training.Extension):
-    """Appends to `entries`, whenever the trigger `due` fires, the means of what was reported since.
+    """Appends to `entries`, whenever the trigger `due` fires, the means of what was reported since;
+    of a validation, the latest numbers.
 
     The entries are dicts {name: mean} and are written as JSON. A mean that is not a number, such
     as the SSIM of frames too small for it, is None there, null in JSON.
@@ -29,7 +32,8 @@ class Log(chainer.training.Extension):
 
     def __call__(self, trainer):
         for name, value in trainer.observation.items():
-            total, count = self.sums.get(name, (0.0, 0))
+            latest = name.startswith(MEASURED)
+            total, count = (0.0, 0) if latest else self.sums.get(name, (0.0, 0))
             self.sums[name] = total + getattr(value, "array", value), count + 1
         if not self.due(trainer):
             return

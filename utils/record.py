@@ -4,7 +4,6 @@ import hashlib
 import json
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
 from utils.recipe import MOST_FRAMES, MOST_PIXELS
@@ -61,6 +60,8 @@ def versions(packages=PACKAGES):
 
     The default is those that can change a result.
     """
+    from importlib import metadata  # imported late: it takes as long as all else here
+
     found = {"python": platform.python_version()}
     for package in packages:
         try:

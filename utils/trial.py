@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils import cost, curves, gallery, page, report
+from utils.errors import UserError
 from utils.evaluation import examine
 from utils.files import write_whole
 from utils.leaderboard import Entry, with_copy
@@ -20,7 +21,7 @@ SHEET, CURVES = "contact_sheet.png", "curves.png"
 FILES = RECORD, NUMBERS, PAGE, SHEET, CURVES
 DRAWN = "psnr", "ssim", "sharpness"  # metrics whose curves are drawn
 ENDINGS = (".gif", ".npz")  # of the other files of a test
-UNFINISHED = ".unfinished"  # the folder of those that are being written
+UNFINISHED = ".unfinished"  # the folder of those that are being written; an empty file marks it
 
 
 @dataclasses.dataclass
@@ -80,14 +81,18 @@ def replacing(out):
     test's files in `out`, which until then are left as they are.
 
     taken: names without endings that the test's pictures and arrays must not have, those of others'
-    files. Raises UserError as `report.left_before` does.
+    files. Raises UserError as `report.left_before` does, also for a folder in the way.
     """
     earlier = {name for name in report.left_before(out, FILES) if name.endswith(ENDINGS)}
     folder = out / UNFINISHED
+    if folder.exists() and not (folder / UNFINISHED).exists():
+        raise UserError(f"{folder}: no test left it there; give a new --out")
     try:
         shutil.rmtree(folder, ignore_errors=True)  # of a test that was killed
         folder.mkdir(parents=True)
+        (folder / UNFINISHED).touch()
         yield folder, [path.stem for path in out.iterdir() if path.name not in earlier]
+        (folder / UNFINISHED).unlink()
         replace(out, earlier, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
