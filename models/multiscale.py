@@ -47,7 +47,7 @@ class MultiScale(Predictor):
     def pyramid(self, past):
         """past (B, history, C, H, W) -> [(B, horizon, C, H/f, W/f) for f in factors]."""
         guess, guesses = None, []
-        for seen, refine in zip(self.scales(past), self.refiners, strict=True):
+        for seen, refine in zip(self.at_scales(past), self.refiners, strict=True):
             seen = stacked(seen)
             if guess is None:
                 guess = F.tanh(refine(seen))

@@ -17,5 +17,5 @@ def build(history, horizon, channels, size, pyramid=None):
 
     pyramid: shorter sides from coarse to fine, the last one the clips'; theirs is 8-16-32-64.
     """
-    scales = factors_of(pyramid, size, PYRAMIDS | {64: "8-16-32-64"})
-    return MultiScale(history, horizon, channels, scales, MAPS, KERNELS)
+    factors = factors_of(pyramid, size, PYRAMIDS | {64: "8-16-32-64"})
+    return MultiScale(history, horizon, channels, factors, MAPS, KERNELS)

@@ -41,7 +41,7 @@ class Predictor(chainer.Chain):
             future = future[..., :height, :width]
         return future
 
-    def scales(self, frames):
+    def at_scales(self, frames):
         """Frames (B, T, C, H, W) -> the same at the sizes of `pyramid`, coarse to fine.
 
         Each coarse pixel is the mean of the f x f pixels it stands for.

@@ -16,9 +16,9 @@ def build(history, horizon, channels, size, pyramid=None, width="paper"):
     that the one below found; a single scale unless given.
     width: "paper" for the feature maps of the authors' code, "small" for an eighth of them.
     """
-    scales = [1] if pyramid is None else factors_of(pyramid, size)
+    factors = [1] if pyramid is None else factors_of(pyramid, size)
     reach = max(size) / 4  # largest displacement; the authors': tanh / 2, for frames 2 units wide
-    return VoxelFlow(history, horizon, channels, scales, narrowed(MAPS, width), reach)
+    return VoxelFlow(history, horizon, channels, factors, narrowed(MAPS, width), reach)
 
 
 class VoxelFlow(Predictor):
@@ -44,7 +44,7 @@ class VoxelFlow(Predictor):
     def pyramid(self, past):
         """past (B, history, C, H, W) -> [(B, horizon, C, H/f, W/f) for f in factors]."""
         motion, futures = None, []
-        for factor, seen, net in zip(self.factors, self.scales(past), self.nets, strict=True):
+        for factor, seen, net in zip(self.factors, self.at_scales(past), self.nets, strict=True):
             if motion is None:
                 motion = net(stacked(seen))
             else:

@@ -52,7 +52,7 @@ def moving_clips():
 
 
 def distance(predicted, model, future):
-    pairs = zip(predicted, model.scales(future), strict=True)
+    pairs = zip(predicted, model.at_scales(future), strict=True)
     return sum(F.mean_squared_error(p, t) for p, t in pairs)
 
 
@@ -62,7 +62,7 @@ def test_predicts_at_every_scale(arch, channels):
     predicted = model.pyramid(past)
     sizes = [tuple(n // factor for n in SIZE) for factor in model.factors]
     assert [p.shape for p in predicted] == [(2, HORIZON, channels, *size) for size in sizes]
-    assert [s.shape[-2:] for s in model.scales(past)] == sizes
+    assert [s.shape[-2:] for s in model.at_scales(past)] == sizes
     assert model(past).array.dtype == np.float32
     assert np.array_equal(model(past).array, predicted[-1].array)
 

@@ -40,7 +40,7 @@ def test_a_pyramid_names_the_shorter_sides(arch, size):
     frames = gen.pyramid(past)
     assert [f.shape[-2:] for f in frames] == [(size[0] // 2, size[1] // 2), size]
     dis = Discriminators.of(gen, size, "small")
-    assert [logit.shape for logit in dis(gen.scales(past), frames)] == [(1, 1)] * 2
+    assert [logit.shape for logit in dis(gen.at_scales(past), frames)] == [(1, 1)] * 2
 
 
 @pytest.mark.parametrize("size", [(32, 48), (48, 32)])
@@ -107,7 +107,7 @@ def test_pyramids_for_64x64_clips(pyramid, factors):
     assert [f.shape for f in frames] == [(1, 1, 3, 64 // f, 64 // f) for f in factors]
     dis = Discriminators([(64 // f, 64 // f) for f in factors], 4, 1, 3)
     assert max(p.size for p in dis.params()) < 20e6
-    logits = dis(gen.scales(np.zeros((1, 4, 3, 64, 64), np.float32)), frames)
+    logits = dis(gen.at_scales(np.zeros((1, 4, 3, 64, 64), np.float32)), frames)
     assert [logit.shape for logit in logits] == [(1, 1)] * len(factors)
 
 
@@ -155,7 +155,7 @@ def test_a_refiner_that_does_nothing_leaves_the_enlarged_guess():
 
 def test_every_scale_sees_the_past_at_its_own_size(gen):
     past = np.random.default_rng(0).uniform(-1, 1, (1, 4, 3, 32, 32)).astype(np.float32)
-    coarse = gen.scales(past)[0]
+    coarse = gen.at_scales(past)[0]
     assert coarse.array[0, 0, 0, 0, 0] == pytest.approx(past[0, 0, 0, :8, :8].mean(), abs=1e-6)
 
 

@@ -105,7 +105,7 @@ def test_gradients_are_those_of_the_whole_loss_written_out():
         updater.update()
     gen, dis = networks()
     past, future = updater.converter(OneBatch().next(), chainer.get_device("@numpy"))
-    fakes, reals, pasts = gen.pyramid(past), gen.scales(future), gen.scales(past)
+    fakes, reals, pasts = gen.pyramid(past), gen.at_scales(future), gen.at_scales(past)
 
     dis_loss = 0
     for futures, target in ((reals, 1), ([f.array for f in fakes], 0)):
@@ -165,7 +165,7 @@ def test_training_the_generator_works_out_no_gradient_of_the_discriminators_weig
     monkeypatch.setenv("CHAINER_LAYERS", "0")  # each gradient is a node
     gen, dis = networks()
     past, future = to_past_and_future(HISTORY)(OneBatch().next(), chainer.get_device("@numpy"))
-    loss = sum(losses.bce(logit, 1) for logit in dis(gen.scales(past), gen.pyramid(past)))
+    loss = sum(losses.bce(logit, 1) for logit in dis(gen.at_scales(past), gen.pyramid(past)))
     optimizer = chainer.optimizers.SGD(0.0).setup(gen)
     dis.cleargrads()
     with Calls() as calls:
@@ -179,7 +179,7 @@ def test_training_the_discriminators_runs_nothing_of_the_generator():
     updater = adversarial()
     gen, dis = networks()
     past, future = updater.converter(OneBatch().next(), chainer.get_device("@numpy"))
-    pasts, reals, fakes = gen.scales(past), gen.scales(future), gen.pyramid(past)
+    pasts, reals, fakes = gen.at_scales(past), gen.at_scales(future), gen.pyramid(past)
     optimizer = chainer.optimizers.SGD(0.0).setup(dis)
     gen.cleargrads()
     with Calls() as calls:

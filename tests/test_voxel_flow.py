@@ -157,7 +157,7 @@ def test_a_pyramid_predicts_at_each_size_and_any_frame():
     assert [p.shape[-1] for p in model.pyramid(past)] == [8, 16, 32]
     assert model(past[..., :21, :30]).shape == (1, 1, 3, 21, 30)
     future = past[:, :1]
-    pairs = zip(model.pyramid(past), model.scales(future), strict=True)
+    pairs = zip(model.pyramid(past), model.at_scales(future), strict=True)
     model.cleargrads()
     sum(F.mean_squared_error(p, t) for p, t in pairs).backward()
     assert all(np.abs(param.grad).max() > 0 for param in model.params())

@@ -34,7 +34,7 @@ class PredictionUpdater(chainer.training.updaters.StandardUpdater):
         """
         gen_optimizer = self.get_optimizer("gen")
         gen = gen_optimizer.target
-        loss = self.prediction_loss(gen, gen.training_pyramid(past, future), gen.scales(future))
+        loss = self.prediction_loss(gen, gen.training_pyramid(past, future), gen.at_scales(future))
         descend(gen_optimizer, loss)
 
     def prediction_loss(self, gen, fakes, reals):
@@ -68,7 +68,7 @@ class AdversarialUpdater(PredictionUpdater):
         """Step the discriminators, then the generator."""
         gen_optimizer, dis_optimizer = self.get_optimizer("gen"), self.get_optimizer("dis")
         gen, dis = gen_optimizer.target, dis_optimizer.target
-        pasts, reals = gen.scales(past), gen.scales(future)
+        pasts, reals = gen.at_scales(past), gen.at_scales(future)
         fakes = gen.training_pyramid(past, future)
 
         descend(dis_optimizer, self.dis_loss(dis, pasts, reals, fakes))

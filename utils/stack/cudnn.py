@@ -12,13 +12,7 @@ import numpy as np
 from utils.errors import UserError
 from utils.stack import casts, cudnn_engines, cudnn_plans, kernels, providers
 from utils.stack.cudnn_engines import OPERANDS
-from utils.stack.geometry import (
-    Geometry,
-    of_convolution,
-    of_deconvolution,
-    of_weight_gradient,
-    product,
-)
+from utils.stack.geometry import of_convolution, of_deconvolution, of_weight_gradient, product
 from utils.stack.providers import Unsuitable
 
 CAPABILITY = {"float32": 0, "tf32": 80, "bfloat16": 80, "float16": 70}  # 80 for a GPU of 8.0
@@ -203,9 +197,18 @@ def _widened(geometry):
     """The same Geometry with two axes instead of one: cuDNN takes two or three."""
     if len(geometry.stride) > 1:
         return geometry
-    (stride, pad, dilate), shapes = geometry[3:6], geometry[:3]
-    shapes = [(*shape[:2], 1, *shape[2:]) for shape in shapes]
-    return Geometry(*shapes, (1, *stride), (0, *pad), (1, *dilate), *geometry[6:])
+
+    def widened(shape):
+        return (*shape[:2], 1, *shape[2:])
+
+    return geometry._replace(
+        images=widened(geometry.images),
+        weights=widened(geometry.weights),
+        outputs=widened(geometry.outputs),
+        stride=(1, *geometry.stride),
+        pad=(0, *geometry.pad),
+        dilate=(1, *geometry.dilate),
+    )
 
 
 def dtype_in_use():

@@ -20,7 +20,8 @@ class Geometry(NamedTuple):
     def pad_after(self):
         """Padding after the last row, after the last column: as much as before the first if that
         gives these outputs, else just what they need, which may be negative."""
-        return tuple(map(_pad_after, *(part[2:] for part in self[:3]), *self[3:6]))
+        sizes = (shape[2:] for shape in (self.images, self.weights, self.outputs))
+        return tuple(map(_pad_after, *sizes, self.stride, self.pad, self.dilate))
 
 
 def _pad_after(size, kernel, output, stride, pad, dilate):
