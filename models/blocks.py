@@ -46,8 +46,9 @@ def transposed_convolution(inputs, outputs, stride, nobias=False, gain=1):
     kernel = 2 + stride
     seen = inputs * (kernel / stride) ** 2  # numbers that an output pixel is a sum of
     initialW = chainer.initializers.Normal((gain / seen) ** 0.5)
-    how = {"pad": 1, "nobias": nobias, "initialW": initialW}
-    return L.Deconvolution2D(inputs, outputs, kernel, stride, **how)
+    return L.Deconvolution2D(
+        inputs, outputs, kernel, stride, pad=1, nobias=nobias, initialW=initialW
+    )
 
 
 def activated(layer, outputs, normalised):

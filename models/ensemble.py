@@ -24,8 +24,8 @@ class Ensemble(Predictor):
 
     def __init__(self, history, horizon, channels):
         super().__init__(history, horizon, channels)
-        shape = history, horizon, channels
-        ways = [way(*shape) for way in (LastFrame, Conv3DResidual, ConvLSTMResidual)]
+        networks = LastFrame, Conv3DResidual, ConvLSTMResidual
+        ways = [network(history, horizon, channels) for network in networks]
         made = horizon * channels
         with self.init_scope():
             self.ways = chainer.ChainList(*ways)

@@ -13,8 +13,15 @@ class SameSize(L.Convolution2D):
     """
 
     def __init__(self, inputs, outputs, kernel, bias=None, initialW=None):
-        how = {"pad": kernel // 2, "nobias": bias is None, "initial_bias": bias}
-        super().__init__(inputs, outputs, kernel, initialW=initialW, **how)
+        super().__init__(
+            inputs,
+            outputs,
+            kernel,
+            pad=kernel // 2,
+            nobias=bias is None,
+            initialW=initialW,
+            initial_bias=bias,
+        )
 
 
 class STLSTM(chainer.Chain):

@@ -24,5 +24,12 @@ def build(history, horizon, channels, size, width="paper"):
     inputs = channels, *maps
     cells = Stack(*(NormalisedConvLSTM(a, b) for a, b in pairwise(inputs)))
     readout = chainer.Sequential(transposed_convolution(maps[-1], channels, stride=1), to_frames)
-    parts = {"embed": F.identity, "encoder": cells, "readout": readout}
-    return EncoderDecoder(history, horizon, channels, multiple=1, **parts)
+    return EncoderDecoder(
+        history,
+        horizon,
+        channels,
+        multiple=1,
+        embed=F.identity,
+        encoder=cells,
+        readout=readout,
+    )

@@ -34,5 +34,13 @@ def build(history, horizon, channels, size, width="paper"):
         to_frames,
     )
     encoder, decoder = ConvLSTM(d, units, kernel=1), ConvLSTM(d, units, kernel=1)
-    parts = {"embed": embed, "encoder": encoder, "readout": readout, "decoder": decoder}
-    return EncoderDecoder(history, horizon, channels, multiple=16, **parts)
+    return EncoderDecoder(
+        history,
+        horizon,
+        channels,
+        multiple=16,
+        embed=embed,
+        encoder=encoder,
+        readout=readout,
+        decoder=decoder,
+    )

@@ -18,8 +18,8 @@ class Snapshot(chainer.training.Extension):
     """Writes the training to snapshot_iter_N and its generator to rundir.MODEL.
 
     The last `kept` snapshots are kept; older ones are deleted once the new one is safe on disk.
-    Raises OSError if writing fails, with all files as before, and Diverged, before anything is
-    written, if a weight is NaN or infinite.
+    Raises OSError if writing fails, with the earlier snapshots as before, and Diverged, before
+    anything is written, if a weight is NaN or infinite.
     """
 
     name = "snapshot"

@@ -107,8 +107,8 @@ def check_fit(path, needed, found):
     more = f"; {count - NAMED} more" if count > NAMED else ""
     raise UserError(
         f"{path}: of other clips (history, horizon, channels), another --arch, --width, --pyramid, "
-        "--model-options, --adversarial, --unconditional-dis, --optimizer or version; give the "
-        f"same or another --out ({count} of {len(needed | found)} parameters differ: {named}{more})"
+        "--model-options, --adversarial, --unconditional-dis, --optimizer or version "
+        f"({count} of {len(needed | found)} parameters differ: {named}{more}); give the same"
     )
 
 
