@@ -1,6 +1,7 @@
 """Films that FFmpeg reads to their end are read to their end, in order, the right way up."""
 
 import contextlib
+import fractions
 import itertools
 import struct
 from pathlib import Path
@@ -9,9 +10,14 @@ import av
 import numpy as np
 import pytest
 
+from tests.fields import GROUP, HEIGHT, WIDTH, fields
 from utils import films
+from utils.cutting import Outcome
 from utils.errors import UserError
 from utils.frames import BadFrame
+from utils.recipe import Recipe
+from utils.reel import Reel
+from utils.tasks import Block
 from utils.videos import find_videos
 
 RATE = 25
@@ -409,3 +415,60 @@ def test_a_damaged_page_of_an_ogg_file_is_told(tmp_path):
         with pytest.raises(UserError):
             find_videos(path, lambda _, reason: told.append(reason))
     assert len(told) == 20 and sum("checksum" in reason for reason in told) > 15
+
+
+@pytest.mark.parametrize("name", ["a.264", "a.ts", "twice.ts", "twice.avi", "a.mkv"])
+def test_two_fields_are_one_frame(tmp_path, name):
+    """In a.ts only the first field of a frame has a time stamp, in twice.* each has its own."""
+    noise = np.random.default_rng(0).integers(30, 220, (HEIGHT, WIDTH), dtype=np.uint8)
+    units, path = fields(np.roll(noise, 3 * t, 1) for t in range(30)), tmp_path / name
+    (tmp_path / "a.264").write_bytes(b"".join(units))
+    together = 1 if path.stem == "twice" else 2
+    units = [b"".join(units[at : at + together]) for at in range(0, 60, together)]
+    if path.suffix != ".264":
+        with av.open(str(tmp_path / "a.264")) as old, av.open(str(path), "w") as new:
+            stream = new.add_stream_from_template(old.streams.video[0])
+            for number, unit in enumerate(units):
+                packet = av.Packet(unit)
+                packet.stream, packet.time_base = stream, fractions.Fraction(together, 2 * RATE)
+                packet.pts = packet.dts = number
+                packet.is_keyframe = number % (2 * GROUP // together) == 0
+                new.mux(packet)
+    video, expected = only(path), decoded_by_ffmpeg(path)
+    assert len(video) == len(expected) == 30 and np.array_equal(list(video), expected)
+    assert np.array_equal(video.read(25, 30), expected[25:])
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4", "a.mkv"])
+def test_a_placeholder_for_a_picture_is_no_frame(tmp_path, name):
+    """Encoders write it in place of a picture that is the same as the one before."""
+    film(tmp_path / "whole.mp4", "mpeg4")
+    with av.open(str(tmp_path / "whole.mp4")) as old, av.open(str(tmp_path / name), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(itertools.islice(old.demux(video=0), 40)):
+            copy = packet
+            if number % 10 == 3 or number > 37:
+                # After the start code: kind, time and whether it is coded, which is 11 bits.
+                bits = int.from_bytes(bytes(packet)[4:6], "big") & 0xFFC0 | 0x0F
+                copy = av.Packet(films.VOP + bits.to_bytes(2, "big"))
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+            copy.stream = stream
+            new.mux(copy)
+    video, expected = only(tmp_path / name), decoded_by_ffmpeg(tmp_path / name)
+    assert len(video) == len(expected) < 40 and np.array_equal(list(video), expected)
+
+
+def test_frames_that_a_film_claims_but_has_not_are_told(tmp_path, monkeypatch):
+    film(tmp_path / "a.avi", "mpeg4")
+    monkeypatch.setattr(films, "count_frames", lambda *_: 43)
+    monkeypatch.setattr(films, "count_surplus", lambda _: -1)
+    video, outcome = only(tmp_path / "a.avi"), Outcome()
+    *good, one, two, three = video.frames(0)
+    assert len(good) == 40 and one == two == three
+    Reel(Recipe(4, 1, (8, 8), 0.0, 0.0, 0), outcome).load(Block(0, video, 0, 39))
+    assert outcome.decoded == 40
+    assert outcome.skipped == {str(video.path): "has fewer frames than it claims"}
+    with pytest.raises(BadFrame, match="a.avi: has fewer frames than it claims; repair or"):
+        video.read(38, 42)
+    with pytest.raises(BadFrame, match="ends after 43 frames"):
+        video.read(99, 101)

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 
 import av
@@ -27,6 +28,9 @@ CONTAINER = {
 }
 # Decoders report damage instead of concealing it.
 DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+VOP = b"\0\0\1\xb6"  # begins a picture of MPEG-4 part 2
+TINY = 16  # bytes of a packet: MPEG-4's placeholder for a picture that is not coded has 6 to 8
+BEGINNING = 16  # packets of an H.264 film that tell whether each holds a frame or a field
 BARE = {"m4v", "mpegvideo", "h264", "hevc"}  # streams without a container
 TRIES = 8  # key frames to start from, one after the other, before decoding from the beginning
 # Codecs with gradual refresh (no frame is intra-coded as a whole); their decoders themselves hold
@@ -66,23 +70,32 @@ def open_film(path, name, digest, look):
     for number, frame in decode_from(path, index, 0):
         frame = to_pixels(number, frame)
         if not isinstance(frame, BadFrame):
-            return [Film(path, name, index.count, frame.shape[:2], digest, look=look)]
+            count = index.count if index.certain else count_frames(path, index)
+            return [Film(path, name, count, frame.shape[:2], digest, look=look)]
         problem = frame
     raise problem
+
+
+def count_frames(path, index):
+    """The number of frames that decoding a film without time stamps yields, bad ones included."""
+    numbers = [number for number, _ in decode_from(path, index, 0) if number is not None]
+    return numbers[-1] + 1 + index.cut_off
 
 
 @dataclasses.dataclass(frozen=True)
 class Index:
     """What is known of a film without decoding it.
 
-    count: its number of frames. cut_off: whether it breaks off; one frame that cannot be decoded
-    stands for what is missing. times: time stamps of the frames, ascending. keys: the numbers of
-    its key frames, from which decoding can start. places: {time stamp of a key frame: offset in the
-    file}. The last three are empty if the file has no reliable time stamps.
+    count: its number of packets, which is that of its frames if `certain`; else only decoding
+    tells. cut_off: whether it breaks off; one more frame, which cannot be decoded, stands for what
+    is missing. times: time stamps of the frames, ascending. keys: the numbers of its key frames,
+    from which decoding can start. places: {time stamp of a key frame: offset in the file}. The last
+    three are empty if the file has no reliable time stamps.
     """
 
     count: int
     cut_off: bool = False
+    certain: bool = True
     times: tuple[int, ...] = ()
     keys: tuple[int, ...] = ()
     places: dict[int, int] = dataclasses.field(default_factory=dict)
@@ -96,14 +109,17 @@ class Index:
 @functools.lru_cache(maxsize=4)
 def scan(path):
     """The Index of a film, from its packets, which are not decoded; BadFrame if it is no film."""
-    times, keys, places, last, lost = [], [], {}, None, 0
+    times, keys, places, last, lost, surplus = [], [], {}, None, 0, 0
     with open_stream(path) as (container, stream):
-        kind, reorders = container.format.name, stream.codec_context.has_b_frames
+        kind, codec = container.format.name, stream.name
+        reorders = stream.codec_context.has_b_frames
         try:
             for packet in container.demux(stream):
                 if packet.size and not packet.is_discard:  # edit lists discard packets
                     times.append(packet.pts)
                     last = packet
+                    if codec == "mpeg4":
+                        surplus += count_surplus(packet)
                     if packet.is_keyframe:
                         keys.append(packet.pts)
                         places[packet.pts] = packet.pos
@@ -121,12 +137,34 @@ def scan(path):
     # packet holds two frames. An MPEG program stream has few: those in between are guessed anew
     # after seeking. A stream without a container has none.
     made_up = kind in {"mpeg", *BARE} or kind == "avi" and len(keys) < len(times)
-    if made_up or None in times or len(set(times)) < len(times):
-        return Index(count, cut_off)
+    # A packet of H.264 may hold half a frame. In MPEG-4 a picture that comes with another has a
+    # placeholder later on, but for the last; other placeholders are no frames.
+    one_each = surplus in {0, 1}
+    certain = one_each and codec != "h264"
+    if made_up or not one_each or None in times or len(set(times)) < len(times):
+        return Index(count, cut_off, certain)
     if reorders and times == sorted(times):  # these are decoding times, not presentation times
-        return Index(count, cut_off)
-    index = Index(count, cut_off, tuple(sorted(times)), places=places)
+        return Index(count, cut_off, certain)
+    if codec == "h264" and kind in {"mpegts", "avi"} and holds_fields(path):
+        return Index(count, cut_off, certain)
+    index = Index(count, cut_off, times=tuple(sorted(times)), places=places)
     return dataclasses.replace(index, keys=tuple(sorted(index.numbers[time] for time in keys)))
+
+
+def count_surplus(packet):
+    """How many pictures a packet of MPEG-4 part 2 has beyond one: -1 for what looks like none."""
+    return -1 if packet.size < TINY else max(bytes(packet).count(VOP) - 1, 0)
+
+
+def holds_fields(path):
+    """Whether an H.264 film has a field, half of a frame, in most packets after a key frame."""
+    # For the errors see `scan`.
+    with open_stream(path) as (container, stream), contextlib.suppress(av.FFmpegError, IndexError):
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = itertools.dropwhile(lambda packet: not packet.is_keyframe, packets)
+        frames = [len(packet.decode()) for packet in itertools.islice(packets, BEGINNING)]
+        return sum(frames) + len(stream.decode(None)) < 0.75 * len(frames)
+    return False
 
 
 @contextlib.contextmanager

@@ -109,12 +109,9 @@ class Video:
 
     def read(self, first, stop):
         """Frames `first` to `stop` as a list of uint8 (H, W, C); BadFrame if one is unusable."""
-        frames = []
-        for frame in self.frames(first, stop):
-            frames.append(good(frame))
-        if len(frames) < stop - first:
-            raise BadFrame(self.path, f"ends after {first + len(frames)} frames")
-        return frames
+        if stop > len(self):
+            raise BadFrame(self.path, f"ends after {len(self)} frames")
+        return [good(frame) for frame in self.frames(first, stop)]
 
     def frames(self, first, stop=None):
         """Yield frames from number `first` on, in order: uint8 (H, W, C), or the BadFrame there."""
@@ -133,10 +130,15 @@ class Video:
                 yield self.look.apply(frame)
 
     def _decode(self, numbers):
+        """`decode`, with a BadFrame for each frame that it does not deliver."""
+        count, missing = 0, BadFrame(self.path, "has fewer frames than it claims")
         try:
-            yield from self.decode(numbers)
+            for frame in self.decode(numbers):
+                yield frame
+                count += 1
         except BadFrame as bad:  # the file as a whole cannot be read
-            yield from (bad for _ in numbers)
+            missing = bad
+        yield from (missing for _ in numbers[count:])
 
     def place(self, number):
         """The file to name in messages about frame `number` on disk."""
@@ -145,7 +147,7 @@ class Video:
     def decode(self, numbers):
         """Yield uint8 (H, W, 1 or 3), or a BadFrame, for each number in the range `numbers`.
 
-        It may end early if the file turns out to have fewer frames than `count`.
+        Where it ends early, the file turns out to have fewer frames than `count`.
         """
         raise NotImplementedError
 
