@@ -10,7 +10,9 @@ from PIL import Image, PngImagePlugin
 from tests.pictures import paint
 from tests.shared import SHARED, needs_shared
 from utils.frames import BadFrame
-from utils.images import probe, read_image, read_plain_png
+from utils.images import ORIENTATION, probe, read_image, read_plain_png
+
+XMP = 700  # a tag of TIFF
 
 
 @pytest.mark.parametrize("size", [0, 8, 60, -1])
@@ -46,7 +48,9 @@ def test_rotation(tmp_path):
         assert np.abs(found - np.rot90(pixels, -1)).mean() < (1 if name == "a.png" else 30)
 
 
-@pytest.mark.parametrize("name", ["xmp.png", "xmp.jpg", "profile.png", "grey.png"])
+@pytest.mark.parametrize(
+    "name", ["xmp.png", "xmp.jpg", "profile.png", "grey.png", "tag.tif", "xmp.tif"]
+)
 def test_rotation_that_is_not_told_by_exif(tmp_path, name):
     path, pixels = tmp_path / name, np.zeros((16, 24, 3), np.uint8)
     pixels[:8, :8] = 200
@@ -57,7 +61,9 @@ def test_rotation_that_is_not_told_by_exif(tmp_path, name):
     else:
         info.add_itxt("XML:com.adobe.xmp", xmp)
     image = Image.fromarray(pixels[..., 0] if name == "grey.png" else pixels)
-    image.save(path, **({"xmp": xmp.encode()} if path.suffix == ".jpg" else {"pnginfo": info}))
+    tags = {XMP: xmp.encode(), **({ORIENTATION: 6} if name == "tag.tif" else {})}
+    ways = {".png": {"pnginfo": info}, ".jpg": {"xmp": xmp.encode()}, ".tif": {"tiffinfo": tags}}
+    image.save(path, **ways[path.suffix])
     assert probe(path) == (1, (24, 16))
     assert np.abs(read_image(path).astype(int) - np.rot90(pixels, -1)).max() < 9
 

@@ -17,6 +17,7 @@ from utils.images import (
     open_image,
     probe,
     read_image,
+    tags_of,
     to_rgb,
 )
 from utils.libtiff import load
@@ -144,7 +145,7 @@ def compose(image):
 def read_extents(path):
     """The numbers of channels, depths and times in a TIFF stack's description, those above 1."""
     with open_image(path) as image:
-        text = str(getattr(image, "tag_v2", {}).get(DESCRIPTION, ""))
+        text = str(tags_of(image).get(DESCRIPTION, ""))
     return [n for n in map(int, EXTENT.findall(text)) if n > 1]
 
 

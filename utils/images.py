@@ -97,6 +97,7 @@ def probe(path):
         pages = count_pages(image)
         has_exif = pages == 1 and TURNING & image.info.keys()  # getexif() may decode a PNG
         turned = has_exif and image.getexif().get(ORIENTATION) in {5, 6, 7, 8}
+        turned = turned and ORIENTATION not in tags_of(image)  # Pillow turns the size of a TIFF
         return pages, image.size if turned else image.size[::-1]
 
 
@@ -118,7 +119,7 @@ def open_image(path):
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=[FORMATS[path.suffix.lower()]]) as image:
-                tags = getattr(image, "tag_v2", {})
+                tags = tags_of(image)
                 if tags.get(TILE_WIDTH, 1) * tags.get(TILE_LENGTH, 1) > MAX_PIXELS:
                     raise ValueError("its tiles are taken for decompression bombs")
                 yield image
@@ -138,9 +139,14 @@ def explain_unknown(path):
     return "cannot be read as the image its name promises"
 
 
+def tags_of(image):
+    """{number: value} of an opened TIFF's tags; none for any other picture."""
+    return getattr(image, "tag_v2", {})
+
+
 def grey_levels(image):
     """The values of a loaded grey picture as recorded, (H, W), any dtype; larger is brighter."""
-    levels, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    levels, tags = np.asarray(image), tags_of(image)
     if levels.dtype == np.uint8 and SIGNED in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)):
         levels = levels.view(np.int8)  # Pillow ignores the sign
     if levels.dtype != np.uint8 and tags.get(PHOTOMETRIC) == 0 and image.mode != "F":
@@ -150,7 +156,7 @@ def grey_levels(image):
 
 def to_rgb(image):
     """A loaded Pillow image -> uint8 (H, W, 3); ValueError where the range of grey is unknown."""
-    tags = getattr(image, "tag_v2", {})
+    tags = tags_of(image)
     bits = np.atleast_1d(tags.get(BITS, 1))
     if image.mode.startswith("I"):
         if 32 in bits:
