@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageSequence
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
@@ -20,7 +19,14 @@ from utils.collection import SPLITS, Collection, add_out
 from utils.errors import UserError, report_errors
 from utils.folders import Folder
 from utils.frames import BadFrame, warn_left_out
-from utils.images import grey_levels, open_image
+from utils.images import (
+    count_hidden,
+    count_pages,
+    grey_levels,
+    has_deep_colours,
+    is_grey,
+    open_image,
+)
 from utils.libtiff import load
 from utils.usage import Parser, folder_path
 from utils.videos import find_videos
@@ -32,10 +38,12 @@ SAMPLE = 2**23  # pixels
 def read_grey(path):
     """Yield all pictures of a file as they were recorded, (H, W), of any number type."""
     with open_image(path) as image:
-        for page in ImageSequence.Iterator(image):
-            load(page)
-            grey = page.mode in {"L", "F"} or page.mode.startswith("I")
-            levels = grey_levels(page) if grey else np.asarray(page.convert("L"))
+        for number in range(count_pages(image)):
+            image.seek(number + count_hidden(image))
+            if has_deep_colours(image):
+                raise ValueError("16-bit colours or alpha: save it as 16-bit grey")
+            load(image)
+            levels = grey_levels(image) if is_grey(image) else np.asarray(image.convert("L"))
             if not np.isfinite(levels).all():
                 raise ValueError("some of its pixels are not numbers: make them 0")
             yield levels.astype(levels.dtype.newbyteorder("="))

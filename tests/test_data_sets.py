@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -336,6 +337,31 @@ def test_microscopy_leaves_alpha_out(run):
     assert run(microscopy, "--images", "in")[0] == 0
     with Image.open("data/images/train/cells.tif/frame_00001.png") as picture:
         assert picture.mode == "L" and picture.getextrema() == (0, 255)
+
+
+def test_microscopy_refuses_colours_of_which_only_8_bits_would_be_left(run):
+    for name in ("rgb", "planes", "png"):
+        Path("in", name).mkdir(parents=True)
+    levels = np.arange(6 * 8 * 3, dtype=np.uint16).reshape(6, 8, 3) * 28
+    tifffile.imwrite("in/rgb/1.tif", levels, photometric="rgb")
+    tifffile.imwrite("in/planes/1.tif", levels.T.copy(), photometric="rgb", planarconfig="separate")
+    Path("in/png/1.png").write_bytes(imagecodecs.png_encode(levels))
+    tifffile.imwrite("in/good.tif", levels.astype(np.uint8)[None].repeat(2, 0), photometric="rgb")
+    status, said, warned = run(microscopy, "--images", "in")
+    assert status == 0 and "1 recordings" in said
+    assert list(found("data/images/train")) == ["good.tif"]
+    lines = warned.splitlines()
+    assert len(lines) == 3
+    assert sum("(16-bit colours or alpha: save it as 16-bit grey)" in line for line in lines) == 3
+
+
+def test_microscopy_leaves_out_the_still_that_an_animation_hides(run):
+    Path("in").mkdir()
+    still, *pages = [Image.new("L", (9, 8), 200 - 40 * number) for number in range(4)]
+    still.save("in/a.apng", "PNG", save_all=True, append_images=pages, default_image=True)
+    assert run(microscopy, "--images", "in")[0] == 0
+    (video,) = found("data/images/train").values()
+    assert len(video) == 3
 
 
 def test_microscopy_of_the_folder_one_is_in(run, monkeypatch):

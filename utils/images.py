@@ -35,6 +35,7 @@ SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"XML:com.adobe.xmp")
 PIXEL_CHUNKS = b"IDAT", b"fdAT"  # of a PNG; Pillow checks the checksums of all others
 PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # tags of TIFF
 SAMPLE_FORMAT, SIGNED = 339, 2
+DEEP = ";16"  # in Pillow's name of the way in which 16-bit numbers lie in a file
 # imagecodecs would warn for every frame with a colour profile that libpng dislikes.
 logging.getLogger("imagecodecs").setLevel(logging.ERROR)
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # Pillow logs errors that it raises as well
@@ -152,6 +153,21 @@ def grey_levels(image):
     if levels.dtype != np.uint8 and tags.get(PHOTOMETRIC) == 0 and image.mode != "F":
         return ~levels  # 0 is white; Pillow inverts 8 bits only
     return levels
+
+
+def has_deep_colours(image):
+    """Whether an opened PNG or TIFF has colours or alpha of 16 bits, of which Pillow decodes 8.
+
+    It must not be loaded yet.
+    """
+    deep = 16 in np.atleast_1d(tags_of(image).get(BITS, 1))
+    deep = deep or any(DEEP in str(tile.args) for tile in image.tile)
+    return deep and not is_grey(image)
+
+
+def is_grey(image):
+    """Whether an opened picture has one number a pixel, of any type, and no palette."""
+    return image.mode in {"L", "F"} or image.mode.startswith("I")
 
 
 def to_rgb(image):
