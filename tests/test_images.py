@@ -11,6 +11,7 @@ from tests.pictures import paint
 from tests.shared import SHARED, needs_shared
 from utils.frames import BadFrame
 from utils.images import ORIENTATION, probe, read_image, read_plain_png
+from utils.videos import find_videos
 
 XMP = 700  # a tag of TIFF
 
@@ -73,6 +74,20 @@ def test_two_photos_of_a_phone_are_one_frame(tmp_path):
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
     assert probe(tmp_path / "a.jpg") == (1, (16, 24))
     assert read_image(tmp_path / "a.jpg")[0, 0, 0] > 250
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_the_thumbnails_in_a_tiff_are_no_frames(tmp_path, compression):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 3), dtype=np.uint8)
+    for number in range(4):
+        with tifffile.TiffWriter(tmp_path / f"{number}.tif") as file:
+            for size, kind in ((1, 0), (2, 1), (4, 1)):
+                small = pixels[number, ::size, ::size]
+                options = {"photometric": "rgb", "compression": compression}
+                file.write(small, subfiletype=kind, metadata=None, **options)
+    (video,) = find_videos(tmp_path)
+    assert probe(tmp_path / "0.tif") == (1, (16, 24))
+    assert len(video) == 4 and np.array_equal(list(video), pixels)
 
 
 def test_a_bad_colour_profile_is_ignored_silently(tmp_path, caplog):

@@ -34,6 +34,7 @@ TURNING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where
 SPECIAL_PNG = (b"tRNS", b"acTL", b"eXIf", b"Raw profile", b"XML:com.adobe.xmp")
 PIXEL_CHUNKS = b"IDAT", b"fdAT"  # of a PNG; Pillow checks the checksums of all others
 PHOTOMETRIC, TILE_WIDTH, TILE_LENGTH, BITS, PLANES = 262, 322, 323, 258, 284  # tags of TIFF
+SUBFILE, REDUCED = 254, 1
 SAMPLE_FORMAT, SIGNED = 339, 2
 DEEP = ";16"  # in Pillow's name of the way in which 16-bit numbers lie in a file
 # imagecodecs would warn for every frame with a colour profile that libpng dislikes.
@@ -104,7 +105,25 @@ def probe(path):
 
 def count_pages(image):
     """How many frames an opened image has; of the photos in a phone's MPO file only the first."""
-    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1) - count_hidden(image)
+    if image.format == "MPO" or has_thumbnails(image):
+        return 1
+    return getattr(image, "n_frames", 1) - count_hidden(image)
+
+
+def has_thumbnails(image):
+    """Whether all pages of an opened TIFF behind its first are smaller versions of a page."""
+    if image.format != "TIFF" or image.n_frames == 1:
+        return False
+    try:
+        for page in range(1, image.n_frames):
+            image.seek(page)
+            if not tags_of(image).get(SUBFILE, 0) & REDUCED:
+                return False
+        return True
+    except Exception:  # decoders raise anything at all on damaged files
+        return False
+    finally:
+        image.seek(0)
 
 
 def count_hidden(image):
