@@ -170,7 +170,7 @@ def grey_levels(image):
     if levels.dtype == np.uint8 and SIGNED in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)):
         levels = levels.view(np.int8)  # Pillow ignores the sign
     if levels.dtype != np.uint8 and tags.get(PHOTOMETRIC) == 0 and image.mode != "F":
-        return ~levels  # 0 is white; Pillow inverts 8 bits only
+        return ~levels  # 0 is white; Pillow inverts 8 bits only, and opens no such 12
     return levels
 
 
@@ -196,11 +196,9 @@ def to_rgb(image):
     if image.mode.startswith("I"):
         if 32 in bits:
             raise ValueError("32-bit grey of unknown range: data/microscopy.py finds it")
-        grey, white = np.asarray(image, np.int32), 4095 if 12 in bits else 65535
+        grey, white = grey_levels(image).astype(np.int32), 4095 if 12 in bits else 65535
         if grey.min() < 0 or grey.max() > white:
             raise ValueError(f"grey levels beyond {white}")
-        if tags.get(PHOTOMETRIC) == 0:  # 0 is white; Pillow inverts 8 bits only
-            grey = white - grey
         return np.repeat((grey * 255 // white).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "L" and grey_levels(image).min() < 0:
         raise ValueError("grey levels below zero: data/microscopy.py takes them")
