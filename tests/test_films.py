@@ -472,3 +472,38 @@ def test_frames_that_a_film_claims_but_has_not_are_told(tmp_path, monkeypatch):
         video.read(38, 42)
     with pytest.raises(BadFrame, match="ends after 43 frames"):
         video.read(99, 101)
+
+
+@pytest.mark.parametrize("codec, most", [("libx264", "3"), ("mpeg2video", "2")])
+def test_a_recording_cut_off_before_frames_that_are_decoded_late_has_gaps(tmp_path, codec, most):
+    whole, path, reasons = tmp_path / "whole.ts", tmp_path / "a.ts", set()
+    film(whole, codec, 60, bf=most)
+    expected, content = decoded_by_ffmpeg(whole), whole.read_bytes()
+    for size in range(len(content) - 40 * 188, len(content), 188):
+        path.write_bytes(content[:size])
+        films.scan.cache_clear()
+        for number, frame in enumerate(only(path).frames(0)):
+            if isinstance(frame, BadFrame):
+                reasons.add(frame.reason)
+            else:
+                assert np.array_equal(frame, expected[number])
+    assert sum(reason.endswith(" cannot be decoded") for reason in reasons) > 5
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_frames_at_irregular_times_are_all_of_a_film(tmp_path, seed):
+    path, pause = tmp_path / "a.ts", np.random.default_rng(seed)
+    shots = pause.integers(0, 256, (40, 64, 96, 3), dtype=np.uint8)
+    steps = pause.choice([40, 40, 80, 120] if seed % 2 else [33, 40, 47, 66, 200], 40)
+    steps[-1] = 120
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"bf": "3"})
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        stream.codec_context.time_base = fractions.Fraction(1, 1000)
+        for shot, time in zip(shots, np.cumsum(steps).tolist(), strict=True):
+            frame = av.VideoFrame.from_ndarray(shot, format="rgb24")
+            frame.pts, frame.time_base = time, fractions.Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    expected = decoded_by_ffmpeg(path)
+    assert len(expected) == 40 and np.array_equal(list(only(path)), expected)

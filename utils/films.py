@@ -31,6 +31,7 @@ DECODER = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
 VOP = b"\0\0\1\xb6"  # begins a picture of MPEG-4 part 2
 TINY = 16  # bytes of a packet: MPEG-4's placeholder for a picture that is not coded has 6 to 8
 BEGINNING = 16  # packets of an H.264 film that tell whether each holds a frame or a field
+REORDERED = 16  # frames, at most, that are shown before one that is decoded before them
 BARE = {"m4v", "mpegvideo", "h264", "hevc"}  # streams without a container
 TRIES = 8  # key frames to start from, one after the other, before decoding from the beginning
 # Codecs with gradual refresh (no frame is intra-coded as a whole); their decoders themselves hold
@@ -88,9 +89,9 @@ class Index:
 
     count: its number of packets, which is that of its frames if `certain`; else only decoding
     tells. cut_off: whether it breaks off; one more frame, which cannot be decoded, stands for what
-    is missing. times: time stamps of the frames, ascending. keys: the numbers of its key frames,
-    from which decoding can start. places: {time stamp of a key frame: offset in the file}. The last
-    three are empty if the file has no reliable time stamps.
+    is missing. times: time stamps of the frames, and of those known to be missing, ascending. keys:
+    the numbers of its key frames, from which decoding can start. places: {time stamp of a key
+    frame: offset in the file}. The last three are empty if the file has no reliable time stamps.
     """
 
     count: int
@@ -147,8 +148,30 @@ def scan(path):
         return Index(count, cut_off, certain)
     if codec == "h264" and kind in {"mpegts", "avi"} and holds_fields(path):
         return Index(count, cut_off, certain)
+    if kind == "mpegts" and reorders:
+        missing = missing_at_end(times)
+        count, times = count + len(missing), times + missing
     index = Index(count, cut_off, times=tuple(sorted(times)), places=places)
     return dataclasses.replace(index, keys=tuple(sorted(index.numbers[time] for time in keys)))
+
+
+def missing_at_end(times):
+    """The time stamps of frames that a recording lacks before its last one.
+
+    times: those that it has, in the order of decoding. Where the last frame to be shown is decoded
+    before others, the recording may be cut off between them. It is taken to be complete if its
+    frames are irregular before that, too.
+    """
+    end = max(times)
+    begin = max(times[: times.index(end)], default=end)
+    steps = np.diff(sorted(time for time in times if time <= begin))
+    if len(steps) < REORDERED:
+        return []
+    step = int(np.median(steps))
+    if np.abs(steps - step).max() > step // 4 or end - begin > REORDERED * step:
+        return []
+    near = {round((time - begin) / step) for time in times if time > begin}
+    return [begin + place * step for place in range(1, max(near, default=0)) if place not in near]
 
 
 def count_surplus(packet):
