@@ -45,11 +45,11 @@ class Reel:
         return self._drop_copies(kept) if self.recipe.drop_copies else (film, usable)
 
     def _decode(self):
-        frame = next(self.frames, None)
+        frame = next(self.frames)
         if isinstance(frame, BadFrame):
             self.outcome.skipped.setdefault(str(frame.path), frame.reason)
             return None
-        self.outcome.decoded += frame is not None
+        self.outcome.decoded += 1
         return frame
 
     def _drop_copies(self, counted):
