@@ -138,16 +138,14 @@ def scan(path):
     # packet holds two frames. An MPEG program stream has few: those in between are guessed anew
     # after seeking. A stream without a container has none.
     made_up = kind in {"mpeg", *BARE} or kind == "avi" and len(keys) < len(times)
-    # A packet of H.264 may hold half a frame. In MPEG-4 a picture that comes with another has a
-    # placeholder later on, but for the last; other placeholders are no frames.
-    one_each = surplus in {0, 1}
-    certain = one_each and codec != "h264"
-    if made_up or not one_each or None in times or len(set(times)) < len(times):
+    # In MPEG-4 a picture that comes with another has a placeholder later on, but for the last;
+    # other placeholders are no frames.
+    fields = codec == "h264" and kind in {"mpegts", "avi", "mpeg", *BARE} and holds_fields(path)
+    certain = surplus in {0, 1} and not fields
+    if made_up or not certain or None in times or len(set(times)) < len(times):
         return Index(count, cut_off, certain)
     if reorders and times == sorted(times):  # these are decoding times, not presentation times
-        return Index(count, cut_off, certain)
-    if codec == "h264" and kind in {"mpegts", "avi"} and holds_fields(path):
-        return Index(count, cut_off, certain)
+        return Index(count, cut_off)
     if kind == "mpegts" and reorders:
         missing = missing_at_end(times)
         count, times = count + len(missing), times + missing
