@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.fields import GROUP, HEIGHT, WIDTH, fields
-from utils import films
+from utils import film_index, films
 from utils.cutting import Outcome
 from utils.errors import UserError
 from utils.frames import BadFrame
@@ -280,7 +280,8 @@ def test_sound_that_begins_late_ends_no_film(tmp_path, monkeypatch):
             yield Late(container), stream
 
     films.scan.cache_clear()
-    monkeypatch.setattr(films, "open_stream", open_late)
+    for module in films, film_index:
+        monkeypatch.setattr(module, "open_stream", open_late)
     again = list(only(tmp_path / "a.mpg"))
     assert len(again) == len(frames) == 40 and np.array_equal(again, frames)
 
@@ -450,7 +451,7 @@ def test_a_placeholder_for_a_picture_is_no_frame(tmp_path, name):
             if number % 10 == 3 or number > 37:
                 # After the start code: kind, time and whether it is coded, which is 11 bits.
                 bits = int.from_bytes(bytes(packet)[4:6], "big") & 0xFFC0 | 0x0F
-                copy = av.Packet(films.VOP + bits.to_bytes(2, "big"))
+                copy = av.Packet(film_index.VOP + bits.to_bytes(2, "big"))
                 copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
             copy.stream = stream
             new.mux(copy)
@@ -461,7 +462,7 @@ def test_a_placeholder_for_a_picture_is_no_frame(tmp_path, name):
 def test_frames_that_a_film_claims_but_has_not_are_told(tmp_path, monkeypatch):
     film(tmp_path / "a.avi", "mpeg4")
     monkeypatch.setattr(films, "count_frames", lambda *_: 43)
-    monkeypatch.setattr(films, "count_surplus", lambda _: -1)
+    monkeypatch.setattr(film_index, "count_surplus", lambda _: -1)
     video, outcome = only(tmp_path / "a.avi"), Outcome()
     *good, one, two, three = video.frames(0)
     assert len(good) == 40 and one == two == three
