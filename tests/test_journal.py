@@ -27,10 +27,41 @@ def test_the_same_run_goes_on_with_other_versions_but_no_other_run(tmp_path):
     for existing, resume in ((None, True), ("append", False)):
         store, finished = open_store(tmp_path, {**RECORD, "versions": {}}, SHAPE, existing, resume)
         assert not finished and Journal(store).recall("task") == 7
-    with pytest.raises(UserError, match="unfinished run with other options"):
-        open_store(tmp_path, OTHER, SHAPE, None, True)
-    store, _ = open_store(tmp_path, OTHER, SHAPE, "append", False)
+    for existing, resume in ((None, True), ("append", False)):
+        told = "unfinished run with other options.* those again with --resume, or --overwrite"
+        with pytest.raises(UserError, match=told):
+            open_store(tmp_path, OTHER, SHAPE, existing, resume)
+        assert Journal(store).recall("task") == 7
+    store, _ = open_store(tmp_path, OTHER, SHAPE, "overwrite", False)
     assert Journal(store).recall("task") is None
+
+
+@pytest.mark.parametrize("interrupted", ["append", "overwrite"])
+def test_adding_to_clips_does_not_drop_an_unfinished_run(tmp_path, interrupted):
+    ClipStore.create(tmp_path, *SHAPE).commit(5, RECORD)
+    store, _ = open_store(tmp_path, OTHER, SHAPE, interrupted, False)
+    Journal(store).note("task", 7)
+    others = [RECORD] if interrupted == "append" else [RECORD, OTHER]
+    for record in others:
+        with pytest.raises(UserError, match=r"remove .*/unfinished\.plan to drop it$"):
+            open_store(tmp_path, record, SHAPE, "append", False)
+    store, _ = open_store(tmp_path, OTHER, SHAPE, interrupted, True)
+    assert Journal(store).recall("task") == 7
+    (tmp_path / "unfinished.plan").unlink()
+    store, _ = open_store(tmp_path, RECORD, SHAPE, "append", False)
+    assert (len(store), Journal(store).recall("task")) == (5, None)
+
+
+@pytest.mark.parametrize("existing", ["append", "overwrite"])
+def test_the_plan_of_a_run_killed_after_its_end_is_not_in_the_way(tmp_path, existing):
+    ClipStore.create(tmp_path, *SHAPE).commit(5, RECORD)
+    store, _ = open_store(tmp_path, OTHER, SHAPE, existing, False)
+    plan = Journal(store).recall("plan")
+    store.commit(plan["start"] + 5, OTHER)
+    there = ClipStore.find(tmp_path)
+    Journal(there).note("plan", plan)
+    store, finished = open_store(tmp_path, {**RECORD, "seed": 2}, SHAPE, "append", False)
+    assert len(store) == len(there) and not finished
 
 
 @pytest.mark.parametrize("resume", [False, True])

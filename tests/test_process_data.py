@@ -194,8 +194,12 @@ def test_interrupted(images, tmp_path, end, workers, status):
     after = ClipStore.open(out)
     assert after.fingerprint == before.fingerprint
     assert np.array_equal(after.read(np.arange(100)), before.read(np.arange(100)))
-    done = process_data("-n", 60, "--append", "--resume", *arguments)
-    assert done.returncode == 2 and "an unfinished run with other options" in done.stderr
+    left = noted(out)
+    for flags in (("--append", "--resume"), ("--append",)):
+        done = process_data("-n", 50, *flags, *arguments)
+        assert done.returncode == 2 and "an unfinished run with other options" in done.stderr
+        assert noted(out) == left
+    (out / "unfinished.plan").unlink()
     assert process_data("-n", 50, "--append", *arguments).returncode == 0
     assert len(ClipStore.open(out)) == 150
     assert {p.name for p in out.iterdir()} == {"zarr.json", "c.0.0.0.0.0"}

@@ -49,9 +49,9 @@ def open_store(path, record, kind, existing, resume):
     `record`: describes the run. `kind`: (history, horizon, size, channels) of its clips.
 
     With `resume`, or with "append" for `existing`, an unfinished run of the same record is
-    continued. An unfinished run that a file stopped may be replaced by any other. Otherwise
-    `existing` says what becomes of clips that are there: "append", "overwrite", or None, for which
-    they are a UserError.
+    continued, and any other is a UserError, unless a file stopped it: nothing that it has cut is
+    thrown away unasked. Otherwise `existing` says what becomes of clips that are there: "append",
+    "overwrite", or None, for which they are a UserError.
     """
     run, store = identity(strip(record)), ClipStore.find(path)
     if store is not None:
@@ -67,10 +67,14 @@ def open_store(path, record, kind, existing, resume):
             else:
                 journal.forget(REFUSED)
             return target, finished
-        if plan and resume and not refused:
+        # The notes of a finished run are still there if it was killed before it deleted them.
+        unfinished = plan and (target is not store or plan["start"] == len(store))
+        if unfinished and goes_on and not refused:
+            replace = "--overwrite without --resume"
+            drop = f"remove {path}/{UNFINISHED}{PLAN} to drop it" if len(store) else replace
             raise UserError(
                 f"{path} has an unfinished run with other options or videos, or of another "
-                "version of this program: give those again, or --overwrite without --resume"
+                f"version of this program: give those again with --resume, or {drop}"
             )
         if resume and any(identity(strip(done)) == run for done in store.runs[-1:]):
             return store, True
