@@ -1,14 +1,17 @@
 """Clips cut from videos of known frames: which, how many, in what state the store is left."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from tests.shared import PACMAN, needs_shared
 from utils.clips import describe, make_clips
+from utils.cutting import add_motion
 from utils.errors import UserError
 from utils.frames import Look
 from utils.journal import open_store
@@ -223,6 +226,74 @@ def test_a_failed_append_leaves_the_store_as_it_was(tmp_path):
     store = ClipStore.open(tmp_path / "out")
     assert store.fingerprint == first.store.fingerprint
     assert np.array_equal(store.read(np.arange(100)), first.clips)
+
+
+def busy_then_calm(seed):
+    """66 frames of SIDE pixels, for 8 blocks of 8 windows: five in which every crop moves, three in
+    which none does. Block 1 has a scene cut, before frame 12, block 2 a copy, frame 20."""
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(0, 100, (66, SIDE, SIDE, 3), dtype=np.uint8)
+    frames[12:] += 150
+    frames[20] = frames[19]
+    frames[41:] = frames[40]
+    frames[41::2, 8, 8] -= 50  # in every crop: too little to move, too much for a copy
+    return frames
+
+
+def find_windows(clips, films):
+    """Where in the films, without their copies, clips lie, as (film, first frame, y, x),
+    None for those from calm blocks."""
+    heads = {
+        crop.tobytes(): (number, first, y, x)
+        for number, frames in enumerate(films)
+        for first in range(39)
+        for y, row in enumerate(sliding_window_view(frames[first], (8, 8, 3))[:, :, 0])
+        for x, crop in enumerate(row)
+    }
+    for clip in clips.transpose(0, 1, 3, 4, 2):
+        place = heads.get(clip[0].tobytes())
+        if place:
+            number, first, y, x = place
+            there = films[number][first : first + len(clip), y : y + 8, x : x + 8]
+            assert np.array_equal(clip, there)
+        yield place
+
+
+def block_of(film, first):
+    """The number of the block whose window begins at a frame of a film without its copy."""
+    return 8 * film + (first + (first >= 20)) // 8
+
+
+def test_a_second_round_takes_what_blocks_have_left_and_counts_nothing_twice(tmp_path):
+    films = busy_then_calm(0), busy_then_calm(1)
+    for folder, frames in zip("AB", films, strict=True):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        np.save(tmp_path / "in" / folder / "a.npy", frames)
+    wanted = recipe(exempt=0.2, scene_cut=0.2, drop_copies=True, seed=4)
+    made = Made(tmp_path / "in", tmp_path / "out", 128, wanted)
+
+    first, second = made.outcomes[:2], made.outcomes[-2:]
+    assert [list(outcome.drawn) for outcome in first] == [[*range(8)], [*range(8, 16)]]
+    assert [list(outcome.drawn) for outcome in second] == [[1, 2, 0], [0, 11, 10]]
+    assert [outcome.decoded for outcome in second] == [10 + 8 + 10, 3 * 10]
+
+    names = "clips", "exempt", "copies", "cut_windows"
+    assert [made.total(name) for name in names] == [128, 2 * round(0.2 * 64), 2, 4]
+    motion = {}
+    for outcome in made.outcomes:
+        add_motion(motion, outcome.motion)
+    assert motion == {"A": [61, 37.0], "B": [61, 37.0]}  # a cut took 2 windows, a copy 1
+
+    drawn = {k: v for outcome in made.outcomes for k, v in outcome.drawn.items()}
+    for exempt, moving, left in drawn.values():
+        assert not left or (exempt + moving + left) % 9**2 == 0  # all crops of busy blocks move
+    places = list(find_windows(made.clips, [np.delete(frames, 20, axis=0) for frames in films]))
+    busy = [place for place in places if place]
+    assert len(set(busy)) == len(busy) == 128 - (movement(made.clips) <= 1).sum()
+    found = Counter(block_of(*place[:2]) for place in busy)
+    assert found == {n: sum(drawn[n][:2]) for n in drawn if n % 8 < 5}
+    blocks = [block_of(*place[:2]) for place in places[:40] if place]
+    assert blocks != sorted(blocks)  # clips are not in the order in which they were drawn
 
 
 def test_useless_videos_are_named(tmp_path):

@@ -76,20 +76,18 @@ def cut(task, recipe, store, start, total):
         if begin + count < stop:
             outcome.missing.append((begin + count, stop))
         outcome.clips += count
-    if task.visits[0].more is not None:  # these were counted at an earlier visit
-        outcome.copies = outcome.cut_windows = 0
     return outcome
 
 
 def count(stock, recipe, start):
     """Count the moving crops that a Stock has left -> Outcome."""
     outcome, block = Outcome(), stock.block
-    motion = find_motion(*Reel(recipe, outcome).load(block), recipe, outcome)
+    film, usable, _ = Reel(recipe, outcome).load(block)
+    motion, _ = find_motion(film, usable, recipe)
     exempt = draw_exempt(motion, stock.exempt, (recipe.seed, start, 1, block.number))
     left = count_moving(motion, exempt) - stock.moving
     outcome.drawn[block.number] = stock.exempt, stock.moving, left
     outcome.most_movement = motion.most / UNIT
-    outcome.copies = outcome.cut_windows = 0  # these were counted when clips were drawn
     return outcome
 
 
@@ -112,12 +110,15 @@ def draw_crops(task, recipe, start, outcome):
         windows -= block.windows
         if not wanted + free:
             continue
-        film, usable = reel.load(block)
-        motion = find_motion(film, usable, recipe, outcome)
+        film, usable, copies = reel.load(block)
+        motion, cut_windows = find_motion(film, usable, recipe)
         seed = recipe.seed, start, 1, block.number
         free_crops = draw_exempt(motion, visit.exempt + free, seed)
         after, left, sample = draw_moving(motion, free_crops, visit.moving, wanted, seed)
-        add_motion(outcome.motion, {category(block.video): sample})
+        if visit.more is None:  # else these were counted at the block's first visit
+            outcome.copies += copies
+            outcome.cut_windows += cut_windows
+            add_motion(outcome.motion, {category(block.video): sample})
         outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), left
         outcome.most_movement = max(outcome.most_movement, motion.most / UNIT)
         fresh = free_crops[visit.exempt :]
@@ -128,8 +129,9 @@ def draw_crops(task, recipe, start, outcome):
             yield film[first : first + recipe.frames], y, x
 
 
-def find_motion(film, usable, recipe, outcome):
-    """The Motion of a film's windows without an unusable frame or a scene cut.
+def find_motion(film, usable, recipe):
+    """(the Motion of a film's windows without an unusable frame or a scene cut, number of windows
+    left out for a scene cut).
 
     film: uint8 (T, H, W, C), usable: bool (T,).
     """
@@ -138,16 +140,17 @@ def find_motion(film, usable, recipe, outcome):
     bounds = np.flatnonzero(np.diff(steps, prepend=False, append=False))
     for first, stop in zip(bounds[::2], bounds[1::2], strict=True):  # between unusable frames
         cuts[first:stop] = find_cuts(changes.means[first:stop], recipe.scene_cut)
-    windows = []
+    windows, cut_windows = [], 0
     for first in range(len(film) - recipe.frames + 1):
         if not usable[first : first + recipe.frames].all():
             continue
         if cuts[first : first + recipe.frames - 1].any():
-            outcome.cut_windows += 1
+            cut_windows += 1
         else:
             windows.append(first)
     limit = math.floor(recipe.min_movement * UNIT)
-    return Motion(film, changes.strips, windows, recipe.size, recipe.frames, limit)
+    motion = Motion(film, changes.strips, windows, recipe.size, recipe.frames, limit)
+    return motion, cut_windows
 
 
 def add_motion(motion, more):

@@ -12,7 +12,7 @@ COPY_LEVELS, COPY_SHARE = 10, 0.001
 class Reel:
     """Loads the frames of blocks; those that successive blocks of a video share are decoded once.
 
-    What it decodes, skips and drops is counted in `outcome`, a cutting.Outcome.
+    What it decodes and skips is counted in `outcome`, a cutting.Outcome.
     """
 
     def __init__(self, recipe, outcome):
@@ -21,9 +21,10 @@ class Reel:
         self.film, self.usable = None, None
 
     def load(self, block):
-        """All frames of a block, uint8 (T, H, W, C), and which of them are usable, bool (T,).
+        """(all frames of a block, uint8 (T, H, W, C); which of them are usable, bool (T,); how many
+        near copies were left out, not counting those already left out of the block before).
 
-        Both may be overwritten when the next block is loaded.
+        Both arrays may be overwritten when the next block is loaded.
         """
         first, stop = block.first, block.first + block.windows + self.recipe.frames - 1
         if block.video != self.video or not self.first <= first <= self.stop:
@@ -42,7 +43,7 @@ class Reel:
                 film[place], usable[place] = frame, True
         film = np.empty(shape, np.uint8) if film is None else film
         self.first, self.stop, self.film, self.usable = first, stop, film, usable
-        return self._drop_copies(kept) if self.recipe.drop_copies else (film, usable)
+        return self._drop_copies(kept) if self.recipe.drop_copies else (film, usable, 0)
 
     def _decode(self):
         frame = next(self.frames)
@@ -53,16 +54,16 @@ class Reel:
         return frame
 
     def _drop_copies(self, counted):
-        """The film and `usable` without near copies, of which the first `counted` frames' were
-        counted with the block before."""
-        kept = [0]
+        """The film and `usable` without near copies, and their number behind the first `counted`
+        frames."""
+        kept, copies = [0], 0
         for place in range(1, len(self.film)):
             pair = [kept[-1], place]
             if self.usable[pair].all() and is_copy(*self.film[pair]):
-                self.outcome.copies += place >= counted
+                copies += place >= counted
             else:
                 kept.append(place)
-        return self.film[kept], self.usable[kept]
+        return self.film[kept], self.usable[kept], copies
 
 
 def empty(shape, frame):

@@ -45,12 +45,12 @@ def drop_still(blocks, recipe, still, parallel_map, report):
 
 def sample(block, recipe):
     """Measure what moves in a block, without drawing clips -> Outcome."""
-    seen = Outcome()
-    film, usable = Reel(recipe, seen).load(block)
-    maps = find_motion(film, usable, recipe, seen).maps
-    moving = [float(crops.mean()) for crops in maps.values()]
-    motion = {category(block.video): [len(moving), sum(moving)]}
-    return Outcome(decoded=seen.decoded, skipped=seen.skipped, motion=motion)
+    outcome = Outcome()
+    film, usable, _ = Reel(recipe, outcome).load(block)
+    motion, _ = find_motion(film, usable, recipe)
+    moving = [float(crops.mean()) for crops in motion.maps.values()]
+    outcome.motion[category(block.video)] = [len(moving), sum(moving)]
+    return outcome
 
 
 def shares(motion):

@@ -36,7 +36,7 @@ class Visit:
     """A block that a task draws clips from.
 
     `exempt`, `moving`: how many were drawn at earlier visits. `more`: how many moving ones to draw
-    now; None for an even share of what the task needs.
+    now; None, at the first visit, for an even share of what the task needs.
     """
 
     block: Block
