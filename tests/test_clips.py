@@ -10,8 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from tests.shared import PACMAN, needs_shared
-from utils.clips import describe, make_clips
-from utils.cutting import add_motion
+from utils.clips import cut_clips, describe, make_clips
+from utils.cutting import Outcome, add_motion
 from utils.errors import UserError
 from utils.frames import Look
 from utils.journal import open_store
@@ -22,6 +22,7 @@ from utils.tasks import (
     BLOCK_BYTES,
     Block,
     Stock,
+    deal,
     find_blocks,
     pick,
     places_between,
@@ -341,6 +342,35 @@ def test_pick_takes_no_more_than_needed():
     for clips, count in ((1, 1), (8, 1), (80, 10), (799, 99), (800, 100), (10**6, 100)):
         chosen, rest = pick(blocks, clips)
         assert len(chosen) == count and sorted(b.number for b in chosen + rest) == list(range(100))
+
+
+@pytest.mark.parametrize("lengths", [(64,), (60, 2, 2), (1, 64, 64, 64), (64, 64, 64, 3)])
+@pytest.mark.parametrize("count", [1, 3, 4, 9])
+def test_each_task_has_a_block_and_each_block_a_task(lengths, count):
+    blocks = [Block(i, None, 0, 8) for i in range(count)]
+    places = [(100 * i, 100 * i + length) for i, length in enumerate(lengths)]
+    tasks = deal(blocks, places, 0.25)
+    assert len(tasks) == min(len(places), count) and all(task.visits for task in tasks)
+    assert [visit.block for task in tasks for visit in task.visits] == blocks
+    assert [place for task in tasks for place in task.places] == places
+    assert [task.exempt for task in tasks] == [round(0.25 * task.clips) for task in tasks]
+
+
+def test_blocks_that_a_task_did_not_look_at_are_dealt_again_without_exempt_clips(tmp_path):
+    looked, exempt = [], []
+
+    def find_nothing(work, tasks):
+        for task in tasks:
+            looked.append(task.visits[0].block.number)
+            exempt.append(task.exempt)
+            yield Outcome(drawn={looked[-1]: (0, 0, 0)}, missing=task.places)
+
+    wanted, blocks = recipe(exempt=0.25), [Block(i, None, 0, 8) for i in range(40)]
+    store = ClipStore.create(tmp_path, *wanted.kind)
+    with pytest.raises(UserError, match="no 3 successive frames are usable"):
+        cut_clips(blocks, 128, wanted, store, find_nothing, lambda outcome: None)
+    assert sorted(looked) == list(range(40))
+    assert exempt[:2] == [16, 16] and sum(exempt) == 32
 
 
 def test_missing_clips_are_taken_from_what_blocks_have_to_the_last():
