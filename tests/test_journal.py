@@ -21,6 +21,17 @@ def test_a_run_killed_before_it_had_a_plan_can_be_resumed(tmp_path):
     assert (len(store), finished, Journal(store).recall("plan")["start"]) == (0, False, 0)
 
 
+@pytest.mark.parametrize("existing", [None, "append", "overwrite"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_killed_while_it_wrote_its_first_file_is_no_hindrance(tmp_path, existing, resume):
+    (tmp_path / "zarr.json.__lock").write_bytes(b"cut off")
+    with pytest.raises(UserError, match="no clips at"):
+        ClipStore.open(tmp_path)
+    store, finished = open_store(tmp_path, RECORD, SHAPE, existing, resume)
+    assert (len(store), finished) == (0, False)
+    assert {path.name for path in tmp_path.iterdir()} == {"zarr.json", "unfinished.plan"}
+
+
 def test_the_same_run_goes_on_with_other_versions_but_no_other_run(tmp_path):
     store, _ = open_store(tmp_path, RECORD, SHAPE, None, False)
     Journal(store).note("task", 7)

@@ -17,6 +17,7 @@ INDEX_CACHE_BYTES = 2**26  # shard indices, so that a random read touches the di
 ABOUT = "zarr.json"
 UNFINISHED = "unfinished."  # prefix of the names of files that are deleted when a run is finished
 DRAFT = f"{UNFINISHED}{ABOUT}"
+CUT_OFF = ".__lock"  # suffix of what tensorstore leaves if it is killed while it writes a file
 SHARD = re.compile(r"(c\.)?(\d+)\.0\.0\.0\.0")
 
 # What layout.from_json and tensorstore raise for damaged metadata.
@@ -68,10 +69,11 @@ def read_from(path, name):
 
 
 def vacant(path):
-    """Whether a store can be made at `path`: a URL, nothing at all or an empty folder."""
+    """Whether a store can be made at `path`: a URL, nothing at all or a folder without files, but
+    for one that a run was killed while it wrote."""
     if is_url(path) or not os.path.lexists(path):
         return True
-    return os.path.isdir(path) and not os.listdir(path)
+    return os.path.isdir(path) and all(name.endswith(CUT_OFF) for name in os.listdir(path))
 
 
 def is_no_file(path):
@@ -269,7 +271,7 @@ class ClipStore:
             if key.startswith(UNFINISHED) or (shard and not ours):
                 self.delete_files(key)
         if not is_url(self.path):
-            for partial in Path(self.path).glob("*.__lock"):  # tensorstore does not list its own
+            for partial in Path(self.path).glob(f"*{CUT_OFF}"):  # tensorstore does not list its own
                 partial.unlink()
 
     def read_file(self, name):
