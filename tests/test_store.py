@@ -5,6 +5,7 @@ import functools
 import http.server
 import json
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -154,6 +155,21 @@ def test_clips_too_large_to_be_read_are_not_begun(tmp_path):
     with pytest.raises(UserError, match="clips of 5 frames of 9000x9000 take more .* lower --size"):
         ClipStore.prepare(tmp_path / "clips", None, 4, 1, (9000, 9000))
     assert not (tmp_path / "clips").exists()
+
+
+def test_more_shards_than_files_may_be_open_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.recipe.SHARD_BYTES", some_clips(1).size)
+    store = ClipStore.create(tmp_path, 2, 1, (4, 6))
+    clips = some_clips(140)
+    for number in range(140):
+        store.write(number, clips[number : number + 1], 140)
+    store.commit(140, RUN)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
+    try:
+        assert np.array_equal(ClipStore.open(tmp_path).read(np.arange(140)), clips)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_clips_that_may_not_be_read_are_not_called_damaged(store, monkeypatch):

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import resource
 
 import google_crc32c
 import numpy as np
@@ -9,7 +10,7 @@ import zstandard
 
 from utils.files import open_file, write_whole
 
-OPEN_FILES = 256  # at once
+OPEN_FILES = 256  # at most, at once
 CRC_BYTES = 4
 MISSING = 2**64 - 1  # the offset and the length of a chunk that is not there
 
@@ -25,7 +26,7 @@ class Shards:
         self.path, self.prefix = path, prefix
         self.count, self.shape, self.level = count, shape, level
         self.size = int(np.prod(shape))
-        self._shard = functools.lru_cache(OPEN_FILES)(self._open)
+        self._shard = functools.lru_cache(files_to_keep_open())(self._open)
 
     def read(self, numbers):
         """Yield the chunks of these numbers; ValueError or OSError for a damaged one."""
@@ -85,6 +86,12 @@ class Shard:
         if seal(content[:-CRC_BYTES]) != content:
             raise ValueError(f"{self.path} at {offset}: the checksum does not match")
         return content[:-CRC_BYTES]
+
+
+def files_to_keep_open():
+    """How many shards may stay open: no more than a quarter of the files this process may open."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return OPEN_FILES if limit == resource.RLIM_INFINITY else min(OPEN_FILES, limit // 4)
 
 
 def seal(content):
