@@ -40,7 +40,7 @@ def make_parser():
     add = parser.add_argument_group("run").add_argument
     add("--resume", action="store_true", help="continue an interrupted run of the same command")
     add("--workers", default=cores(), type=integer(1, 999), metavar="N", help="worker processes")
-    text = "Dask scheduler whose workers to use instead"
+    text = "Dask scheduler whose workers, started with --nthreads 1, to use instead"
     add("--scheduler", type=address, metavar="ADDRESS", help=text)
     return parser
 

@@ -1,6 +1,9 @@
 """Clips cut by the workers of a Dask cluster on this machine."""
 
+import contextlib
 import filecmp
+import logging
+import os
 import re
 import subprocess
 import sys
@@ -30,24 +33,30 @@ def start(folder, *arguments):
     return process, found.group(1)
 
 
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory):
-    """The address of a cluster of two processes that start far from this project."""
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
+@contextlib.contextmanager
+def running(folder, workers):
+    """Context of a scheduler and some workers, started in a folder -> (processes, address)."""
     processes = []
     try:
         process, address = start(
-            *(elsewhere, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+            *(folder, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         )
         processes.append(process)
-        for _ in range(2):
+        for _ in range(workers):
             options = ("--nthreads", "1", "--no-dashboard", "--no-nanny")
-            processes.append(start(elsewhere, "worker", address, *options)[0])
-        yield address
+            processes.append(start(folder, "worker", address, *options)[0])
+        yield processes, address
     finally:
         for process in reversed(processes):
             process.terminate()
             process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """The address of a cluster of two processes that start far from this project."""
+    with running(tmp_path_factory.mktemp("elsewhere"), 2) as (_, address):
+        yield address
 
 
 def process_data(*arguments, cwd):
@@ -85,6 +94,19 @@ pid_after_a_while = eval("lambda _: [__import__('time').sleep(0.1), __import__('
 def test_an_exception_in_a_worker_is_raised_here(scheduler):
     with pytest.raises(ZeroDivisionError), cluster(scheduler) as spread:
         list(spread((1).__floordiv__, [0]))
+
+
+def test_a_cluster_that_dies_at_its_work_is_an_error(tmp_path, monkeypatch, caplog):
+    logging.getLogger("distributed.client").addHandler(caplog.handler)
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    told = "the Dask cluster at tcp:.* failed .*: the same command with --resume goes on$"
+    with running(tmp_path, 2) as (processes, address):
+        with pytest.raises(UserError, match=told), cluster(address) as spread:
+            list(spread(os._exit, [1]))
+        with pytest.raises(UserError, match=told), cluster(address) as spread:
+            for _ in spread(time.sleep, [0, 3]):
+                processes[0].kill()
+    assert caplog.text == ""
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error(monkeypatch):
