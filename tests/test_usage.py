@@ -63,7 +63,9 @@ def test_a_file_is_no_folder(tmp_path):
     file = tmp_path / "a\nb"
     file.touch()
     assert file_path(str(file)) == file and folder_path(str(tmp_path)) == tmp_path
-    for read, other in ((file_path, tmp_path), (folder_path, file)):
+    nobody = "~no-such-user/x"
+    wrong = (file_path, tmp_path), (file_path, nobody), (folder_path, file), (folder_path, nobody)
+    for read, other in wrong:
         with pytest.raises(UserError) as caught:
             read(str(other))
         kind = read.__name__.removesuffix("_path")

@@ -104,7 +104,7 @@ def known_axes(text):
 
 def file_path(text):
     """An argument type: a file that exists, as a Path."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if not path.is_file():
         raise UserError(f"no file {text!r}: give the place of one that is there")
     return path
@@ -112,7 +112,7 @@ def file_path(text):
 
 def folder_path(text):
     """An argument type: a folder that exists, as a Path."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if not path.is_dir():
         raise UserError(f"no folder {text!r}: give the place of the unpacked data set")
     return path
