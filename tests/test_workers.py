@@ -71,10 +71,13 @@ def test_ctrl_c_ends_all_at_once_in_silence(delay, tmp_path):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "stopped\n", "")
 
 
-def test_a_worker_that_dies_is_told():
+@pytest.mark.parametrize(
+    "count, cure", [(2, "fewer --workers than 2, or"), (1, "a lower --size or --resize, or")]
+)
+def test_a_worker_that_dies_is_told(count, cure):
     with (
-        pytest.raises(UserError, match="a worker process died.* fewer --workers than 2"),
-        workers(2) as spread,
+        pytest.raises(UserError, match=f"a worker process died.* try {cure} fewer --images"),
+        workers(count) as spread,
     ):
         list(spread(os._exit, [1]))
 

@@ -51,9 +51,10 @@ def workers(count, *modules):
         for child in multiprocessing.active_children():
             child.terminate()
         if isinstance(error, BrokenProcessPool):
+            fewer = f"fewer --workers than {count}" if count > 1 else "a lower --size or --resize"
             raise UserError(
-                "a worker process died, for lack of memory or on a damaged file: try fewer "
-                f"--workers than {count}, or fewer --images to find the file"
+                "a worker process died, for lack of memory or on a damaged file: try "
+                f"{fewer}, or fewer --images to find the file"
             ) from None
         raise
     finally:
