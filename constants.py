@@ -13,7 +13,9 @@ HORIZON = 1  # future frames kept with them
 PATCH = 32  # height and width of a clip, pixels
 MIN_MOVEMENT = 100.0  # sum of squared frame differences over the crop, frames in [-1, 1]
 EXEMPT = 0.05  # share of clips that need not move
-SCENE_CUT = 0.1  # mean change of a frame, as a share of full scale, that is a cut; FFmpeg's scdet
+# How much more a frame must change than its neighbours, as a share of full scale, to be a scene
+# cut; as FFmpeg's scdet has it.
+SCENE_CUT = 0.1
 STILL = 0.01  # a folder of videos in which a smaller share of crops moves has little motion
 SEED = 0
 

@@ -76,7 +76,8 @@ def add_filter_options(add):
     movement = {"type": number(0, 1e12), "default": constants.MIN_MOVEMENT, "metavar": "SUM"}
     add("--min-movement", **movement, help=text)
     add("--exempt", default=constants.EXEMPT, **SHARE, help="share of clips that need not move")
-    text = "mean change between frames, as a share of full scale, that is a scene cut; 1 for none"
+    text = "how much more a frame must change than its neighbours, as a share of full scale, to be "
+    text += "a scene cut; 1 for none"
     add("--scene-cut", default=constants.SCENE_CUT, **SHARE, help=text)
     add("--drop-copies", action="store_true", help="drop frames that nearly repeat the one before")
     text = "a folder of videos counts as still if a smaller share of its crops moves"

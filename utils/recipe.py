@@ -19,8 +19,9 @@ class Recipe:
 
     `min_movement`: the sum of squared differences between successive frames, in [-1, 1], that it
     exceeds, but for the share `exempt` of all clips; `seed` decides which crops are drawn;
-    `scene_cut`: mean change of a frame, as a share of full scale, above which a step is a cut, not
-    motion; `drop_copies`: leave out frames that are near copies of the one before.
+    `scene_cut`: how much more a frame must change than its neighbours, as a share of full scale, to
+    be a scene cut, not motion; `drop_copies`: leave out frames that are near copies of the one
+    before.
     """
 
     history: int
