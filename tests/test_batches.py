@@ -73,6 +73,19 @@ def test_a_saved_iterator_goes_on_where_it_was(iterator, before, tmp_path):
     assert (first.epoch, first.epoch_detail) == (second.epoch, second.epoch_detail)
 
 
+def test_saving_does_not_throw_away_what_was_read_ahead(iterator, monkeypatch, tmp_path):
+    monkeypatch.setattr("utils.batches.READ_BYTES", 4 * 4)
+    asked = []
+    saved, other = iterator(count=50), iterator(count=50)
+    read = saved.store.read
+    saved.store.read = lambda numbers: asked.extend(numbers.tolist()) or read(numbers)
+    for _ in range(12):
+        assert drawn(saved, 1) == drawn(other, 1)
+        chainer.serializers.save_npz(tmp_path / "iterator.npz", saved)
+    saved.finalize()  # waits for what is read ahead
+    assert len(asked) == (12 + 4) * 4
+
+
 def test_epochs_are_counted_as_chainers_own_iterators_count_them(iterator):
     ours = iterator(count=10, batch_size=4)
     theirs = chainer.iterators.SerialIterator(list(range(10)), 4, shuffle=False)

@@ -104,7 +104,8 @@ class ClipIterator(ClipOrder):
 
     def serialize(self, serializer):
         super().serialize(serializer)
-        self.batches, self.ahead = iter(()), None  # what was read ahead is of the old position
+        if isinstance(serializer, chainer.Deserializer):
+            self.batches, self.ahead = iter(()), None  # what was read ahead is of the old position
 
     def finalize(self):
         self.reader.shutdown()
