@@ -84,6 +84,19 @@ def test_digits_bounce_as_published():
         assert np.abs(inner - 3.6).max(initial=0) < 1.5  # a tenth of the way, whole pixels
 
 
+def test_each_pixel_is_the_brighter_of_both_digits():
+    rings = np.full((1, 28, 28), 200, np.uint8)
+    rings[0, 4:-4, 4:-4] = 0
+    rng, alone = np.random.default_rng(5), np.zeros((2, 20, 64, 64), np.uint8)
+    for film in alone:
+        digit = rings[rng.integers(1)]
+        for frame, (y, x) in zip(film, moving_mnist.bounce(20, rng), strict=True):
+            frame[y : y + 28, x : x + 28] = digit
+    assert (alone > 0).all(axis=0).any()  # they meet
+    film = moving_mnist.make_sequence(rings, 20, np.random.default_rng(5))
+    assert np.array_equal(film, alone.max(axis=0))
+
+
 @needs_shared
 def test_moving_mnist_of_real_digits(run):
     path = SHARED / "mnist" / "t10k-images-idx3-ubyte.gz"
@@ -520,6 +533,14 @@ def test_kitti_and_caltech(run):
         "test": ["2011_09_26_drive_0104_03", "set06_V000"],
     }
     assert run(kitti, "--images", "raw/labels")[0] == 2
+
+
+def test_prednet_tests_on_three_drives_of_kitti():
+    def split(drive):
+        return kitti.place(Path(f"raw/2011_09_26_drive_{drive}_sync/image_02/data"))[0]
+
+    assert [split(drive) for drive in ("0104", "0079", "0070")] == ["test"] * 3
+    assert [split(drive) for drive in ("0001", "0071", "0078", "0105")] == ["train"] * 4
 
 
 def test_kitti_as_it_unpacks(run):
