@@ -21,16 +21,9 @@ def forecast_ends(model, device, videos, frames, out):
     stderr and left out; UserError if all are, or if files of that name are there that no forecast
     wrote.
     """
-    count, names = 0, [f"{video.name}-forecast" for video in videos]
-    stems = gallery.stems(names)
-    note(
-        out,
-        {
-            name: video.name
-            for stem, video in zip(stems, videos, strict=True)
-            for name in (stem, f"{stem}.gif")
-        },
-    )
+    names = [video.name for video in videos]
+    count, stems = 0, gallery.stems(f"{name}-forecast" for name in names)
+    note(out, dict(zip(stems, names, strict=True)))
     bar = tqdm(videos, desc="forecast", unit="video", disable=None, leave=False)
     for video, stem in zip(bar, stems, strict=True):
         past = read_clip(video, len(video) - model.history, model.history)
@@ -48,17 +41,18 @@ def forecast_ends(model, device, videos, frames, out):
 
 
 def note(out, videos):
-    """List in the folder's record what is going to be written there, {name: the video's name}.
+    """List in the folder's record what is going to be written there.
 
-    UserError if something of that name is there that the record does not list yet.
+    videos: {name of the folder and, with .gif, of the GIF: the video's name}. UserError if
+    something of that name is there that the record does not list yet.
     """
     earlier = report.left_before(out, [RECORD])
-    for name in videos:
+    names = [name for stem in videos for name in (stem, f"{stem}.gif")]
+    for name in names:
         if (out / name).exists() and name not in earlier:
             raise UserError(f"{out / name}: no forecast left it there; give a new --out")
     out.mkdir(parents=True, exist_ok=True)
-    files = [*dict.fromkeys([*earlier, *videos])]
-    conditions = {"files": files, "videos": videos}
+    conditions = {"files": [*dict.fromkeys([*earlier, *names])], "videos": videos}
     write_text(out / RECORD, json.dumps({"conditions": conditions}, indent=2) + "\n")
 
 

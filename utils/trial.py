@@ -92,7 +92,6 @@ def replacing(out):
         folder.mkdir(parents=True)
         (folder / UNFINISHED).touch()
         yield folder, [path.stem for path in out.iterdir() if path.name not in earlier]
-        (folder / UNFINISHED).unlink()
         replace(out, earlier, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -100,7 +99,7 @@ def replacing(out):
 
 def replace(out, earlier, folder):
     """Move the folder's files to `out`; of `earlier`, names, delete those without a successor."""
-    names = {path.name for path in folder.iterdir()}
+    names = {path.name for path in folder.iterdir()} - {UNFINISHED}
     # If this test is killed meanwhile, the next one finds all of them in the record.
     report.save_json(out / RECORD, {"files": sorted(earlier | names - set(FILES))}, {})
     for name in earlier - names:
