@@ -25,12 +25,4 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     maps = narrowed(MAPS, width)
     inputs = patch_channels(channels, patch, size), *maps
     cells = Stack(*(ConvLSTM(a, b, 5, bias=False) for a, b in pairwise(inputs)))
-    return on_patches(
-        history,
-        horizon,
-        channels,
-        patch=patch,
-        cells=cells,
-        maps=maps[-1],
-        sampling_decay=sampling_decay,
-    )
+    return on_patches(history, horizon, channels, cells, maps[-1], patch, sampling_decay)

@@ -31,15 +31,7 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     maps = narrowed(MAPS, width)
     inputs = patch_channels(channels, patch, size), *maps
     cells = Windows(Zigzag(*(EideticLSTM(a, b, KERNEL) for a, b in pairwise(inputs))))
-    return on_patches(
-        history,
-        horizon,
-        channels,
-        patch=patch,
-        cells=cells,
-        maps=WINDOW * maps[-1],
-        sampling_decay=sampling_decay,
-    )
+    return on_patches(history, horizon, channels, cells, WINDOW * maps[-1], patch, sampling_decay)
 
 
 class Windows(chainer.Chain):

@@ -16,7 +16,7 @@ def patch_channels(channels, patch, size):
     return channels * patch**2
 
 
-def on_patches(history, horizon, channels, *, patch, cells, maps, sampling_decay):
+def on_patches(history, horizon, channels, cells, maps, patch, sampling_decay):
     """An EncoderDecoder of one recurrent layer, as OpenSTL builds them all.
 
     A pixel that the layer sees is a patch x patch square of the frame, which is drawn from the

@@ -114,16 +114,14 @@ def has_thumbnails(image):
     """Whether all pages of an opened TIFF behind its first are smaller versions of a page."""
     if image.format != "TIFF" or image.n_frames == 1:
         return False
-    try:
-        for page in range(1, image.n_frames):
-            image.seek(page)
-            if not tags_of(image).get(SUBFILE, 0) & REDUCED:
-                return False
-        return True
-    except Exception:  # decoders raise anything at all on damaged files
-        return False
-    finally:
-        image.seek(0)
+
+    def is_reduced(page):
+        image.seek(page)
+        return tags_of(image).get(SUBFILE, 0) & REDUCED
+
+    found = all(map(is_reduced, range(1, image.n_frames)))
+    image.seek(0)
+    return found
 
 
 def count_hidden(image):
