@@ -5,6 +5,7 @@ import logging
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from tests.arrays import random
 from utils.stack import F, chainer, onednn, providers
@@ -36,6 +37,24 @@ def without_onednn():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onednn, "_obstacle", (logging.INFO, "a test"))
         yield
+
+
+@st.composite
+def cases(draw):
+    """A convolution with its arrays: any stride, dilation, padding, groups, channel counts."""
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    stride, dilate, pad = draw(pair), draw(pair), draw(st.tuples(*2 * [st.integers(0, 3)]))
+    kernel = draw(st.tuples(*2 * [st.integers(1, 5)]))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilate, strict=True)]
+    size = tuple(
+        max(1, r - 2 * p) + draw(st.integers(0, 9)) for r, p in zip(reach, pad, strict=True)
+    )
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    taken, made = (groups * draw(st.sampled_from([1, 3, 4, 5, 12, 15, 16])) for _ in range(2))
+    x = random((draw(st.integers(1, 3)), taken, *size))
+    w, b = random((made, taken // groups, *kernel), 1), random(made, 2)
+    how = {"stride": stride, "dilate": dilate, "pad": pad, "groups": groups}
+    return x, w, b, {**how, "cover_all": draw(st.booleans())}
 
 
 def every_result(convert, x, w, b, **how):

@@ -62,7 +62,7 @@ def assert_same(ours, theirs):
 
 @pytest.mark.gpu
 def test_many_steps_are_those_taken_one_by_one(gpu, capsys):
-    steps = 30 if driver.library() else 100  # each takes a fifth of a second on the driver
+    steps = 16 if driver.library() else 100  # each takes a fifth of a second on the driver
     updater, other = adversarial(gpu), eager(adversarial(gpu))
     assert take_steps(updater, steps) == take_steps(other, steps)
     assert_same(updater, other)

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.arrays import double, random, rounded
-from tests.convolutions import MISSING, every_result, needs_onednn, only, without_onednn
+from tests.convolutions import MISSING, cases, every_result, needs_onednn, only, without_onednn
 from utils.stack import F, chainer, dnnl, onednn
 
 pytestmark = pytest.mark.usefixtures("log_anew")
@@ -14,24 +13,6 @@ pytestmark = pytest.mark.usefixtures("log_anew")
 
 def single(values):
     return values
-
-
-@st.composite
-def cases(draw):
-    """A convolution with its arrays: any stride, dilation, padding, groups, channel counts."""
-    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
-    stride, dilate, pad = draw(pair), draw(pair), draw(st.tuples(*2 * [st.integers(0, 3)]))
-    kernel = draw(st.tuples(*2 * [st.integers(1, 5)]))
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilate, strict=True)]
-    size = tuple(
-        max(1, r - 2 * p) + draw(st.integers(0, 9)) for r, p in zip(reach, pad, strict=True)
-    )
-    groups = draw(st.sampled_from([1, 1, 2, 3]))
-    taken, made = (groups * draw(st.sampled_from([1, 3, 4, 5, 12, 15, 16])) for _ in range(2))
-    x = random((draw(st.integers(1, 3)), taken, *size))
-    w, b = random((made, taken // groups, *kernel), 1), random(made, 2)
-    how = {"stride": stride, "dilate": dilate, "pad": pad, "groups": groups}
-    return x, w, b, {**how, "cover_all": draw(st.booleans())}
 
 
 @needs_onednn

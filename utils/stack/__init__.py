@@ -5,7 +5,7 @@ compat     patches Chainer for today's Python, NumPy and CuPy
 Convolutions and linear layers
 providers  replaces their code in Chainer by a library's; geometry describes a convolution
   onednn   on the CPU: dnnl is oneDNN's C interface, direct its own convolutions; winograd does
-           minimal filtering, with tiles and products
+           minimal filtering, with tiles and products; unfolded makes one product of them
   cudnn    on a GPU: cudnn_plans is cuDNN's C interface, cudnn_engines chooses the engine for each
            shape, casts makes arrays with channels last, gpu_relu computes bias and ReLU of those
 layers     makes several layers one function node, computed by cpu_layers or gpu_layers

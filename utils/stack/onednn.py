@@ -9,7 +9,7 @@ import threading
 import numpy as np
 
 from utils.errors import UserError
-from utils.stack import direct, dnnl, products, providers, winograd
+from utils.stack import direct, dnnl, products, providers, unfolded, winograd
 from utils.stack.geometry import of_convolution, of_deconvolution, of_weight_gradient
 from utils.stack.providers import Unsuitable
 
@@ -85,8 +85,8 @@ def _refuse_slow_bfloat16():
 def convolved(direction, geometry, *arrays):
     """Compute a convolution or one of its gradients; Unsuitable if oneDNN cannot.
 
-    direction: "forward", "data_gradient" or "weight_gradient", functions of `direct` and
-    `winograd`, which say what arrays they take; these are C-contiguous.
+    direction: "forward", "data_gradient" or "weight_gradient", functions of `direct`, `winograd`
+    and `unfolded`, which say what arrays they take; these are C-contiguous.
     """
     bias = (len(arrays) == 3,) if direction == "forward" else ()
     compute = _compile(direction, geometry, *bias)
@@ -179,14 +179,19 @@ def _check_arrays(node, inputs):
 @functools.lru_cache(CACHED)
 def _compile(direction, geometry, *bias):
     """A function of the arrays, or the reason, a text, why there is none."""
-    algorithm = winograd if winograd.pays(geometry) else direct
     try:
-        convolution = getattr(algorithm, direction)(geometry, *bias)
+        convolution = getattr(_algorithm(direction, geometry), direction)(geometry, *bias)
     except dnnl.Error as error:
         return f"{error} for the {direction} of {geometry}"
     if "ref" in convolution.implementation:  # slow reference code, such as "ref:any"
         return f"oneDNN has no fast {direction} for {geometry}"
     return convolution
+
+
+def _algorithm(direction, geometry):
+    if winograd.pays(geometry):
+        return winograd
+    return unfolded if unfolded.pays(direction, geometry) else direct
 
 
 def _check_library():

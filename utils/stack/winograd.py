@@ -61,7 +61,7 @@ def aligned(array):
 def pays(geometry):
     """Whether this is likely to be clearly faster than a direct convolution for a Geometry.
 
-    CHAINER_WINOGRAD=0 keeps all convolutions direct.
+    CHAINER_WINOGRAD=0 turns it off.
     """
     if os.environ.get("CHAINER_WINOGRAD") == "0" or not suits(geometry):
         return False
