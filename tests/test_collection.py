@@ -47,6 +47,20 @@ def test_a_file_that_another_run_has_replaced_is_not_taken_for_ones_own(source, 
         collection.has(places[0])
 
 
+def test_the_same_words_in_another_folder_are_another_command(tmp_path, monkeypatch):
+    options, place = argparse.Namespace(out=tmp_path / "out", images="in"), tmp_path / "out" / "a"
+    with pytest.raises(KeyboardInterrupt), Collection(options) as collection:
+        collection.add_frames(place, [np.zeros((4, 4), np.uint8)])
+        raise KeyboardInterrupt
+    with contextlib.suppress(KeyboardInterrupt), Collection(options) as collection:
+        assert collection.has(place)
+        raise KeyboardInterrupt
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is there already"), Collection(options) as collection:
+        collection.has(place)
+
+
 @pytest.mark.parametrize("content, refused", [(b"film", True), (b"FILM", False)])
 def test_only_the_same_file_cannot_be_in_train_and_in_test(source, collection, content, refused):
     target, twin = (collection.out / split / "a.avi" for split in ("train", "test"))

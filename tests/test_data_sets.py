@@ -342,6 +342,20 @@ def test_microscopy_of_a_recording_larger_than_the_sample(run, monkeypatch):
     assert np.abs(frames - (levels - 1000.0) / 3000 * 255).max() < 2
 
 
+def test_microscopy_stretches_what_all_columns_have_but_for_hot_pixels(run, monkeypatch):
+    Path("in").mkdir()
+    levels = np.tile(np.arange(30, dtype=np.uint16) * 10, (2, 50, 1))
+    levels[:, 7, 12] = 60000  # not among the sampled ones
+    tifffile.imwrite("in/cells.tif", levels, photometric="minisblack")
+    assert run(microscopy, "--images", "in", "--out", "whole")[0] == 0
+    monkeypatch.setattr(microscopy, "SAMPLE", 210)  # every 15th pixel lies in one of two columns
+    assert run(microscopy, "--images", "in", "--out", "sampled")[0] == 0
+    for out in "whole", "sampled":
+        (video,) = found(f"{out}/train").values()
+        columns = next(iter(video))[0, :, 0]
+        assert np.abs(columns - np.linspace(0, 255, 30)).max() < 2
+
+
 def test_microscopy_leaves_alpha_out(run):
     Path("in").mkdir()
     levels = np.linspace(0, 200, 20 * 30).astype(np.uint8).reshape(20, 30)
