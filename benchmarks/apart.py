@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 
+LAST_WORDS = 15  # seconds for a program that is interrupted
+
 
 def run(command, limit, **options):
     """Run a command -> its exit status, None if it took longer than `limit` seconds.
@@ -16,6 +18,9 @@ def run(command, limit, **options):
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # pytest, for one, tells of failures only at its end
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_WORDS)
         return None
     finally:
         with contextlib.suppress(ProcessLookupError):  # usually all have ended

@@ -27,6 +27,7 @@ MODULES += "kernel_trial", "cudnn", "gpu_layers", "casts", "gpu_neutral", "gpu_b
 MODULES += "gpu_convolution", "cudnn_engines", "slices", "voxel_flow"
 # If a package is missing, only the tests of modules that need it are left out.
 PYTEST = "-m", "pytest", "-v", "--tb=short", "--continue-on-collection-errors", "-m", "gpu"
+PYTEST += "-W", "default"  # packages there are of any version: what they warn of is no failure
 ASKED = {  # what Python is to run, from the root of the repository
     "tests": (*PYTEST, *(f"tests/test_{name}.py" for name in MODULES)),
     "graphs-without-cub": (*PYTEST, "tests/test_graph.py"),
@@ -38,21 +39,23 @@ ASKED = {  # what Python is to run, from the root of the repository
 # A control: CuPy adds up whole arrays by CUB's kernels, which no capture has held yet; the driver
 # for tests runs CuPy's own.
 ENVIRONMENTS = {"graphs-without-cub": {"CUPY_ACCELERATORS": ""}}
-LIMIT = 500  # seconds for each
 
 
-def ask(name, out):
-    """Run one, its words in out/NAME.txt -> {"status", "seconds", "said": the last line}."""
+def ask(name, out, limit):
+    """Run one, its words in out/NAME.txt -> {"status", "seconds", "said": the last line}.
+
+    limit: seconds after which it is interrupted.
+    """
     path, began = out / f"{name}.txt", time.monotonic()
     with path.open("wb") as file:
         options = {"cwd": ROOT, "stdout": file, "stderr": subprocess.STDOUT}
         options["env"] = os.environ | ENVIRONMENTS.get(name, {})
-        status = apart.run([sys.executable, *ASKED[name]], LIMIT, **options)
+        status = apart.run([sys.executable, *ASKED[name]], limit, **options)
     lines = path.read_text(errors="replace").strip().splitlines()
     said = lines[-1] if lines else ""
     with contextlib.suppress(ValueError):
         said = json.loads(said)
-    status = f"not done in {LIMIT} s" if status is None else status
+    status = f"not done in {limit} s" if status is None else status
     return {"status": status, "seconds": round(time.monotonic() - began), "said": said}
 
 
@@ -62,6 +65,7 @@ def main():
     )
     parser.add_argument("asked", nargs="*", metavar="WHAT", help=f"of {', '.join(ASKED)}; else all")
     parser.add_argument("-o", "--out", default="result-gpu", help="directory for all that they say")
+    parser.add_argument("--limit", type=int, default=500, metavar="S", help="seconds for each")
     options = parser.parse_args()
     if unknown := set(options.asked) - ASKED.keys():
         parser.error(f"{' '.join(unknown)}: choose from {', '.join(ASKED)}")
@@ -69,7 +73,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     report = {}
     for name in options.asked or ASKED:
-        report[name] = ask(name, out)
+        report[name] = ask(name, out, options.limit)
         (out / "report.json").write_text(json.dumps(report))
         print(name, report[name]["status"], f"{report[name]['seconds']} s", file=sys.stderr)
     print(json.dumps(report))

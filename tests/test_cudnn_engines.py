@@ -10,6 +10,7 @@ import pytest
 from tests.acted_cudnn import Engine
 from tests.arrays import CUDA, double, put, random
 from tests.convolutions import only
+from utils.graph import WARM_UPS
 from utils.stack import F, chainer, cudnn, cudnn_engines, cudnn_plans, providers
 
 pytestmark = pytest.mark.gpu
@@ -185,6 +186,22 @@ def test_a_passing_shortage_of_memory_rules_out_no_engine(acted, monkeypatch, au
                 np.testing.assert_allclose(convolve(batch=batch), truth(batch=batch), atol=1e-5)
             convolve(batch=batch)
             assert acted.executed[-1] == 1
+
+
+def test_a_lasting_shortage_of_memory_is_not_searched_for_ever(acted, monkeypatch):
+    own, searches, choose = CUDA.cupy.cuda.alloc, [], cudnn_engines._choose
+
+    def alloc(size):
+        if size:
+            raise MemoryError("out of memory")
+        return own(size)
+
+    acted.engines[3] = [Engine(1, workspace=64), Engine(2)]
+    monkeypatch.setattr(CUDA.cupy.cuda, "alloc", alloc)
+    monkeypatch.setattr(cudnn_engines, "_choose", lambda *a: searches.append(0) or choose(*a))
+    for _ in range(WARM_UPS + 2):
+        np.testing.assert_allclose(convolve(), truth(), atol=1e-5)
+    assert acted.executed[-1] == 2 and len(searches) == cudnn_engines.SEARCHES <= WARM_UPS
 
 
 def test_no_engine_is_tried_while_a_graph_is_captured(acted, monkeypatch):

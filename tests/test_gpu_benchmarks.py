@@ -170,11 +170,10 @@ def test_without_a_gpu_a_script_says_so_in_one_line(script):
 
 def test_one_command_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     said = "import sys; print('{\"ms\": 1}'); sys.exit(%d)"
-    sleep = "import subprocess; subprocess.run(['sleep', '60'])"
+    sleep = "import subprocess; print('so far'); subprocess.run(['sleep', '60'])"
     asked = {"bad": ("-c", said % 3), "slow": ("-c", sleep), "good": ("-c", said % 0)}
     monkeypatch.setattr(gpu_all, "ASKED", asked)
-    monkeypatch.setattr(gpu_all, "LIMIT", 5)
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "-o", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "-o", str(tmp_path), "--limit", "5"])
     with pytest.raises(SystemExit) as ended:
         gpu_all.main()
     report = json.loads(capsys.readouterr().out)
@@ -184,6 +183,7 @@ def test_one_command_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, 
         "slow": "not done in 5 s",
         "good": 0,
     }
+    assert "KeyboardInterrupt" in (tmp_path / "slow.txt").read_text()
     assert report["good"]["said"] == {"ms": 1} and (tmp_path / "good.txt").exists()
     assert json.loads((tmp_path / "report.json").read_text()) == report
 
@@ -192,12 +192,12 @@ def test_each_command_has_its_environment(tmp_path, monkeypatch):
     command = "-c", "import os; print(len(os.environ['CUPY_ACCELERATORS']))"
     monkeypatch.setenv("CUPY_ACCELERATORS", "cub")
     monkeypatch.setattr(gpu_all, "ASKED", dict.fromkeys(("graphs-without-cub", "tests"), command))
-    said = [gpu_all.ask(name, tmp_path)["said"] for name in gpu_all.ASKED]
+    said = [gpu_all.ask(name, tmp_path, 60)["said"] for name in gpu_all.ASKED]
     assert said == [0, 3]
 
 
 def test_what_is_known_is_written_before_the_next_is_asked(tmp_path, monkeypatch):
-    def ask(name, out):
+    def ask(name, out, limit):
         if name == "second":
             raise KeyboardInterrupt
         return {"status": 0, "seconds": 1}
@@ -207,7 +207,9 @@ def test_what_is_known_is_written_before_the_next_is_asked(tmp_path, monkeypatch
     monkeypatch.setattr(sys, "argv", ["gpu.py", "-o", str(tmp_path)])
     with pytest.raises(KeyboardInterrupt):
         gpu_all.main()
-    assert json.loads((tmp_path / "report.json").read_text()) == {"first": ask("first", tmp_path)}
+    assert json.loads((tmp_path / "report.json").read_text()) == {
+        "first": ask("first", tmp_path, 0)
+    }
 
 
 def test_every_module_with_tests_for_a_gpu_is_asked():

@@ -55,6 +55,7 @@ class Graph:
         self.signature, self.graph, self.warmed = None, None, 0
         self.inputs = []  # arrays that its kernels read
         self.reported = {}  # {name: array} of what it reports
+        self.counters = []  # all on the host that counts updates: optimizers and update rules
         self.gains = []  # what a replay adds to each of `counters`
         self.counts = []  # of `counters`, after the last call
 
@@ -95,6 +96,10 @@ class Graph:
         if warming_up and before.hyperparameters != self.signature.hyperparameters:
             self.refuse("hyperparameters change from step to step")
             return
+        self.counters = []
+        for optimizer in self.optimizers:
+            rules = (param.update_rule for param in optimizer.target.params())
+            self.counters += [optimizer, *rules]
         xp = chainer.backend.get_array_module(*arrays)
         self.cuda = xp.cuda
         xp.cuda.runtime.deviceSynchronize()  # the previous graph may still be running
@@ -210,19 +215,13 @@ class Graph:
         self.refused, self.graph, self.inputs, self.reported = True, None, [], {}
         self.pool.free_all_blocks()
 
-    def counters(self):
-        """Everything on the host that counts updates: optimizers and update rules."""
-        for optimizer in self.optimizers:
-            yield optimizer
-            yield from (param.update_rule for param in optimizer.target.params())
-
     def count(self):
         """The numbers of updates that `counters` have counted."""
-        return [counter.t for counter in self.counters()]
+        return [counter.t for counter in self.counters]
 
     def set_counts(self, counts):
         """Set the numbers of updates of `counters`."""
-        for counter, t in zip(self.counters(), counts, strict=True):
+        for counter, t in zip(self.counters, counts, strict=True):
             counter.t = t
 
     def host_values(self):

@@ -62,7 +62,9 @@ class Gather:
         with tqdm(total=len(store), unit="clip", desc="to the GPU", disable=None) as bar:
             for start in range(0, len(store), chunk):
                 stop = min(start + chunk, len(store))
-                self.clips[start:stop].set(store.read(np.arange(start, stop)))
+                clips = store.read(np.arange(start, stop))
+                self.clips[start:stop].set(clips)
+                xp.cuda.get_current_stream().synchronize()  # else they could be freed too early
                 bar.update(stop - start)
 
     def __call__(self, numbers, device):

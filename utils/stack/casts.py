@@ -78,27 +78,37 @@ extern "C" __global__ void find_largest(const float* from, int* largest, long lo
 template <typename From, typename To, typename Convert>
 __device__ void transpose(const Arrays& arrays, Convert convert) {
     __shared__ To tile[TILE][TILE + 1];  // one more: a column's numbers lie in different banks
-    long long t = blockIdx.x;  // tiles are numbered through all arrays
+    unsigned t = blockIdx.x;  // tiles are numbered through all arrays
     for (int k = 0; k < arrays.count; t -= arrays.of[k++].tiles) {
         const From* from = (const From*)arrays.of[k].from;
         To* to = (To*)arrays.of[k].to;
-        long long rows = arrays.of[k].rows, columns = arrays.of[k].columns;
-        long long across = (columns + TILE - 1) / TILE, down = (rows + TILE - 1) / TILE;
+        unsigned rows = arrays.of[k].rows, columns = arrays.of[k].columns;
+        unsigned across = (columns + TILE - 1) / TILE, each = (rows + TILE - 1) / TILE * across;
         for (; t < arrays.of[k].tiles; t += gridDim.x) {
             if (rows == 1 || columns == 1) {
-                long long i = (t * ROWS + threadIdx.y) * TILE + threadIdx.x;
+                long long i = ((long long)t * ROWS + threadIdx.y) * TILE + threadIdx.x;
                 if (i < arrays.of[k].size) to[i] = convert(from[i], i % columns);
                 continue;
             }
-            long long start = t / (across * down) * rows * columns;
-            long long row = t / across % down * TILE, column = t % across * TILE;
-            long long c = column + threadIdx.x, r = row + threadIdx.x;
-            for (int y = threadIdx.y; y < TILE && row + y < rows; y += ROWS)
-                if (c < columns)
-                    tile[y][threadIdx.x] = convert(from[start + (row + y) * columns + c], c);
+            long long start = (long long)(t / each) * rows * columns;
+            unsigned row = t % each / across * TILE, column = t % each % across * TILE;
+            unsigned c = column + threadIdx.x, r = row + threadIdx.x;
+            From read[TILE / ROWS] = {};  // one after the other each would be waited for
+#pragma unroll
+            for (int j = 0; j < TILE / ROWS; j++) {
+                unsigned y = row + threadIdx.y + j * ROWS;
+                if (y < rows && c < columns) read[j] = from[start + (long long)y * columns + c];
+            }
+#pragma unroll
+            for (int j = 0; j < TILE / ROWS; j++)
+                if (c < columns) tile[threadIdx.y + j * ROWS][threadIdx.x] = convert(read[j], c);
             __syncthreads();
-            for (int y = threadIdx.y; y < TILE && column + y < columns; y += ROWS)
-                if (r < rows) to[start + (column + y) * rows + r] = tile[threadIdx.x][y];
+#pragma unroll
+            for (int j = 0; j < TILE / ROWS; j++) {
+                unsigned y = column + threadIdx.y + j * ROWS;
+                if (y < columns && r < rows)
+                    to[start + (long long)y * rows + r] = tile[threadIdx.x][threadIdx.y + j * ROWS];
+            }
             __syncthreads();
         }
     }

@@ -4,6 +4,7 @@ The choice follows Chainer's configuration: use_cudnn_tensor_core, cudnn_determi
 Only the first call for a shape waits for the device: later ones can be captured in a CUDA graph.
 """
 
+import collections
 import functools
 import itertools
 import logging
@@ -14,6 +15,7 @@ from utils.stack.providers import Unsuitable
 
 WORKSPACE = 2**28  # bytes that an engine may need beside its arrays; set it before the first use
 TRIED, TIMED = 8, 3  # engines that autotune tries, runs of each that it times
+SEARCHES = 3  # for a shape, while memory is too short for some engine; no more than WARM_UPS
 # Python takes longer to launch a small kernel than the GPU to run it. So that launching is not
 # timed, the runs queue up behind this kernel, which waits a tenth of a millisecond for each.
 CYCLES = 200_000
@@ -30,11 +32,11 @@ class Thread(threading.local):
     """What each thread has for itself, since cuDNN's objects must not be shared.
 
     handles: {device: Handle, or why there is none}. plans: {(device, what it is for): Plan, or the
-    arguments of Unsuitable if there is none}.
+    arguments of Unsuitable if there is none}. searches: {the same: how many have looked for one}.
     """
 
     def __init__(self):
-        self.handles, self.plans = {}, {}
+        self.handles, self.plans, self.searches = {}, {}, collections.Counter()
 
 
 _thread = Thread()
@@ -54,24 +56,27 @@ def compute(direction, geometry, arrays, last=False):
     addresses = [arrays[name].data.ptr for name in (*OPERANDS, "bias") if name in arrays]
 
     without, autotune = unwanted(geometry.dtype), _config().autotune
-    key = direction, geometry, "bias" in arrays, last, without, autotune
-    plan = _thread.plans.get((device, *key))
+    search = direction, geometry, "bias" in arrays, last, without, autotune
+    key = device, *search
+    plan = _thread.plans.get(key)
     if isinstance(plan, cudnn_plans.Plan):
         try:
             return execute(plan, handle, addresses)
         except FAILURES as error:
-            if kernels.capturing():
-                raise
+            if kernels.capturing():  # not an obstacle for which another way could be captured
+                raise RuntimeError(str(error)) from None
             if not isinstance(error, MemoryError):
                 providers.log_once(logging.WARNING, f"an engine of cuDNN is given up: {error}")
             plan = None
     if plan is None:
         if kernels.capturing():  # trying engines waits for the GPU
             raise RuntimeError("no engine of cuDNN can be tried while a graph is captured")
-        plan, short = _choose(handle, addresses, *key)
+        plan, short = _choose(handle, addresses, *search)
         _kept.append(plan)
-        if not short:  # if memory was short, there may be a better one the next time
-            _thread.plans[(device, *key)] = plan
+        _thread.searches[key] += 1
+        settled = isinstance(plan, cudnn_plans.Plan) and _thread.searches[key] >= SEARCHES
+        if settled or not short:  # else there may be a better one the next time
+            _thread.plans[key] = plan
     if isinstance(plan, tuple):
         raise Unsuitable(*plan)
     execute(plan, handle, addresses)

@@ -21,9 +21,11 @@ class GpuLayers:
 
     @staticmethod
     def accepts(array):
-        """Whether this class can compute layers of such an array."""
-        on_gpu = isinstance(array, chainer.backends.cuda.ndarray)
-        return on_gpu and cudnn.dtype_in_use() in DTYPES and kernels.usable()
+        """Whether this class can compute layers of such an array: on a GPU that multiplies the type
+        in use by matrix units, which want channels last."""
+        on_gpu, dtype = isinstance(array, chainer.backends.cuda.ndarray), cudnn.dtype_in_use()
+        usable = on_gpu and dtype in DTYPES and kernels.usable()
+        return usable and cudnn.capability() >= cudnn.CAPABILITY[dtype]
 
     def forward(self, x, *params):
         """x, W, b, W, b, ... float32 -> y float32, contiguous: (B, C, H, W), or (B, C) of linear
