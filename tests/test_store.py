@@ -17,7 +17,7 @@ import zstandard
 from utils.errors import UserError
 from utils.layout import CHECKSUM, checksum
 from utils.shards import seal
-from utils.store import DRAFT, ClipStore, locate
+from utils.store import DRAFT, ClipStore, locate, open_files
 
 RUN = {"seed": 1}
 
@@ -94,6 +94,32 @@ def test_drop_unfinished(store):
     store.drop_unfinished()
     assert files == sorted(p.relative_to(store.path) for p in store.path.rglob("*") if p.is_file())
     assert len(store.read(np.arange(20))) == 20
+
+
+def test_a_folder_is_not_listed_anew_for_each_file_that_is_deleted(store, monkeypatch):
+    before, asked = names(store.path), []
+    for number in range(3, 20):
+        for name in (f"c.{number}.0.0.0.0", f"{number}.0.0.0.0.0", f"unfinished.{number}"):
+            (store.path / name).touch()
+
+    class Told:
+        """The files, telling what is asked of them."""
+
+        def __getattr__(self, name):
+            asked.append(name)
+            return getattr(open_files(store.path), name)
+
+    monkeypatch.setattr("utils.store.open_files", lambda path: Told())
+    store.drop_unfinished()
+    assert names(store.path) == before
+    assert asked.count("list") == asked.count("delete_range") == 1
+
+
+def test_giving_up_a_store_deletes_no_copy_of_its_metadata(tmp_path):
+    store = ClipStore.create(tmp_path, 2, 1, (4, 6))
+    (tmp_path / "zarr.json.bak").touch()
+    store.give_up()
+    assert names(tmp_path) == ["zarr.json.bak"]
 
 
 def test_fingerprint_tells_contents_apart(store, tmp_path):

@@ -40,7 +40,7 @@ class Journal:
 
     def forget(self, name):
         """Forget what was noted under a name."""
-        self.store.delete_files(f"{UNFINISHED}{name}")
+        self.store.write_file(f"{UNFINISHED}{name}", None)
 
 
 def open_store(path, record, kind, existing, resume):

@@ -16,6 +16,7 @@ from utils.shards import Shards
 INDEX_CACHE_BYTES = 2**26  # shard indices, so that a random read touches the disk once
 ABOUT = "zarr.json"
 UNFINISHED = "unfinished."  # prefix of the names of files that are deleted when a run is finished
+UNFINISHED_KEYS = tensorstore.KvStore.KeyRange(UNFINISHED, f"{UNFINISHED[:-1]}/")  # "/" follows "."
 DRAFT = f"{UNFINISHED}{ABOUT}"
 CUT_OFF = ".__lock"  # suffix of what tensorstore leaves if it is killed while it writes a file
 SHARD = re.compile(r"(c\.)?(\d+)\.0\.0\.0\.0")
@@ -260,16 +261,21 @@ class ClipStore:
         store = ClipStore.find(self.path)
         store.drop_unfinished()
         if not len(store):
-            store.delete_files(ABOUT)
+            store.write_file(ABOUT, None)
 
     def drop_unfinished(self):
         """Delete all but the finished clips: notes, a draft, shards that are not of this store."""
-        for key in map(bytes.decode, self._files().list().result()):
+        files, foreign = self._files(), []
+        # Notes go first: with them, but without its shards, a run would be taken for going on.
+        files.delete_range(UNFINISHED_KEYS).result()
+        for key in map(bytes.decode, files.list().result()):
             shard = SHARD.match(key)
             named = shard and (shard[1] or "") == NAMES[self._naming]
             ours = named and int(shard[2]) * self.shard < len(self)
-            if key.startswith(UNFINISHED) or (shard and not ours):
-                self.delete_files(key)
+            if shard and not ours:
+                foreign.append(files.write(key, None))  # a range would list the folder each time
+        for deletion in foreign:
+            deletion.result()
         if not is_url(self.path):
             for partial in Path(self.path).glob(f"*{CUT_OFF}"):  # tensorstore does not list its own
                 partial.unlink()
@@ -283,18 +289,12 @@ class ClipStore:
         return found.value if found.state == "value" else None
 
     def write_file(self, name, content):
-        """Write a small file beside the clips, atomically."""
+        """Write a small file beside the clips, atomically; delete it if `content` is None."""
         try:
             self._files().write(name, content).result()
         except (ValueError, NotImplementedError) as error:
             cure = "make it writable or give another --out"
             raise UserError(f"cannot write to {self.path}: {reason(error)}; {cure}") from None
-
-    def delete_files(self, prefix):
-        """Delete the files whose names begin with `prefix`."""
-        prefix = prefix.encode()
-        end = prefix[:-1] + bytes([prefix[-1] + 1])
-        self._files().delete_range(tensorstore.KvStore.KeyRange(prefix, end)).result()
 
     def _check_kind(self, history, horizon, size, channels):
         """UserError if clips of another kind are to be added."""
