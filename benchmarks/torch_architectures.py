@@ -399,10 +399,24 @@ class Windows(nn.Module):
         return made.transpose(2, 3).flatten(2, 3), (frames[:, -1:], memory)
 
 
+class ToSquares(nn.PixelUnshuffle):
+    """models/encoder_decoder.py's to_squares."""
+
+    def forward(self, images):
+        return super().forward((images + 1) / 2)
+
+
+class FromSquares(nn.PixelShuffle):
+    """models/encoder_decoder.py's from_squares."""
+
+    def forward(self, squares):
+        return 2 * super().forward(squares) - 1
+
+
 def on_patches(cells, inputs, maps, patch):
     """models/encoder_decoder.py's function of that name."""
-    readout = nn.Sequential(nn.Conv2d(maps, inputs, 1, bias=False), nn.PixelShuffle(patch))
-    return EncoderDecoder(nn.PixelUnshuffle(patch), cells, readout)
+    readout = nn.Sequential(nn.Conv2d(maps, inputs, 1), FromSquares(patch))
+    return EncoderDecoder(ToSquares(patch), cells, readout)
 
 
 def predrnn(history, channels, width, patch=4):

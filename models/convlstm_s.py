@@ -14,8 +14,8 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
 
     OpenSTL counts 15.08 million weights for Moving MNIST; 3.41 million of them, two convolutions in
     each cell that its forward pass never calls, are left out here. Its loss counts how well the
-    past frames are predicted too; ours is that of the future alone. Its frames are in [0, 1],
-    ours in [-1, 1]. The output is linear and may leave that slightly.
+    past frames are predicted too; ours is that of the future alone. The output is linear and may
+    leave [-1, 1] slightly.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels; 2 for KTH.

@@ -16,22 +16,24 @@ class Layout(NamedTuple):
 
 
 # {width: {smallest frame side that the layers are for: layers}}. "small" is what the authors'
-# public training script has. The paper has none for 64x64: two strides of 2 keep its first fully
-# connected layer at 13 million weights, where the layers of 32x32 would need 254 million.
+# public training script has. The paper has none beyond 32x32: strides of 2 keep the first fully
+# connected layer for 64x64 at 13 million weights, where the layers of 32x32 would need 254 million.
 LAYOUTS = {
     "paper": {
         4: Layout(((3, 64, 1),), 1, (512, 256)),
         8: Layout(((3, 64, 1), (3, 128, 1), (3, 128, 1)), 1, (1024, 512)),
         16: Layout(((5, 128, 1), (5, 256, 1), (5, 256, 1)), 1, (1024, 512)),
         32: Layout(((7, 128, 1), (7, 256, 1), (5, 512, 1), (5, 128, 1)), 1, (1024, 512)),
-        64: Layout(((7, 128, 1), (7, 256, 1), (5, 512, 2), (5, 128, 2)), 1, (1024, 512)),
+        40: Layout(((7, 128, 1), (7, 256, 1), (5, 512, 2), (5, 128, 2)), 1, (1024, 512)),
+        96: Layout(((7, 128, 2), (7, 256, 1), (5, 512, 2), (5, 128, 2)), 1, (1024, 512)),
     },
     "small": {
         4: Layout(((3, 32, 1),), 1, (256, 128)),
         8: Layout(((3, 32, 1), (3, 32, 1), (3, 64, 1)), 1, (256, 128)),
         16: Layout(((5, 32, 1), (5, 32, 1), (5, 64, 1)), 1, (256, 128)),
         32: Layout(((7, 32, 1), (7, 32, 1), (5, 64, 1), (5, 128, 1)), 2, (256, 128)),
-        64: Layout(((7, 32, 1), (7, 32, 1), (5, 64, 2), (5, 128, 2)), 2, (256, 128)),
+        40: Layout(((7, 32, 1), (7, 32, 1), (5, 64, 2), (5, 128, 2)), 2, (256, 128)),
+        96: Layout(((7, 32, 2), (7, 32, 1), (5, 64, 2), (5, 128, 2)), 2, (256, 128)),
     },
 }
 SMALLEST = 3  # the kernel of the first layers

@@ -20,8 +20,8 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
 
     The authors' code normalises the outputs of its convolutions, too, recalls all cells since the
     beginning and, unlike the paper, never renews the memory that the layers share. Here all is as
-    in the paper, and the last RECALLED cells are recalled. The output is linear and may leave
-    [-1, 1] slightly.
+    in the paper, and the last RECALLED cells are recalled. The paper's loss is --loss l1=1,l2=1.
+    The output is linear and may leave [-1, 1] slightly.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels.
@@ -81,6 +81,7 @@ class EideticLSTM(STLSTM):
     RECALL)."""
 
     convolution = OverTime
+    start = 0, 0, 0, 0, 0, 1, 0  # a query forgets nothing
 
     def __init__(self, inputs, outputs, kernel):
         super().__init__(inputs, outputs, kernel)

@@ -19,20 +19,32 @@ def patch_channels(channels, patch, size):
 def on_patches(history, horizon, channels, cells, maps, patch, sampling_decay):
     """An EncoderDecoder of one recurrent layer, as OpenSTL builds them all.
 
-    A pixel that the layer sees is a patch x patch square of the frame, which is drawn from the
-    layer's output by a linear map. maps: number of the output's maps.
+    A pixel that the layer sees is a patch x patch square of the frame, in [0, 1], which is drawn
+    from the layer's output by a linear map. That map has a bias here, which OpenSTL's has not:
+    without one a background that is not black has to be made of what the layer remembers. maps:
+    number of the output's maps.
     """
-    linear = L.Convolution2D(maps, channels * patch**2, 1, nobias=True)
+    linear = L.Convolution2D(maps, channels * patch**2, 1)
     return EncoderDecoder(
         history,
         horizon,
         channels,
         multiple=patch,
-        embed=partial(F.space2depth, r=patch),
+        embed=partial(to_squares, patch=patch),
         encoder=cells,
-        readout=chainer.Sequential(linear, partial(F.depth2space, r=patch)),
+        readout=chainer.Sequential(linear, partial(from_squares, patch=patch)),
         teacher=ScheduledSampling(sampling_decay=sampling_decay),
     )
+
+
+def to_squares(images, patch):
+    """(N, C, H, W) in [-1, 1] -> (N, C * patch^2, H / patch, W / patch) in [0, 1]."""
+    return F.space2depth((images + 1) / 2, patch)
+
+
+def from_squares(squares, patch):
+    """The inverse of `to_squares`."""
+    return 2 * F.depth2space(squares, patch) - 1
 
 
 class EncoderDecoder(Predictor):

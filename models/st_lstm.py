@@ -34,13 +34,14 @@ class STLSTM(chainer.Chain):
     """
 
     convolution = SameSize  # of frames and memories, kernel x kernel
+    # Initial biases of candidate, input and forget gate of the cell, the same of the shared memory,
+    # output gate. An open forget gate lets gradients through from the start.
+    start = 0, 0, 1, 0, 0, 1, 0
 
     def __init__(self, inputs, outputs, kernel):
         super().__init__()
         self.outputs = outputs
-        # Candidate, input and forget gate of the cell, the same of the shared memory, output gate.
-        # An open forget gate lets gradients through from the start.
-        start = np.repeat(np.float32([0, 0, 1, 0, 0, 1, 0]), outputs)
+        start = np.repeat(np.float32(self.start), outputs)
         with self.init_scope():
             self.from_input = self.convolution(inputs, 7 * outputs, kernel, start)
             self.from_hidden = self.convolution(outputs, 4 * outputs, kernel)

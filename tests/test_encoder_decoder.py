@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from models.encoder_decoder import EncoderDecoder
+from models.encoder_decoder import EncoderDecoder, from_squares, to_squares
 from utils.stack import F, chainer
 
 SIZE = (16, 16)
@@ -59,12 +59,22 @@ def test_the_truth_changes_training_but_not_its_first_frame(arch):
 
 def test_openstl_convlstm_s_has_the_weights_that_openstl_uses():
     model = models.create("convlstm-s", 10, 10, 1, (64, 64))
-    used = 11_675_648
-    assert model.count_params() == used
+    used, biases = 11_675_648, 4 * 4  # OpenSTL's last layer has none
+    assert model.count_params() == used + biases
     # Its cells also own a 5x5 and a 1x1 convolution, 256 maps to 128, that forward never calls;
     # with them it is the published 15.0 million, and the published 56.8 GFLOPs are those without.
     assert used + 4 * (5 * 5 + 1) * 256 * 128 == 15_083_520
     assert used * 16 * 16 * 19 == pytest.approx(56.8e9, rel=1e-3)
+
+
+def test_networks_on_patches_see_black_as_zero_and_draw_zero_as_black():
+    black = np.full((1, 3, 8, 8), -1, np.float32)
+    squares = to_squares(chainer.Variable(black), 4)
+    assert squares.shape == (1, 48, 2, 2) and not squares.array.any()
+    assert np.array_equal(from_squares(squares, 4).array, black)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 3, 8, 12)).astype(np.float32)
+    again = from_squares(to_squares(chainer.Variable(images), 4), 4).array
+    np.testing.assert_allclose(again, images, atol=1e-6)
 
 
 def test_vpn_has_as_many_weights_as_the_sketch_in_keras():

@@ -81,6 +81,16 @@ def test_discriminators_of_64x64_have_two_strides(width, head):
     assert heads([dis]) == [[(side * side * 128, head[0]), head, (head[1], 1)]]
 
 
+@pytest.mark.parametrize("width", ["paper", "small"])
+@pytest.mark.parametrize("size", [(39, 39), (40, 52), (48, 48), (64, 64), (95, 96), (128, 160)])
+def test_no_size_needs_a_first_connected_layer_far_larger_than_the_papers(width, size):
+    (dis,) = Discriminators([size], 4, 1, 3, width)
+    ((inputs, units), *_) = heads([dis])[0]
+    (papers,) = Discriminators([(32, 32)], 4, 1, 3, width)
+    ((usual, _), *_) = heads([papers])[0]
+    assert inputs * units <= 4 * usual * units
+
+
 def test_small_is_the_authors_public_script():
     gen = models.create("multiscale", 4, 1, 3, (32, 32), width="small")
     maps = [[conv.W.shape[0] for conv in refiner] for refiner in gen.refiners]

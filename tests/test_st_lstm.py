@@ -187,8 +187,15 @@ def test_frames_are_seen_with_the_one_before():
 
 def test_predrnn_has_the_weights_that_openstl_publishes():
     model = models.create("predrnn", 10, 10, 1, (64, 64))
-    biases = 4 * 7 * 128
+    biases = 4 * 7 * 128 + 4 * 4
     assert model.count_params() - biases == pytest.approx(23.8e6, abs=0.05e6)
     assert [layer.from_input.b.array.reshape(7, -1)[:, 0].tolist() for layer in model.encoder] == [
         [0, 0, 1, 0, 0, 1, 0]
     ] * 4
+
+
+def test_a_query_for_what_to_recall_begins_without_a_bias():
+    model = models.create("e3d-lstm", 3, 1, 1, (16, 16), width="small")
+    for layer in model.encoder.layer:
+        biases = layer.from_input.same.b.array.reshape(7, -1)
+        assert biases[:, 0].tolist() == [0, 0, 0, 0, 0, 1, 0]

@@ -103,7 +103,8 @@ def pixel_bce(predicted, true):
     """Mean binary cross-entropy of pixels taken as probabilities, from [-1, 1] mapped to [0, 1].
 
     Probabilities are clipped: a wholly wrong pixel costs log(1 / EPSILON), not infinity. Where
-    they are clipped, the gradient is 0. ValueError for arrays of different shapes.
+    they are clipped, the gradient is 0: a network does not learn from pixels that it puts beyond
+    the range, as only one whose output is linear can. ValueError for arrays of different shapes.
     """
     if predicted.shape != true.shape:  # else NumPy would broadcast one of them
         raise ValueError(f"{predicted.shape} predicted, {true.shape} true")

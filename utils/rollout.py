@@ -8,7 +8,8 @@ def rollout(model, past, frames):
 
     past: float32 (B, T, C, H, W) in [-1, 1] on the model's device, T at least model.history, any H
     and W. Returns an array (B, frames, C, H, W) on the same device; in [-1, 1] if the model's
-    predictions are, which not all end in a tanh.
+    predictions are, which not all end in a tanh. What is fed back is clipped to that range: else
+    the excess would grow from frame to frame.
     """
     xp = model.xp
     seen = past[:, -model.history :]
@@ -18,5 +19,5 @@ def rollout(model, past, frames):
         for first in range(0, frames, model.horizon):
             predicted = model(seen).array
             future[:, first : first + model.horizon] = predicted[:, : frames - first]
-            seen = xp.concatenate([seen, predicted], axis=1)[:, -model.history :]
+            seen = xp.concatenate([seen, predicted.clip(-1, 1)], axis=1)[:, -model.history :]
     return future
