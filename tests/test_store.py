@@ -391,6 +391,10 @@ def test_clips_on_a_web_server_can_be_read(store, monkeypatch):
             ClipStore.open(f"{url}/nothing")
         with pytest.raises(UserError, match="cannot write to http.*not support writing"):
             ClipStore.prepare(f"{url}/new", None, 2, 1, (4, 6))
+        with pytest.raises(UserError, match="cannot write to http.*; make it writable or give"):
+            ClipStore.prepare(there.path, "overwrite", 2, 1, (4, 6))
+        with pytest.raises(UserError, match="cannot write to http.*; make it writable or give"):
+            there.write_file("zarr.json", None)
         server.shutdown()
     monkeypatch.setattr("utils.store.RETRIES", {"http_request_retries": {"max_retries": 1}})
     with pytest.raises(UserError, match="http.*(connect|Connect)"):

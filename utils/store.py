@@ -1,5 +1,6 @@
 """Clips on disk in one sharded Zarr v3 array."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -67,6 +68,17 @@ def read_from(path, name):
     except (ValueError, NotImplementedError) as error:
         problem = f"{name} cannot be read ({reason(error)})"
         raise UserError(f"{path}: {problem}; mend that or give another path") from None
+
+
+@contextlib.contextmanager
+def changing(path):
+    """In this context it is a UserError if files in the folder or below the URL `path` cannot be
+    listed, written or deleted."""
+    try:
+        yield
+    except (OSError, ValueError, NotImplementedError) as error:
+        cure = "make it writable or give another --out"
+        raise UserError(f"cannot write to {path}: {reason(error)}; {cure}") from None
 
 
 def vacant(path):
@@ -265,20 +277,18 @@ class ClipStore:
 
     def drop_unfinished(self):
         """Delete all but the finished clips: notes, a draft, shards that are not of this store."""
-        files, foreign = self._files(), []
-        # Notes go first: with them, but without its shards, a run would be taken for going on.
-        files.delete_range(UNFINISHED_KEYS).result()
-        for key in map(bytes.decode, files.list().result()):
-            shard = SHARD.match(key)
-            named = shard and (shard[1] or "") == NAMES[self._naming]
-            ours = named and int(shard[2]) * self.shard < len(self)
-            if shard and not ours:
-                foreign.append(files.write(key, None))  # a range would list the folder each time
-        for deletion in foreign:
-            deletion.result()
-        if not is_url(self.path):
-            for partial in Path(self.path).glob(f"*{CUT_OFF}"):  # tensorstore does not list its own
-                partial.unlink()
+        with changing(self.path):
+            files = self._files()
+            # Notes go first: with them, but without its shards, a run would seem to go on.
+            files.delete_range(UNFINISHED_KEYS).result()
+            keys = map(bytes.decode, files.list().result())
+            # One by one: each range would list the folder anew.
+            deletions = [files.write(key, None) for key in keys if self._is_foreign(key)]
+            for deletion in deletions:
+                deletion.result()
+            if not is_url(self.path):  # tensorstore does not list its own
+                for partial in Path(self.path).glob(f"*{CUT_OFF}"):
+                    partial.unlink()
 
     def read_file(self, name):
         """The bytes of a small file beside the clips, None where there is none."""
@@ -290,11 +300,14 @@ class ClipStore:
 
     def write_file(self, name, content):
         """Write a small file beside the clips, atomically; delete it if `content` is None."""
-        try:
+        with changing(self.path):
             self._files().write(name, content).result()
-        except (ValueError, NotImplementedError) as error:
-            cure = "make it writable or give another --out"
-            raise UserError(f"cannot write to {self.path}: {reason(error)}; {cure}") from None
+
+    def _is_foreign(self, key):
+        """Whether a file is a shard, but none of the finished clips of this store."""
+        shard = SHARD.match(key)
+        named = shard and (shard[1] or "") == NAMES[self._naming]
+        return bool(shard) and not (named and int(shard[2]) * self.shard < len(self))
 
     def _check_kind(self, history, horizon, size, channels):
         """UserError if clips of another kind are to be added."""
