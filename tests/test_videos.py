@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import tensorstore
 from PIL import Image
 
 from tests.pictures import paint
@@ -563,6 +564,24 @@ def test_zarr(tmp_path):
     assert [v.name for v in videos] == ["2.zarr/film", "3.zarr/film"]
     for video in videos:
         assert np.array_equal(np.stack(list(video))[..., 0], values)
+
+
+def test_a_chunk_larger_than_the_cache_is_read_once(tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr", minversion="3")
+    monkeypatch.setattr("utils.arrays.CHUNK_CACHE_BYTES", 2**10)
+    values = np.random.default_rng(0).integers(0, 256, (20, 40, 40), dtype=np.uint8)
+    zarr.create_array(f"{tmp_path}/z", data=values, chunks=values.shape)
+    (video,) = find_videos(tmp_path / "z")
+    before = bytes_read()
+    assert np.array_equal(np.stack(list(video))[..., 0], values)
+    assert bytes_read() - before < 1.5 * values.nbytes
+
+
+def bytes_read():
+    """How much this process has read from files of arrays."""
+    name = "/tensorstore/kvstore/file/bytes_read"
+    (metric,) = tensorstore.experimental_collect_matching_metrics(name)
+    return metric["values"][0]["value"]
 
 
 @needs_shared

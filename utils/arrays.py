@@ -198,10 +198,16 @@ def open_zarr(path):
     """A Zarr array of any version, as a tensorstore."""
     import tensorstore  # imported late: it takes a while, and most videos are no arrays
 
-    context = tensorstore.Context({"cache_pool": {"total_bytes_limit": CHUNK_CACHE_BYTES}})
     kvstore = {"driver": "file", "path": f"{os.path.abspath(path)}{os.sep}"}
     spec = {"driver": "auto", "kvstore": kvstore}
-    return tensorstore.open(spec, read=True, context=context).result()
+
+    def open_caching(room):
+        context = tensorstore.Context({"cache_pool": {"total_bytes_limit": room}})
+        return tensorstore.open(spec, read=True, context=context).result()
+
+    array = open_caching(CHUNK_CACHE_BYTES)
+    room = 2 * measure_chunk(array)  # with less, a large chunk would be read anew for each frame
+    return open_caching(room) if room > CHUNK_CACHE_BYTES else array
 
 
 def measure_chunk(array):
