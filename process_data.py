@@ -147,7 +147,7 @@ def run(args, recipe, parallel_map):
     check_count(args.clips, blocks, recipe)
     if args.drop_still:
         blocks = drop_still(blocks, recipe, args.still, parallel_map, tally.add)
-    record = describe(videos, args.clips, recipe)
+    record = describe(videos, args.clips, recipe, args.still if args.drop_still else None)
     with claim(args.out):
         store, finished = open_store(args.out, record, recipe.kind, args.existing, args.resume)
         if finished:

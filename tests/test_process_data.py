@@ -14,11 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import constants
 from tests.processes import ROOT, run_python
 from tests.shared import PACMAN
 from utils.journal import Journal, identity, strip
 from utils.lock import claim
+from utils.recipe import Recipe
 from utils.store import ClipStore
+from utils.tasks import Block, Task, Visit, describe_task
+from utils.videos import find_videos
+
+RECIPE = Recipe(history=2, horizon=1, size=(8, 8), min_movement=1.0, exempt=0.0, seed=0)
 
 
 def process_data(*arguments, **options):
@@ -315,6 +321,33 @@ def test_still_folders(tmp_path):
     assert ClipStore.open(tmp_path / "some").read(np.arange(50)).std(axis=(1, 2, 3, 4)).min() > 50
     done = process_data(*command, "-o", tmp_path / "none", "--drop-still", "--min-movement", 1e9)
     assert done.returncode == 2 and "everything is still" in done.stderr
+
+
+@pytest.mark.parametrize("before, after", [((), ("--drop-still",)), (("--drop-still",), ())])
+def test_a_run_that_drops_still_folders_is_another_run(tmp_path, before, after):
+    films(tmp_path / "in", {"Typing/a.npy": (90, 0), "Diving/a.npy": (0, 255)})
+    command = ("-n", 50, "--workers", 1, "--images", tmp_path / "in", "-o", tmp_path / "out")
+    assert process_data(*command, *before).returncode == 0
+    again = process_data(*command, *before, "--resume")
+    assert again.returncode == 0 and "50 clips, finished before" in again.stdout
+    other = process_data(*command, *after, "--resume")
+    assert other.returncode == 2 and "out holds 50 clips: give --append" in other.stderr
+    (run,) = ClipStore.open(tmp_path / "out").runs
+    assert run["still"] == (constants.STILL if before else None)
+
+
+def test_a_run_of_other_axes_is_another_run_to_its_tasks_too(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (40, 40, 40), np.uint8))
+    command = ("-n", 50, "--workers", 1, "--images", tmp_path / "a.npy", "-o", tmp_path / "out")
+    assert process_data(*command, "--axes", "TWH").returncode == 0
+    other = process_data(*command, "--axes", "THW", "--resume")
+    assert other.returncode == 2 and "out holds 50 clips: give --append" in other.stderr
+    videos = [find_videos(tmp_path / "a.npy", axes=axes) for axes in (None, "THW", "TWH")]
+    (guessed, told, transposed) = [
+        describe_task(Task((Visit(Block(0, video, 0, 9)),), ((0, 50),), 0), RECIPE, 0, 50)
+        for (video,) in videos
+    ]
+    assert guessed == told != transposed
 
 
 def test_scene_cuts_are_no_motion(tmp_path):

@@ -73,8 +73,8 @@ def open_sequences(path, name, digest, look, axes=None):
             parts = [name, member, str(item) if "N" in extent else ""]
             full = "/".join(part for part in parts if part)
             shape = extent["H"], extent["W"]
-            ident = member, item, order
-            videos.append(Sequence(path, full, extent["T"], shape, digest, *ident, look=look))
+            ident = f"{digest} {order}", member, item, order  # of other axes, it has other frames
+            videos.append(Sequence(path, full, extent["T"], shape, *ident, look=look))
     if not videos:
         raise BadFrame(path, f"an array of {array.shape} is no video; 3 to 5 axes make one")
     return videos

@@ -59,13 +59,17 @@ def check_count(count, blocks, recipe):
         )
 
 
-def describe(videos, count, recipe):
-    """What a store records of one run of process_data.py, as JSON types."""
+def describe(videos, count, recipe, still=None):
+    """What a store records of one run of process_data.py, as JSON types.
+
+    still: the share of moving crops below which folders were dropped; None if none were.
+    """
     return {
         "clips": count,
         "rules": RULES,
         **dataclasses.asdict(recipe),
         "size": list(recipe.size),
+        "still": still,
         "look": videos[0].look.flags,
         "sources": [
             {

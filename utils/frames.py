@@ -84,7 +84,7 @@ class Video:
     """A numbered sequence of frames; a subclass for each kind of source defines `decode`.
 
     `path`: named in messages. `name`: unique among the videos of a run. `count`, `shape`: number of
-    frames and their (height, width) on disk. `digest`: identifies the content. `look`: how frames
+    frames and their (height, width) on disk. `digest`: identifies these frames. `look`: how they
     are preprocessed; len(), `size` and all frames given out are those after it.
     """
 
