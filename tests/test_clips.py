@@ -1,6 +1,7 @@
 """Clips cut from videos of known frames: which, how many, in what state the store is left."""
 
 import dataclasses
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from tests.shared import PACMAN, needs_shared
+from utils import cutting
 from utils.clips import cut_clips, describe, make_clips
 from utils.cutting import Outcome, add_motion
 from utils.errors import UserError
@@ -227,6 +229,41 @@ def test_a_failed_append_leaves_the_store_as_it_was(tmp_path):
     store = ClipStore.open(tmp_path / "out")
     assert store.fingerprint == first.store.fingerprint
     assert np.array_equal(store.read(np.arange(100)), first.clips)
+
+
+def test_a_task_that_outlives_its_run_writes_nothing_over_the_next_one(tmp_path, monkeypatch):
+    film(tmp_path / "in" / "a", 30)
+    images, out, wanted, left = tmp_path / "in", tmp_path / "out", recipe(), []
+
+    def cancel(work, tasks):
+        left.extend(functools.partial(work, task) for task in tasks)
+        raise KeyboardInterrupt
+
+    def overtake(*arguments):
+        monkeypatch.setattr(cutting, "draw_crops", draw_crops)
+        Made(images, out, 150, recipe(seed=1), "overwrite")
+        return draw_crops(*arguments)
+
+    videos, draw_crops = find_videos(images), cutting.draw_crops
+    record = describe(videos, 150, wanted)
+    store, _ = open_store(out, record, wanted.kind, None, False)
+    with pytest.raises(KeyboardInterrupt):
+        make_clips(find_blocks(videos, wanted, None), store, record, wanted, cancel, None)
+    monkeypatch.setattr(cutting, "draw_crops", overtake)  # once the first of them is at work
+    with pytest.raises(UserError, match="another run has taken the place of this one"):
+        left[0]()
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(left) > 1 and ClipStore.open(out).runs[0]["seed"] == 1
+    for work in left:
+        with pytest.raises(UserError, match="another run has taken the place of this one"):
+            work()
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert np.array_equal(Made(images, tmp_path / "b", 150, recipe(seed=1)).clips, read_all(out))
+
+
+def read_all(path):
+    store = ClipStore.open(path)
+    return store.read(np.arange(len(store)))
 
 
 def busy_then_calm(seed):

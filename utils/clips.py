@@ -9,7 +9,7 @@ from importlib import metadata
 
 from utils.cutting import cut_task
 from utils.errors import UserError
-from utils.journal import REFUSED, Journal
+from utils.journal import PLAN, REFUSED, Journal
 from utils.tally import Refused
 from utils.tasks import (
     Stock,
@@ -91,7 +91,8 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
     blocks each time. Second round: places still empty are filled from what those blocks have left.
     """
     start, total = len(store), len(store) + count
-    work = functools.partial(cut_task, recipe=recipe, path=store.path, start=start, total=total)
+    run = {"path": store.path, "start": start, "total": total, "plan": Journal(store).recall(PLAN)}
+    work = functools.partial(cut_task, recipe=recipe, **run)
     numbered = {block.number: block for block in blocks}
     stocks, movements = {}, []
 

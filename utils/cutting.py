@@ -34,11 +34,12 @@ class Outcome:
     motion: dict = dataclasses.field(default_factory=dict)
 
 
-def cut_task(task, recipe, path, start, total):
+def cut_task(task, recipe, path, start, total, plan):
     """Do one task, a Task or a Count, for the store at `path` -> Outcome.
 
-    start, total: numbers of clips in the store before and after this run. The Outcome is noted
-    beside the clips; a task that an interrupted run has noted is not done again.
+    start, total: numbers of clips in the store before and after this run. plan: its Journal's;
+    UserError once that is another. The Outcome is noted beside the clips; a task that an
+    interrupted run has noted is not done again.
     """
     store = ClipStore.find(path)
     if store is None:
@@ -50,14 +51,18 @@ def cut_task(task, recipe, path, start, total):
         if isinstance(task, Count):
             outcome = count(task.stock, recipe, start)
         else:
-            outcome = cut(task, recipe, store, start, total)
+            outcome = cut(task, recipe, store, start, total, plan)
         done = dataclasses.asdict(outcome)
+        journal.check_plan(plan)
         journal.note(name, done)
     return Outcome(**done)
 
 
-def cut(task, recipe, store, start, total):
-    """Draw the clips of a task, write them in random order to its places -> Outcome."""
+def cut(task, recipe, store, start, total, plan):
+    """Draw the clips of a task, write them in random order to its places -> Outcome.
+
+    Arguments as for cut_task.
+    """
     outcome = Outcome()
     crops = draw_crops(task, recipe, start, outcome)
     height, width = recipe.size
@@ -72,6 +77,7 @@ def cut(task, recipe, store, start, total):
             count += 1
         if count:
             filled = clips if count == len(clips) else clips[np.sort(order[:count])]
+            Journal(store).check_plan(plan)
             store.write(begin, filled.transpose(0, 2, 4, 1, 3), total)
         if begin + count < stop:
             outcome.missing.append((begin + count, stop))

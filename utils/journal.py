@@ -38,6 +38,15 @@ class Journal:
         noted = {"value": value, "digest": identity(value)}
         self.store.write_file(f"{UNFINISHED}{name}", json.dumps(noted).encode())
 
+    def check_plan(self, plan):
+        """UserError unless this is still the plan: a cluster's workers may go on with a cancelled
+        run when another one has taken its place."""
+        if self.recall(PLAN) != plan:
+            raise UserError(
+                f"{self.store.path}: another run has taken the place of this one, or its "
+                f"{UNFINISHED}{PLAN} was removed; give another --out"
+            )
+
     def forget(self, name):
         """Forget what was noted under a name."""
         self.store.write_file(f"{UNFINISHED}{name}", None)
