@@ -17,7 +17,7 @@ import test as testing
 from tests.processes import refusal_with_little_memory
 from utils import memory, rundir
 from utils.lock import claim
-from utils.trial import FILES
+from utils.trial import FILES, RECORD, UNFINISHED, replacing
 from utils.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -312,6 +312,31 @@ test.main(sys.argv[1:])"""
     testing.main([*test, f"{tmp_path}/b.npy"])
     names = {"b.npy.gif", "b.npy.npz", *FILES}
     assert {path.name for path in (tmp_path / "run/test").iterdir()} == names
+
+
+@pytest.mark.parametrize("left", [[], [UNFINISHED], [UNFINISHED, "a.gif"]])
+def test_a_test_that_is_killed_as_it_begins_or_tidies_up_is_no_hindrance(
+    tmp_path, monkeypatch, left
+):
+    (tmp_path / UNFINISHED).mkdir()
+    for name in left:
+        (tmp_path / UNFINISHED / name).touch()
+    found, remove = [], shutil.rmtree
+
+    def rmtree(folder, **options):
+        found.extend(path.name for path in folder.glob("*"))  # should it be killed now
+        remove(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with replacing(tmp_path) as (folder, _):
+        for name in ("b.gif", RECORD):
+            (folder / name).touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"b.gif", RECORD}
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path) as (folder, _):
+        (folder / "c.gif").touch()
+        raise KeyboardInterrupt
+    assert {path.name for path in tmp_path.iterdir()} == {"b.gif", RECORD}
+    assert set(found) == {UNFINISHED}
 
 
 def test_an_empty_record_is_an_older_versions_on_a_full_disk(tmp_path):

@@ -85,16 +85,27 @@ def replacing(out):
     """
     earlier = {name for name in report.left_before(out, FILES) if name.endswith(ENDINGS)}
     folder = out / UNFINISHED
-    if folder.exists() and not (folder / UNFINISHED).exists():
+    # An empty one is of a test that was killed before it marked it, or after it cleared it.
+    ours = (folder / UNFINISHED).exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if folder.exists() and not ours:
         raise UserError(f"{folder}: no test left it there; give a new --out")
     try:
-        shutil.rmtree(folder, ignore_errors=True)  # of a test that was killed
+        remove(folder)  # of a test that was killed
         folder.mkdir(parents=True)
         (folder / UNFINISHED).touch()
         yield folder, [path.stem for path in out.iterdir() if path.name not in earlier]
         replace(out, earlier, folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
+
+
+def remove(folder):
+    """Delete the folder of an unfinished test, its mark last, as far as that is possible."""
+    for path in folder.glob("*"):
+        if path.name != UNFINISHED:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace(out, earlier, folder):
