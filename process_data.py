@@ -39,7 +39,8 @@ def make_parser():
     add_filter_options(parser.add_argument_group("filters").add_argument)
     add = parser.add_argument_group("run").add_argument
     add("--resume", action="store_true", help="continue an interrupted run of the same command")
-    add("--workers", default=cores(), type=integer(1, 999), metavar="N", help="worker processes")
+    text = f"worker processes (default: {cores()})"
+    add("--workers", type=integer(1, 999), metavar="N", help=text)
     text = "Dask scheduler whose workers, started with --nthreads 1, to use instead"
     add("--scheduler", type=address, metavar="ADDRESS", help=text)
     return parser
@@ -87,7 +88,11 @@ def add_filter_options(add):
 
 
 def parse(argv=None):
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if args.scheduler and args.workers:
+        parser.error("--workers: a --scheduler has workers of its own; leave out one of these")
+    args.workers = args.workers or cores()
     images, clips = FOLDERS[args.split]
     args.images, args.out = args.images or [images], args.out or clips
     if args.scheduler:  # its workers may run in another directory
@@ -160,7 +165,8 @@ def run(args, recipe, parallel_map):
                 bar.update(outcome.clips)
 
             make_clips(blocks, store, record, recipe, parallel_map, report)
-    report_totals(args, recipe, len({block.video for block in blocks}), tally)
+    used = {block.video for block in blocks if block.number in tally.drawn}
+    report_totals(args, recipe, len(used), tally)
 
 
 def report_totals(args, recipe, videos, tally):

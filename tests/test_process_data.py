@@ -95,6 +95,7 @@ def test_options(images, tmp_path):
         (["--images", "nowhere"], ["no such file or folder nowhere", "record_ms_pacman"]),
         (["--images", "/dev/null"], ["neither a file nor a folder: /dev/null"]),
         (["--scheduler", ""], ["--scheduler", "an address such as tcp"]),
+        (["--scheduler", "tcp://a:1"], ["--workers", "--scheduler", "leave out one of these"]),
         (["--workers", "1000"], ["--workers", "1000", "from 1 to 999"]),
         (["--images", "empty"], ["no usable frames at empty"]),
         (["--images", "single"], ["no video has 5 frames of at least 32x32"]),
@@ -306,6 +307,12 @@ def films(folder, colours):
         frames = np.full((12, 40, 40), colour, np.uint8)
         frames += rng.integers(0, noise + 1, frames.shape, dtype=np.uint8)
         np.save(folder / name, frames)
+
+
+def test_only_videos_that_clips_are_from_are_counted(tmp_path):
+    films(tmp_path, {f"{number}.npy": (0, 255) for number in range(10)})  # of 8 windows each
+    done = process_data("-n", 16, "--workers", 1, "--images", tmp_path, "-o", tmp_path / "out")
+    assert "from 2 videos, 24 frames decoded" in done.stdout
 
 
 def test_still_folders(tmp_path):

@@ -64,7 +64,8 @@ def test_a_file_is_no_folder(tmp_path):
     file.touch()
     assert file_path(str(file)) == file and folder_path(str(tmp_path)) == tmp_path
     nobody = "~no-such-user/x"
-    wrong = (file_path, tmp_path), (file_path, nobody), (folder_path, file), (folder_path, nobody)
+    wrong = [(file_path, other) for other in (tmp_path, nobody, "")]
+    wrong += [(folder_path, other) for other in (file, nobody, "")]
     for read, other in wrong:
         with pytest.raises(UserError) as caught:
             read(str(other))

@@ -19,6 +19,7 @@ class Tally:
     def __init__(self, strict):
         self.strict = strict
         self.skipped, self.motion, self.counts = {}, {}, Counter()
+        self.drawn = set()  # numbers of the blocks that clips are from
 
     def skip(self, path, reason):
         """Leave out a file, with a warning the first time; Refused if strict."""
@@ -35,6 +36,9 @@ class Tally:
             self.skip(path, reason)
         for name in ("decoded", "exempt", "copies", "cut_windows"):
             self.counts[name] += getattr(outcome, name)
+        for number, (exempt, moving, _) in outcome.drawn.items():
+            if exempt + moving:
+                self.drawn.add(int(number))  # in notes of an interrupted run it is text
         add_motion(self.motion, outcome.motion)
 
     def left_out(self, still):

@@ -113,7 +113,7 @@ def file_path(text):
 def folder_path(text):
     """An argument type: a folder that exists, as a Path."""
     path = Path(os.path.expanduser(text))
-    if not path.is_dir():
+    if not text or not path.is_dir():  # an empty one would be the current directory
         raise UserError(f"no folder {text!r}: give the place of the unpacked data set")
     return path
 
