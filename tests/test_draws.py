@@ -51,6 +51,15 @@ def test_only_moving_crops_each_once():
     assert draw(of=lambda: motion(windows=())) == ([], 0)
 
 
+def test_a_film_shorter_than_a_clip_has_none():
+    for frames in range(2, 22):
+        for left in range(1, frames):
+            film = np.zeros((left, 12, 12, 3), np.uint8)
+            none = Motion(film, find_changes(film).strips, [], (4, 4), frames, 0)
+            assert draw_moving(none, [], 0, 10, SEED) == ([], 0, (0, 0.0))
+            assert none.most == -1 and draw_exempt(none, 10, SEED) == []
+
+
 @pytest.mark.parametrize("first, then", [(10, 7), (3, 200), (150, 5), (150, 70)])
 def test_later_draws_continue_earlier_ones(first, then):
     before, _ = draw(more=first)
