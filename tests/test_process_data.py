@@ -311,7 +311,7 @@ def films(folder, colours):
 
 def test_only_videos_that_clips_are_from_are_counted(tmp_path):
     films(tmp_path, {f"{number}.npy": (0, 255) for number in range(10)})  # of 8 windows each
-    done = process_data("-n", 16, "--workers", 1, "--images", tmp_path, "-o", tmp_path / "out")
+    done = process_data("-n", 2, "--workers", 1, "--images", tmp_path, "-o", tmp_path / "out")
     assert "from 2 videos, 24 frames decoded" in done.stdout
 
 

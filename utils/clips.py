@@ -7,6 +7,8 @@ import dataclasses
 import functools
 from importlib import metadata
 
+import numpy as np
+
 from utils.cutting import cut_task
 from utils.errors import UserError
 from utils.journal import PLAN, REFUSED, Journal
@@ -23,7 +25,7 @@ from utils.tasks import (
 )
 
 VERSIONS = "numpy", "pillow", "imagecodecs", "av", "tensorstore"  # packages that shape the clips
-RULES = 6  # raised whenever a new version cuts other clips by the same options
+RULES = 7  # raised whenever a new version cuts other clips by the same options
 
 
 def make_clips(blocks, store, record, recipe, parallel_map, report):
@@ -111,7 +113,8 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
     missing, fresh = places_between(start, total, store.shard), blocks
     exempt, reach = recipe.exempt, 1
     while missing and fresh:
-        chosen, fresh = pick(fresh, count_places(missing) * reach)
+        rng = np.random.default_rng((recipe.seed, start, 2, reach))
+        chosen, fresh = pick(fresh, count_places(missing) * reach, rng)
         missing = do(deal(chosen, missing, exempt))
         fresh += [block for block in chosen if block.number not in stocks]  # not looked at yet
         exempt = 0  # the first tasks were dealt all exempt clips

@@ -4,11 +4,14 @@ import collections
 import dataclasses
 import functools
 
+import numpy as np
+
 from utils.cutting import Outcome, add_motion, category, find_motion
 from utils.errors import UserError
 from utils.reel import Reel
+from utils.tasks import spread
 
-SAMPLES = 8  # blocks of a category that are looked at, evenly spaced
+SAMPLES = 8  # blocks of a category that are looked at, one drawn in each of as many strata
 
 
 def survey(blocks, recipe, parallel_map, report):
@@ -19,7 +22,8 @@ def survey(blocks, recipe, parallel_map, report):
     groups = collections.defaultdict(list)
     for block in blocks:
         groups[category(block.video)].append(block)
-    samples = [block for group in groups.values() for block in group[:: -(-len(group) // SAMPLES)]]
+    rng = np.random.default_rng((recipe.seed, 3))
+    samples = [group[i] for group in groups.values() for i in spread(len(group), SAMPLES, rng)]
     motion = {}
     for outcome in parallel_map(functools.partial(sample, recipe=recipe), samples):
         add_motion(motion, outcome.motion)

@@ -18,6 +18,7 @@ from utils.journal import identity
 
 BLOCK_WINDOWS = 64
 BLOCK_BYTES = 2**27  # larger frames make smaller blocks
+FEWEST_BLOCKS = 256  # that clips are drawn from, if there are as many, so that few clips are varied
 WORKING_BYTES = 4  # a pixel of a block: three colours, one flag
 
 
@@ -140,13 +141,23 @@ def places_between(start, total, shard):
     return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
-def pick(blocks, clips):
-    """Split blocks into (evenly spaced ones with about as many windows as `clips`, the rest)."""
+def pick(blocks, clips, rng):
+    """Split blocks into (random ones, evenly spread, with as many windows as `clips`; the rest).
+
+    There are at least FEWEST_BLOCKS of them, but no more than clips.
+    """
     windows = sum(block.windows for block in blocks)
-    count = max(1, min(len(blocks), len(blocks) * clips // windows))
-    chosen = {i * len(blocks) // count for i in range(count)}
+    count = max(len(blocks) * clips // windows, min(clips, FEWEST_BLOCKS))
+    chosen = set(spread(len(blocks), count, rng))
     rest = [block for i, block in enumerate(blocks) if i not in chosen]
     return [blocks[i] for i in sorted(chosen)], rest
+
+
+def spread(length, count, rng):
+    """Up to `count` random indices of range(length), ascending, one in each of as many strata."""
+    count = min(length, count)
+    edges = [length * i // count for i in range(count + 1)]
+    return rng.integers(edges[:-1], edges[1:]).tolist()
 
 
 def deal(blocks, places, exempt):
