@@ -223,6 +223,7 @@ def refill(stocks, missing, seed):
             if take < more:
                 rest = dataclasses.replace(stock, moving=stock.moving + take)
                 queue.appendleft((rest, more - take))
+        mine.sort(key=lambda visit: visit.block.number)  # some films can only be read onwards
         tasks.append(Task(tuple(mine), ((start, stop),), 0))
     return tasks
 
