@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import constants
 from tests.processes import ROOT, run_python
 from tests.shared import PACMAN
 from utils.journal import Journal, identity, strip
@@ -330,7 +329,10 @@ def test_still_folders(tmp_path):
     assert done.returncode == 2 and "everything is still" in done.stderr
 
 
-@pytest.mark.parametrize("before, after", [((), ("--drop-still",)), (("--drop-still",), ())])
+DROPPING = "--drop-still", "--still", 0.02
+
+
+@pytest.mark.parametrize("before, after", [((), DROPPING), (DROPPING, ())])
 def test_a_run_that_drops_still_folders_is_another_run(tmp_path, before, after):
     films(tmp_path / "in", {"Typing/a.npy": (90, 0), "Diving/a.npy": (0, 255)})
     command = ("-n", 50, "--workers", 1, "--images", tmp_path / "in", "-o", tmp_path / "out")
@@ -340,7 +342,7 @@ def test_a_run_that_drops_still_folders_is_another_run(tmp_path, before, after):
     other = process_data(*command, *after, "--resume")
     assert other.returncode == 2 and "out holds 50 clips: give --append" in other.stderr
     (run,) = ClipStore.open(tmp_path / "out").runs
-    assert run["still"] == (constants.STILL if before else None)
+    assert run["still"] == (0.02 if before else None)
 
 
 def test_a_run_of_other_axes_is_another_run_to_its_tasks_too(tmp_path):
