@@ -39,8 +39,9 @@ VALIDATE_EVERY = 500
 # CPU.
 DTYPES = "float32", "tf32", "bfloat16", "float16"
 
-# How learning rates may change in the course of a run; by default they do not.
-SCHEDULES = "cosine", "onecycle"
+# How learning rates may change in the course of a run.
+SCHEDULES = "constant", "cosine", "onecycle"
+SCHEDULE = "constant"
 
 # Testing.
 FRAMES = 8  # frames to predict, recursively

@@ -50,7 +50,8 @@ def add_run_options(add):
     add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=text)
     text = "after NaN return to the last snapshot at half the learning rates, up to N times"
     add("--rollbacks", type=integer(0), default=constants.ROLLBACKS, metavar="N", help=text)
-    add("--keep-going", action="store_true", help="continue when a file cannot be written")
+    text = "continue when a file cannot be written"
+    add("--keep-going", action=argparse.BooleanOptionalAction, default=False, help=text)
     text = "iterations between snapshots"
     add("--snapshot-every", default=constants.SNAPSHOT_EVERY, **COUNT, help=text)
     text = "iterations between reports"
@@ -91,8 +92,8 @@ def add_training_options(add):
     add("--lr-gen", **RATE, help=text)
     text = f"learning rate of the discriminators (default: {dis['adam']}, with sgd {dis['sgd']})"
     add("--lr-dis", **RATE, help=text)
-    text = "how learning rates change until the run ends (default: not at all)"
-    add("--schedule", choices=constants.SCHEDULES, help=text)
+    schedules = {"choices": constants.SCHEDULES, "default": constants.SCHEDULE}
+    add("--schedule", **schedules, help="how learning rates change until the run ends")
     text = "norm to which a network's longer gradients are scaled; 0 for no limit"
     norm = {"type": number(0), "default": constants.CLIP_GRADIENTS, "metavar": "NORM"}
     add("--clip-gradients", **norm, help=text)
@@ -320,7 +321,7 @@ def make_trainer(options, updater, test_clips, device, began):
         max_norm=options.clip_gradients or math.inf,
         keep_going=options.keep_going,
     )
-    if options.schedule:
+    if options.schedule in SCHEDULES:
         trainer.schedule(SCHEDULES[options.schedule])
     if test_clips is not None:
         as_frames = to_past_and_future(test_clips.history)

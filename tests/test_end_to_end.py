@@ -216,6 +216,9 @@ def test_the_generator_of_another_run_is_a_start(work):
     said = succeed("train.py", "-r", "-o", work / "from_", "-n", 1, "--schedule", "cosine")
     assert "no snapshot to resume from, starting from scratch" in said
     assert np.array_equal(start["refiners/3/0/W"], weights(work / "from_")["refiners/3/0/W"])
+    succeed("train.py", "-r", "-o", work / "from_", "-n", 2, "--schedule", "constant")
+    entries = json.loads((work / "from_" / rundir.LOG).read_text())
+    assert ["lr/gen" in entry for entry in entries] == [True, False]
 
 
 def test_a_network_goes_out_as_safetensors_and_comes_back(work):

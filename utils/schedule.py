@@ -29,7 +29,8 @@ def anneal(start, end, progress):
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
-# {name: function of the share of the run that is over, 0 to 1 -> factor of the learning rates}
+# {name: function of the share of the run that is over, 0 to 1 -> factor of the learning rates}; but
+# for "constant", which changes nothing
 SCHEDULES = {"cosine": cosine, "onecycle": onecycle}
 
 
