@@ -18,8 +18,9 @@ from utils.errors import UserError
 from utils.frames import Look
 from utils.journal import open_store
 from utils.pixels import normalise
+from utils.places import vacant
 from utils.recipe import Recipe
-from utils.store import ClipStore, vacant
+from utils.store import ClipStore
 from utils.tasks import (
     BLOCK_BYTES,
     Block,

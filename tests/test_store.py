@@ -16,8 +16,9 @@ import zstandard
 
 from utils.errors import UserError
 from utils.layout import CHECKSUM, checksum
+from utils.places import locate, open_files
 from utils.shards import seal
-from utils.store import DRAFT, ClipStore, locate, open_files
+from utils.store import DRAFT, ClipStore
 
 RUN = {"seed": 1}
 
@@ -109,7 +110,7 @@ def test_a_folder_is_not_listed_anew_for_each_file_that_is_deleted(store, monkey
             asked.append(name)
             return getattr(open_files(store.path), name)
 
-    monkeypatch.setattr("utils.store.open_files", lambda path: Told())
+    monkeypatch.setattr("utils.places.open_files", lambda path: Told())
     store.drop_unfinished()
     assert names(store.path) == before
     assert asked.count("list") == asked.count("delete_range") == 1
@@ -396,7 +397,7 @@ def test_clips_on_a_web_server_can_be_read(store, monkeypatch):
         with pytest.raises(UserError, match="cannot write to http.*; make it writable or give"):
             there.write_file("zarr.json", None)
         server.shutdown()
-    monkeypatch.setattr("utils.store.RETRIES", {"http_request_retries": {"max_retries": 1}})
+    monkeypatch.setattr("utils.places.RETRIES", {"http_request_retries": {"max_retries": 1}})
     with pytest.raises(UserError, match="http.*(connect|Connect)"):
         ClipStore.open(f"{url}/clips")
 

@@ -5,8 +5,8 @@ Videos         frames defines Video; videos finds them; folders, films, animatio
                libtiff, ogg and cutoff detect damaged files; names makes names unique
 Cutting clips  recipe says what clips to cut; clips cuts them in tasks, on workers or a cluster;
                cutting does one task: reel loads frames, changes and movement measure them, draws
-               picks crops; survey and tally count; store, shards and layout keep clips as a Zarr
-               array, journal what an unfinished run has done
+               picks crops; survey and tally count; store, shards, layout and places keep clips as a
+               Zarr array, journal what an unfinished run has done
 Training       trainer runs the steps of updater, which minimise losses or gpu_losses; batches and
                supply deliver clips, pixels normalises them, graph captures steps as CUDA graphs
   extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness,

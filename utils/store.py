@@ -1,6 +1,5 @@
 """Clips on disk in one sharded Zarr v3 array."""
 
-import contextlib
 import os
 import re
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorstore
 
-from utils import layout
+from utils import layout, places
 from utils.errors import UserError, reason
 from utils.layout import CODECS, INDEX_CODECS, NAMES, ORDER, ZSTD_LEVEL
 from utils.names import is_url
@@ -19,79 +18,10 @@ ABOUT = "zarr.json"
 UNFINISHED = "unfinished."  # prefix of the names of files that are deleted when a run is finished
 UNFINISHED_KEYS = tensorstore.KvStore.KeyRange(UNFINISHED, f"{UNFINISHED[:-1]}/")  # "/" follows "."
 DRAFT = f"{UNFINISHED}{ABOUT}"
-CUT_OFF = ".__lock"  # suffix of what tensorstore leaves if it is killed while it writes a file
 SHARD = re.compile(r"(c\.)?(\d+)\.0\.0\.0\.0")
 
 # What layout.from_json and tensorstore raise for damaged metadata.
 DAMAGED = ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError
-
-# Half a minute of attempts to reach a server.
-RETRIES = {f"{kind}_request_retries": {"max_retries": 5} for kind in ("http", "s3", "gcs")}
-
-
-def locate(path):
-    """The specification of tensorstore's key-value store for a local folder or a URL.
-
-    s3://bucket/clips is at Amazon, or on the server that AWS_ENDPOINT_URL names. UserError for a
-    folder whose name is not UTF-8, or a URL that names nothing.
-    """
-    scheme, mark, place = str(path).partition("://")
-    place = place.rstrip("/")
-    if mark and not place:
-        raise UserError(f"{path}: a URL without a place; give one such as s3://BUCKET/clips")
-    if not mark:
-        folder = f"{os.path.abspath(path)}{os.sep}"
-        try:
-            folder.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"{path}: its name is not UTF-8; give another path") from None
-        return {"driver": "file", "path": folder}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    if scheme == "s3" and endpoint:
-        bucket, _, name = place.partition("/")
-        return {"driver": "s3", "bucket": bucket, "path": f"{name}/", "endpoint": endpoint}
-    return f"{scheme}://{place}/"
-
-
-def open_files(path):
-    """The files in a local folder or at a URL, as a tensorstore.KvStore."""
-    return tensorstore.KvStore.open(locate(path), context=tensorstore.Context(RETRIES)).result()
-
-
-def read_from(path, name):
-    """Read a small file in the folder or below the URL `path` -> tensorstore's KvStore.ReadResult.
-
-    UserError where that fails: no permission, a server that does not answer, an unknown URL scheme.
-    """
-    try:
-        return open_files(path).read(name).result()
-    except (ValueError, NotImplementedError) as error:
-        problem = f"{name} cannot be read ({reason(error)})"
-        raise UserError(f"{path}: {problem}; mend that or give another path") from None
-
-
-@contextlib.contextmanager
-def changing(path):
-    """In this context it is a UserError if files in the folder or below the URL `path` cannot be
-    listed, written or deleted."""
-    try:
-        yield
-    except (OSError, ValueError, NotImplementedError) as error:
-        cure = "make it writable or give another --out"
-        raise UserError(f"cannot write to {path}: {reason(error)}; {cure}") from None
-
-
-def vacant(path):
-    """Whether a store can be made at `path`: a URL, nothing at all or a folder without files, but
-    for one that a run was killed while it wrote."""
-    if is_url(path) or not os.path.lexists(path):
-        return True
-    return os.path.isdir(path) and all(name.endswith(CUT_OFF) for name in os.listdir(path))
-
-
-def is_no_file(path):
-    """Whether a local path is something other than a file: reading from a pipe would block."""
-    return not is_url(path) and os.path.exists(path) and not os.path.isfile(path)
 
 
 class ClipStore:
@@ -170,11 +100,11 @@ class ClipStore:
         """
         about = os.path.join(path, ABOUT)
         try:
-            if is_no_file(about):
+            if places.is_no_file(about):
                 raise ValueError("its zarr.json is not a file")
-            found = read_from(path, ABOUT)
+            found = places.read_from(path, ABOUT)
             if found.state != "value":
-                if vacant(path):
+                if places.vacant(path):
                     return None
                 raise ValueError("it has no zarr.json")
             return cls(path, layout.from_json(found.value))
@@ -277,7 +207,7 @@ class ClipStore:
 
     def drop_unfinished(self):
         """Delete all but the finished clips: notes, a draft, shards that are not of this store."""
-        with changing(self.path):
+        with places.changing(self.path):
             files = self._files()
             # Notes go first: with them, but without its shards, a run would seem to go on.
             files.delete_range(UNFINISHED_KEYS).result()
@@ -287,20 +217,20 @@ class ClipStore:
             for deletion in deletions:
                 deletion.result()
             if not is_url(self.path):  # tensorstore does not list its own
-                for partial in Path(self.path).glob(f"*{CUT_OFF}"):
+                for partial in Path(self.path).glob(f"*{places.CUT_OFF}"):
                     partial.unlink()
 
     def read_file(self, name):
         """The bytes of a small file beside the clips, None where there is none."""
         place = os.path.join(self.path, name)
-        if is_no_file(place):
+        if places.is_no_file(place):
             raise UserError(f"{place}: not a file; remove it")
-        found = read_from(self.path, name)
+        found = places.read_from(self.path, name)
         return found.value if found.state == "value" else None
 
     def write_file(self, name, content):
         """Write a small file beside the clips, atomically; delete it if `content` is None."""
-        with changing(self.path):
+        with places.changing(self.path):
             self._files().write(name, content).result()
 
     def _is_foreign(self, key):
@@ -328,7 +258,7 @@ class ClipStore:
         return draft
 
     def _files(self):
-        return open_files(self.path)
+        return places.open_files(self.path)
 
     def _find_shards(self):
         """The shard files, None at a URL or of another layout."""
@@ -344,7 +274,7 @@ class ClipStore:
         """The array as if it had `length` clips; the stored metadata is not touched."""
         spec = {
             "driver": "zarr3",
-            "kvstore": locate(self.path),
+            "kvstore": places.locate(self.path),
             "metadata": layout.lengthened(self.metadata, length),
             # Missing data is damage, not a black clip.
             "fill_missing_data_reads": False,
@@ -353,7 +283,7 @@ class ClipStore:
         }
         context = tensorstore.Context(
             {
-                **RETRIES,
+                **places.RETRIES,
                 "cache_pool": {"total_bytes_limit": INDEX_CACHE_BYTES},
                 # Threads cost more than they gain: 21,500 clips per second of processor time with
                 # one, 14,000 with as many as there are cores.
