@@ -6,7 +6,7 @@ from pathlib import Path
 
 import constants
 from utils import rundir
-from utils.errors import UserError, report_errors, warn, when_out_of_memory, writing_to
+from utils.errors import Diverged, UserError, report_errors, warn, when_out_of_memory, writing_to
 from utils.lock import claim
 from utils.record import versions
 from utils.signals import ctrl_c_exits
@@ -111,10 +111,15 @@ def evaluate(runs, options):
 
     inputs = {"device": device, "videos": videos, "history": history}
     with claim(out), computing(device, options.dtype, LESS_MEMORY):
-        entries = [
-            evaluate_run(run, folder, options, **inputs)
-            for run, folder in zip(runs, folders, strict=True)
-        ]
+        entries = []
+        for run, folder in zip(runs, folders, strict=True):
+            try:
+                entries.append(evaluate_run(run, folder, options, **inputs))
+            except Diverged as error:
+                problem = f"{run.path}: {error}"
+                if run is runs[-1] and not entries:
+                    raise Diverged(problem) from None
+                warn(f"{problem}; left out")
         if not single:
             compare(entries, out, options)
 

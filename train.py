@@ -142,6 +142,7 @@ def main(argv=None):
 
     device = open_device(options.gpu)
     cure = f"give a --batch-size below {options.batch_size}, smaller clips or --width small"
+    failed = None  # the snapshot to which the attempt before went back
     while True:
         try:
             with computing(device, options.dtype, cure):
@@ -150,6 +151,10 @@ def main(argv=None):
             if options.rolled_back >= options.rollbacks:
                 raise
             print(f"{error}; trying again", file=sys.stderr)
+            newest, *older = rundir.snapshots(options.out) or [None]
+            if newest == failed and older:
+                rundir.set_aside(newest)
+            failed = newest
             options.rolled_back += 1
             options.resume = True
         gc.collect()  # frees the failed attempt's reference cycles before the next one needs memory

@@ -96,7 +96,8 @@ def convert(video, options, collection):
         # Read again rather than kept: recordings may be larger than the memory.
         collection.add_frames(folder, (stretch(picture, low, high) for picture in read(video)))
     except BadFrame as bad:
-        warn_left_out(bad.path, bad.reason)
+        part = "" if bad.path == video.path else f"{bad.path.name}: "
+        warn_left_out(video.path, f"{part}{bad.reason}")
         return False
     return True
 

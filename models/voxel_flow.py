@@ -10,12 +10,15 @@ MAPS = 64, 128, 256
 
 
 def build(history, horizon, channels, size, pyramid=None, width="paper"):
-    """The authors' network, for any history and horizon.
+    """The authors' network, for any history of at least two frames and any horizon; ValueError for
+    a single past frame, which shows no motion.
 
     pyramid: shorter sides from coarse to fine such as "8-16-32", each scale correcting the motion
     that the one below found; a single scale unless given.
     width: "paper" for the feature maps of the authors' code, "small" for an eighth of them.
     """
+    if history < 2:
+        raise ValueError("--arch voxel-flow: one past frame shows no motion; cut with --history 2")
     factors = [1] if pyramid is None else factors_of(pyramid, size)
     reach = max(size) / 4  # largest displacement; the authors': tanh / 2, for frames 2 units wide
     return VoxelFlow(history, horizon, channels, factors, narrowed(MAPS, width), reach)
@@ -61,7 +64,7 @@ class VoxelFlow(Predictor):
         (B, horizon, C, h, w).
         """
         seen = chainer.as_array(seen)
-        last, before = seen[:, -1], seen[:, max(0, self.history - 2)]
+        last, before = seen[:, -1], seen[:, -2]
         future = []
         for k, maps in enumerate(F.separate(unstacked(motion, 3), axis=1), 1):
             flow, trust = F.split_axis(maps, [2], axis=1)

@@ -318,11 +318,17 @@ def test_microscopy_refuses_what_is_no_number_or_of_several_depths(run):
     tifffile.imwrite("in/a.tif", np.stack([levels, levels]))
     tifffile.imwrite("in/mixed/1.tif", np.zeros((20, 30), np.uint8))
     tifffile.imwrite("in/mixed/2.tif", np.zeros((20, 30), np.uint16))
+    Path("in/torn").mkdir()
+    Image.fromarray((250 * np.linspace(0, 1, 600)).astype(np.uint8).reshape(20, 30)).save(
+        "in/torn/1.png"
+    )
+    Path("in/torn/2.png").write_bytes(Path("in/torn/1.png").read_bytes()[:60])
     status, _, said = run(microscopy, "--images", "in")
     assert status == 2 and said.splitlines() == [
         "warning: in/a.tif: cannot be read (some of its pixels are not numbers: make them 0); "
         "left out",
         "warning: in/mixed: pictures of several depths, 8 bits and 16; left out",
+        "warning: in/torn: 2.png: cannot be read (image file is truncated); left out",
         "error: no recording below in can be used",
     ]
 

@@ -12,15 +12,17 @@ import models
 from tests.shared import PACMAN, needs_shared
 from utils import cost, metrics, pictures, report
 from utils.conventions import CONVENTIONS
-from utils.errors import UserError
-from utils.evaluation import predict, score, windows
+from utils.errors import Diverged
+from utils.evaluation import score
 from utils.gallery import animate, contact_sheet, stems
 from utils.metrics import METRICS
 from utils.pictures import GIF_SIDE
 from utils.pixels import normalise
+from utils.rollout import predict
 from utils.stack import chainer
 from utils.trial import examine_videos
 from utils.videos import find_videos
+from utils.windows import windows
 
 
 @pytest.fixture
@@ -148,8 +150,10 @@ def test_a_prediction_that_is_not_finite_is_told_with_its_frame(clip):
 
     cpu, bright = chainer.get_device("@numpy"), np.full_like(clip, 255)
     assert np.isfinite(predict(Fading(), cpu, bright[:4], 2)).all()
-    with pytest.raises(UserError, match="frame 3 is predicted as NaN or infinite; ask for fewer"):
+    with pytest.raises(Diverged, match="frame 3 is predicted as NaN or infinite; ask for fewer"):
         predict(Fading(), cpu, bright[:4], 8)
+    with pytest.raises(ValueError, match="3 past frames, the network sees 4"):
+        predict(Fading(), cpu, bright[:3], 2)
 
 
 def test_the_table_ends_with_the_last_frame_and_the_mean(clip):

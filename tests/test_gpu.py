@@ -29,7 +29,7 @@ from utils import losses, supply
 from utils.batches import to_past_and_future
 from utils.device import open_device
 from utils.errors import Diverged, UserError, when_out_of_memory
-from utils.evaluation import predict
+from utils.rollout import predict
 from utils.stack import L, chainer, tables
 from utils.stack.precision import using_dtype
 

@@ -155,13 +155,6 @@ def test_a_told_option_that_is_not_known_is_refused(tmp_path):
         rundir.saved_options(tmp_path, OPTIONS)
 
 
-def test_an_option_that_had_another_name_is_found_by_its_present_one(tmp_path):
-    given = {"single_frame_dis": True, "seed": 3}
-    rundir.write_options(tmp_path, {"options": given, "model": MODEL, "data": DATA})
-    found = rundir.saved_options(tmp_path, OPTIONS | {"unconditional_dis": False})
-    assert found == {"unconditional_dis": True, "seed": 3}
-
-
 def claim(out, resume=False):
     with rundir.claimed(out, resume):
         pass

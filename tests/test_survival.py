@@ -1,5 +1,6 @@
 """Real training processes, killed, signalled, starved, that must lose nothing."""
 
+import errno
 import fcntl
 import itertools
 import json
@@ -24,9 +25,10 @@ import pytest
 
 import train
 from tests.stores import make_store, noise
-from utils import pixels, rundir
+from utils import log, pixels, rundir
 from utils.files import PARTIAL
 from utils.stack import chainer
+from utils.store import ClipStore
 from utils.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -296,6 +298,49 @@ def test_a_run_that_diverged_goes_back_with_half_the_rates(work, poison, capsys)
     assert [entry["iteration"] for entry in json.loads((out / "log").read_text())] == [6]
     train_here(work, out, "-r", "-n", 7, "--lr-gen", 0.25)
     assert "learning rates: those given, times 1/2 " in capsys.readouterr().err
+
+
+def test_a_snapshot_from_which_a_run_diverges_twice_is_set_aside(work, monkeypatch, capsys):
+    out = work / "poisoned"
+    train_here(work, out, "-n", 2)
+    one, two = (str(out / f"{rundir.SNAPSHOT}{k}") for k in (1, 2))
+    monkeypatch.setattr(pixels, "normalise", lambda clips: clips * np.float32("nan"))
+    with pytest.raises(SystemExit):
+        train_here(work, out, "-r", "-n", 9, "--rollbacks", 3)
+    told = capsys.readouterr().err
+    assert told.count(f"resumed from {two}\n") == 2  # and with half the rates
+    assert f"{two}: diverges at half the rates, too; it is snapshot_iter_2.diverges now" in told
+    assert told.count(f"resumed from {one}\n") == 2  # the last one stays
+    assert [path.name for path in rundir.snapshots(out)] == ["snapshot_iter_1"]
+    assert (out / "snapshot_iter_2.diverges").exists()
+
+
+def test_what_was_trained_is_saved_before_an_error_ends_the_run(work, monkeypatch, capsys):
+    make_store(work / "torn", noise(50, 3, (8, 8), seed=0), history=2)
+    (shard,) = (work / "torn").glob("c.*")
+    calls, read = itertools.count(1), ClipStore.read
+
+    def read_what_is_torn_later(store, indices):
+        if next(calls) == 5:  # later than validation, preview and the first batches
+            shard.write_bytes(shard.read_bytes()[:-99])
+            store = ClipStore.open(store.path)
+        return read(store, indices)
+
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    seldom = "--snapshot-every", 999, "--validate-every", 999
+    for owner, name, how in (
+        (log, "write_text", full),
+        (ClipStore, "read", read_what_is_torn_later),
+    ):
+        out = work / f"without_{name}"
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
+            patch.setattr(owner, name, how)
+            train_here(work, out, *seldom, "-d", work / "torn")
+        (snapshot,) = rundir.snapshots(out)
+        assert caught.value.code == 2 and (out / rundir.MODEL).exists()
+        assert capsys.readouterr().err.endswith(f"; last good snapshot: {snapshot}\n")
 
 
 def test_a_run_goes_back_no_oftener_than_it_may(work, monkeypatch, capsys):

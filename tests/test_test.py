@@ -24,12 +24,18 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = {"path": "clips", "fingerprint": "7"}
 
 
-def make_run(run, history, looks=()):
-    """A run of a network that repeats the last frame; `looks` tell how its clips were cut."""
+def make_run(run, history, looks=(), arch="last-frame", weight=None):
+    """A run of a network, one that repeats the last frame; `looks` tell how its clips were cut.
+
+    weight: the value of all its weights, if not the initial ones.
+    """
     run.mkdir(parents=True)
     form = {"history": history, "horizon": 1, "channels": 3, "size": [16, 16]}
-    model = {"arch": "last-frame", **form, "pyramid": None, "width": None}
-    save_weights(run / rundir.MODEL, models.create(**model))
+    model = {"arch": arch, **form, "pyramid": None, "width": None}
+    network = models.create(**model)
+    for param in network.params():
+        param.array[...] = param.array if weight is None else weight
+    save_weights(run / rundir.MODEL, network)
     rundir.write_options(run, {"options": {}, "model": model, "data": {**DATA, "looks": looks}})
 
 
@@ -53,6 +59,22 @@ def test_all_runs_predict_the_same_frames_whatever_past_they_need(tmp_path, caps
     assert means["whole"]["mse"][0] < 0.8 * means["moving"]["mse"][0]
     told = capsys.readouterr().out.partition("mse, whole, of 3 predicted frames:")[2]
     assert told.count(f" {means['whole']['mse'][0]:#.4g} |") == 3
+
+
+def test_a_leaderboard_leaves_out_a_network_that_diverges(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.full((5, 16, 16), 200, np.uint8))
+    make_run(Path("runs", "wild"), 2, arch="catz", weight=1e30)
+    told = "runs/wild: frame 1 is predicted as NaN or infinite; ask for fewer --frames"
+    test = ["--images", "a.npy", "-f", "3", "--load"]
+    with pytest.raises(SystemExit) as caught:
+        testing.main([*test, "runs/wild"])
+    assert caught.value.code == 3 and f"error: {told}" in capsys.readouterr().err
+    make_run(Path("runs", "calm"), 2)
+    testing.main([*test, "runs"])
+    assert f"warning: {told}" in capsys.readouterr().err
+    (calm, _) = json.loads(Path("leaderboard/leaderboard.json").read_text())["runs"]
+    assert calm["name"] == "calm"
 
 
 def test_videos_can_be_seen_as_the_clips_were(tmp_path):
@@ -330,23 +352,13 @@ def test_a_test_that_is_killed_as_it_begins_or_tidies_up_is_no_hindrance(
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     with replacing(tmp_path) as (folder, _):
         for name in ("b.gif", RECORD):
-            (folder / name).touch()
+            (folder / name).write_text('{"conditions": {}}')
     assert {path.name for path in tmp_path.iterdir()} == {"b.gif", RECORD}
     with pytest.raises(KeyboardInterrupt), replacing(tmp_path) as (folder, _):
         (folder / "c.gif").touch()
         raise KeyboardInterrupt
     assert {path.name for path in tmp_path.iterdir()} == {"b.gif", RECORD}
     assert set(found) == {UNFINISHED}
-
-
-def test_an_empty_record_is_an_older_versions_on_a_full_disk(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((5, 16, 16), np.uint8))
-    make_run(tmp_path / "run", 2)
-    (tmp_path / "run/test").mkdir()
-    for name in "metrics.json", "metrics.csv", "contact_sheet.png":
-        (tmp_path / "run/test" / name).touch()
-    testing.main(["--load", f"{tmp_path}/run", "--images", f"{tmp_path}/a.npy", "-f", "2"])
-    assert json.loads((tmp_path / "run/test/metrics.json").read_text())["conditions"]["windows"]
 
 
 def test_a_leaderboard_takes_the_place_of_an_earlier_one_and_of_nothing_else(

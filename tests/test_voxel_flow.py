@@ -143,6 +143,11 @@ def test_every_layer_but_the_last_is_normalised():
     assert links.count("Convolution2D") == 7 and links.count("BatchNormalization") == 6
 
 
+def test_a_single_past_frame_is_refused():
+    with pytest.raises(ValueError, match="shows no motion; cut with --history 2"):
+        models.create("voxel-flow", 1, 1, 3, SIZE)
+
+
 def test_no_pixel_is_invented():
     model = models.create("voxel-flow", 3, 2, 3, SIZE, width="small")
     past = np.random.default_rng(0).uniform(-0.3, 0.7, (2, 3, 3, *SIZE)).astype(np.float32)

@@ -12,8 +12,9 @@ Training       trainer runs the steps of updater, which minimise losses or gpu_l
   extensions   log, plots, progress, preview, validation, best, snapshots, divergence, randomness,
                schedule
 Testing        rollout predicts; forecast predicts what follows a video's end; trial tests a network
-               on all videos: evaluation applies metrics and conventions, report, gallery,
-               pictures, curves, page and leaderboard show the results, cost counts operations
+               on all videos: windows reads their frames, evaluation applies metrics and
+               conventions, report, gallery, pictures, curves, page and leaderboard show the
+               results, cost counts operations
 Runs, files    rundir, record, weights, archive, files, lock
 Commands       usage parses options; errors, signals, memory; device opens a GPU, kernel_trial tries
                our kernels on it; collection serves the scripts of data/

@@ -9,44 +9,15 @@ import numpy as np
 
 from utils import metrics
 from utils.conventions import CONVENTIONS, UNCLIPPED
-from utils.errors import UserError
-from utils.frames import BadFrame, warn_once
 from utils.metrics import METRICS
 from utils.pixels import normalise
-from utils.rollout import rollout
-from utils.spacing import evenly
-from utils.stack import chainer
+from utils.rollout import predict
+from utils.windows import windows
 from utils.workers import cores
 
 PREDICTORS = ("model", "copy")  # copy: the last past frame, repeated
 MATHIEU_CLOSE = 50  # dB; image_error_measures.lua leaves frames from there up out of its means
 AREAS = ("whole", "moving")
-
-
-def windows(video, length, count):
-    """Yield (number of the first frame, clip) for `count` windows spread evenly over a video.
-
-    A clip is uint8 (length, C, H, W); a window that `read_clip` cannot read is left out.
-    """
-    last = max(0, len(video) - length)
-    for start in evenly(last + 1, count):
-        if (clip := read_clip(video, int(start), length)) is not None:
-            yield int(start), clip
-
-
-def read_clip(video, start, length):
-    """Successive frames of a video from number `start` on, uint8 (length, C, H, W).
-
-    None, with a line on stderr, if the video is too short or one of the frames cannot be used.
-    """
-    if not 0 <= start <= len(video) - length:
-        warn_once(video.path, f"{len(video)} frames, {length} are needed")
-        return None
-    try:
-        return np.stack(video.read(start, start + length)).transpose(0, 3, 1, 2)
-    except BadFrame as bad:
-        warn_once(bad.path, bad.reason)
-        return None
 
 
 class Window(NamedTuple):
@@ -74,21 +45,6 @@ def examine(model, device, video, history, frames, count):
         predicted = predict(model, device, clip[:-frames], frames)
         seconds = (time.perf_counter() - began) / frames
         yield Window(start, clip, predicted, seconds, score(predicted, clip))
-
-
-def predict(model, device, past, frames):
-    """Predict the `frames` frames after past, uint8 (T, C, H, W).
-
-    Returns float32 (frames, C, H, W) in [-1, 1], a NumPy array. UserError if the network, fed with
-    its own predictions, ends in numbers that are not finite.
-    """
-    seen = normalise(device.send(past[None]))
-    predicted = chainer.get_device("@numpy").send(rollout(model, seen, frames))[0]
-    finite = np.isfinite(predicted).all(axis=(1, 2, 3))
-    if not finite.all():
-        cure = "ask for fewer --frames, or train it longer or at a lower rate"
-        raise UserError(f"frame {finite.argmin() + 1} is predicted as NaN or infinite; {cure}")
-    return predicted
 
 
 def score(predicted, clip):

@@ -6,9 +6,10 @@ from tqdm import tqdm
 
 from utils import gallery, pictures, report
 from utils.errors import UserError
-from utils.evaluation import predict, read_clip
 from utils.files import write_text
 from utils.pixels import denormalise
+from utils.rollout import predict
+from utils.windows import read_clip
 
 RECORD = "forecast.json"  # lists what forecasts have written to a folder
 

@@ -1,9 +1,8 @@
 """Losses of Mathieu, Couprie and LeCun (ICLR 2016), and others: pure functions of Variables.
 
 Frames are float (..., C, H, W) in [-1, 1]. Each loss is a scalar and a mean, so a weight means the
-same at any batch, frame or pyramid size. (The paper writes sums; its authors' public code takes
-means.) Gradients are with respect to `predicted`; lp, gdl and ssim have none with respect to
-`true`.
+same at any batch and frame size. (The paper writes sums; its authors' public code takes means.)
+Gradients are with respect to `predicted`; lp, gdl and ssim have none with respect to `true`.
 """
 
 import functools

@@ -6,10 +6,10 @@ import time
 
 from tqdm import tqdm
 
+from utils.log import MEASURED
 from utils.stack import chainer
 
 REFRESH = 0.5  # seconds between updates of the losses shown
-VALIDATED = ("val/", "copy/")  # prefixes of the names that the bar does not show
 
 
 class ProgressBar(chainer.training.Extension):
@@ -51,7 +51,7 @@ class ProgressBar(chainer.training.Extension):
         if now - self.looked > REFRESH:
             self.looked = now
             for name, value in trainer.observation.items():
-                if name.startswith(VALIDATED):
+                if name.startswith(MEASURED):  # has a line of its own
                     continue
                 self.shown[name] = f"{float(getattr(value, 'array', value)):.4g}"
             self.bar.set_postfix(self.shown, refresh=False)

@@ -120,9 +120,7 @@ def left_before(out, files):
     where the folder, or one that it lies in, would have to be.
     """
     try:
-        if not (record := read_file(out / files[0])):
-            return []  # empty: left by an older version when the disk was full
-        conditions = json.loads(record)["conditions"]
+        conditions = json.loads(read_file(out / files[0]))["conditions"]
         return [name for name in conditions.get("files", []) if Path(name).name == name]
     except NO_RECORD:
         there = next(path for path in (out, *out.parents) if path.exists())

@@ -1,5 +1,9 @@
 """Prediction of any number of frames: a model's own predictions become its past."""
 
+import numpy as np
+
+from utils.errors import Diverged
+from utils.pixels import normalise
 from utils.stack import chainer
 
 
@@ -21,3 +25,21 @@ def rollout(model, past, frames):
             future[:, first : first + model.horizon] = predicted[:, : frames - first]
             seen = xp.concatenate([seen, predicted.clip(-1, 1)], axis=1)[:, -model.history :]
     return future
+
+
+def predict(model, device, past, frames):
+    """Predict the `frames` frames after past, uint8 (T, C, H, W).
+
+    Returns float32 (frames, C, H, W) in [-1, 1], a NumPy array. ValueError if T is below
+    model.history; Diverged if the network, fed with its own predictions, ends in numbers that are
+    not finite.
+    """
+    if len(past) < model.history:
+        raise ValueError(f"{len(past)} past frames, the network sees {model.history}")
+    seen = normalise(device.send(past[None]))
+    predicted = chainer.get_device("@numpy").send(rollout(model, seen, frames))[0]
+    finite = np.isfinite(predicted).all(axis=(1, 2, 3))
+    if not finite.all():
+        cure = "ask for fewer --frames, or train it longer or at a lower rate"
+        raise Diverged(f"frame {finite.argmin() + 1} is predicted as NaN or infinite; {cure}")
+    return predicted

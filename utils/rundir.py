@@ -5,6 +5,7 @@ import json
 import math
 import re
 import reprlib
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,6 @@ SAMPLES, ANIMATION = "samples", "samples.gif"  # a folder of previews, all of th
 PREVIEWS = "preview_*.png"
 PLOTS = ("loss.png", "psnr.png", "ssim.png", "sharpness.png", "perceptual.png")
 REPORTED = (LOG, *PLOTS, ANIMATION, f"{SAMPLES}/{PREVIEWS}")
-RENAMED = {"single_frame_dis": "unconditional_dis"}  # {name of an option in older runs: now}
 OPTIONS_BYTES = 2**20  # the most that is read of an options.json
 
 
@@ -117,8 +117,7 @@ def saved_options(out, options):
     options: {name: default} of this version. UserError for a saved option that it does not have,
     or has with another type; None may stand for any.
     """
-    record = read_options(out)
-    found = {RENAMED.get(name, name): value for name, value in record["options"].items()}
+    found = read_options(out)["options"]
     for name, value in found.items():
         if name not in options:
             raise UserError(f"{out}: from another version, its --{name} is unknown here")
@@ -141,6 +140,15 @@ def snapshots(out, up_to=None):
     numbers = [p.name.removeprefix(SNAPSHOT) for p in Path(out).glob(f"{SNAPSHOT}*")]
     found = sorted((int(n) for n in numbers if ITERATION.fullmatch(n)), reverse=True)
     return [Path(out) / f"{SNAPSHOT}{n}" for n in found if up_to is None or n <= up_to]
+
+
+def set_aside(snapshot):
+    """Rename a snapshot, from which training diverges again and again, so that no run resumes from
+    it; say so."""
+    aside = snapshot.with_name(f"{snapshot.name}.diverges")
+    with writing_to(snapshot):
+        snapshot.replace(aside)
+    print(f"{snapshot}: diverges at half the rates, too; it is {aside.name} now", file=sys.stderr)
 
 
 def model_at(path):

@@ -141,6 +141,11 @@ class ClipStore:
         return list(dict.fromkeys(run["look"] for run in self.runs if "look" in run))
 
     @property
+    def sources(self):
+        """The videos that clips may be from, a set of their digests, as far as recorded."""
+        return {video["digest"] for run in self.runs for video in run.get("sources", [])}
+
+    @property
     def fingerprint(self):
         """A digest of what the clips are: their shape, options, seeds, sources, versions."""
         return layout.fingerprint(self.metadata)

@@ -1,5 +1,6 @@
 """Chainer's Trainer with what every run writes: log, plots, snapshots, the model."""
 
+import contextlib
 import math
 import sys
 import time
@@ -121,8 +122,8 @@ class Trainer(chainer.training.Trainer):
     def run(self):
         """Train; after a signal, save everything and exit with its status.
 
-        Raises UserError if a file cannot be written and Diverged at NaN or infinity; both name the
-        last good snapshot.
+        Raises UserError if clips cannot be read or a file cannot be written, having saved what it
+        can, and Diverged at NaN or infinity; both name the last good snapshot.
         """
         with self.signals, np.errstate(all="ignore"):  # FiniteCheck reports overflows, in one line
             try:
@@ -134,10 +135,21 @@ class Trainer(chainer.training.Trainer):
             except Diverged as error:
                 raise Diverged(f"{error}; {self.left()}") from None
             except OSError as error:
+                self.rescue()
                 raise UserError(f"{reason(error)}: cannot be written; {self.left()}") from None
+            except UserError as error:
+                self.rescue()
+                raise UserError(f"{error}; {self.left()}") from None
         if self.signals.caught:
             print(f"stopped at iteration {self.updater.iteration}; {self.left()}", file=sys.stderr)
             sys.exit(self.signals.status)
+
+    def rescue(self):
+        """Save what has been trained since the last snapshot, if that is possible."""
+        if self.updater.iteration not in (0, self.snapshot.written):
+            with contextlib.suppress(OSError, UserError):
+                self.finite(self)
+                self.snapshot(self)
 
     def left(self):
         """The last good snapshot, in words."""

@@ -20,7 +20,7 @@ def find_test_clips(path, clips):
     """The ClipStore at `path`; None if there is none or it has no clips yet.
 
     UserError if its clips have another history or number of channels than the training clips,
-    `clips`; a warning if they are the training clips, or were cut with another --step or --resize.
+    `clips`; a warning if they are of the same videos, or were cut with another --step or --resize.
     """
     test_clips = ClipStore.find(path)
     if test_clips is None or len(test_clips) == 0:
@@ -31,9 +31,10 @@ def find_test_clips(path, clips):
             f"channels, the training clips have {clips.history} of {clips.shape[1]}; "
             "cut both alike"
         )
-    if test_clips.fingerprint == clips.fingerprint:
+    if shared := test_clips.sources & clips.sources:
         cure = "cut some of other videos to validate on"
-        warn(f"the test clips at {path} are the training clips: {cure}")
+        told = f"{len(shared)} of the videos of the test clips at {path} are trained on"
+        warn(f"{told}, by the names and sizes of their files: {cure}")
     if test_clips.looks != clips.looks and test_clips.looks and clips.looks:
         ours, theirs = (", ".join(store.looks) for store in (clips, test_clips))
         warn(f"the training clips were cut with {ours}, those at {path} with {theirs}")
