@@ -16,7 +16,7 @@ Testing        rollout predicts; forecast predicts what follows a video's end; t
                conventions, report, gallery, pictures, curves, page and leaderboard show the
                results, cost counts operations
 Runs, files    rundir, record, weights, archive, files, lock
-Commands       usage parses options; errors, signals, memory; device opens a GPU, kernel_trial tries
-               our kernels on it; collection serves the scripts of data/
+Commands       usage parses options; errors, signals, streams, memory; device opens a GPU,
+               kernel_trial tries our kernels on it; collection serves the scripts of data/
 Shared         spacing spreads indices evenly
 """

@@ -3,12 +3,11 @@
 import contextlib
 import functools
 import os
-import select
 import sys
 import textwrap
 
 from utils.names import on_one_line
-from utils.signals import redirect_to_devnull
+from utils.streams import BestEffortStream, reader_has_gone, redirect_to_devnull
 
 MESSAGE = 400  # characters kept of an exception's message: some quote whole files
 
@@ -91,43 +90,6 @@ def explain(error):
         cure = "set PYTHONUTF8=1, or rename it"
         return f"error: {error.object!a}: no name in {error.encoding}; {cure}", 2
     return f"error: {reason(error)}", 2
-
-
-class BestEffortStream:
-    """Wraps stderr: once it cannot be written to, what is printed is dropped.
-
-    A run must not end because its log is on a full disk or its pager has been closed.
-    """
-
-    def __init__(self, stream):
-        self.stream = stream
-
-    def write(self, text):
-        """Write, as to any stream, but ignore failure."""
-        try:
-            self.stream.write(text)
-        except OSError:
-            redirect_to_devnull([2])
-        return len(text)
-
-    def flush(self):
-        """Flush, as of any stream, but ignore failure."""
-        try:
-            self.stream.flush()
-        except OSError:
-            redirect_to_devnull([2])
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-
-def reader_has_gone(stream):
-    """Whether the other end of a stream is closed; False for None, which a closed stdout is."""
-    if stream is None:
-        return False
-    poll = select.poll()
-    poll.register(stream.fileno(), 0)  # errors and hang-ups are reported without being asked for
-    return bool(poll.poll(0))
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 
+from utils.streams import find_terminals, redirect_to_devnull
+
 CLOSED = "the terminal has closed"
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: CLOSED}
 
@@ -95,18 +97,6 @@ def ignore_terminal_signals():
     """Ignore Ctrl-C and a closing terminal, in a worker process: its parent ends it instead."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-
-
-def find_terminals():
-    """Which of stdout and stderr, by number, are terminals."""
-    return [file for file in (1, 2) if os.isatty(file)]
-
-
-def redirect_to_devnull(files):
-    """Discard what is written to these file descriptors; to a closed terminal it would fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for file in files:
-        os.dup2(nowhere, file)
 
 
 class Signals:
