@@ -1,7 +1,6 @@
 """Predict test videos with trained networks: numbers, pictures, a page of both, a leaderboard."""
 
 import json
-from argparse import Namespace
 from pathlib import Path
 
 import constants
@@ -76,25 +75,28 @@ def main(argv=None):
         return
     for run in runs:
         load_model(run, options.best)  # UserError for a bad run before any test begins
-    options = with_look(options, runs)
+    look = choose_look(options, runs)
+    options.step, options.resize = look.step, look.resize  # for the records of the test
     if options.forecast:
-        forecast(runs, options)
+        forecast(runs, options, look)
     else:
-        evaluate(runs, options)
+        evaluate(runs, options, look)
 
 
-def evaluate(runs, options):
-    """Test every run on the same videos; compare them where there are several."""
+def evaluate(runs, options, look):
+    """Test every run on the same videos, seen by a Look; compare them where there are several."""
     # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils import leaderboard, report, trial
     from utils.conventions import CONVENTIONS
     from utils.device import computing, open_device
     from utils.metrics import METRICS
+    from utils.videos import find_videos
 
     if options.by not in {**METRICS, **CONVENTIONS}:
         known = ", ".join({**METRICS, **CONVENTIONS})
         raise UserError(f"--by {options.by}: no such metric; choose from {known}")
-    device, videos = open_device(options.gpu), open_videos(runs, options)
+    device = open_device(options.gpu)
+    videos = find_videos(options.images, look=look, axes=options.axes)
     # The longest history of all, so that every run predicts the same frames.
     history = max(run.record["model"]["history"] for run in runs)
     single = len(runs) == 1
@@ -124,12 +126,14 @@ def evaluate(runs, options):
             compare(entries, out, options)
 
 
-def forecast(runs, options):
-    """Predict with every run what follows the end of each video."""
+def forecast(runs, options, look):
+    """Predict with every run what follows the end of each video, seen by a Look."""
     from utils.device import computing, open_device
     from utils.forecast import forecast_ends
+    from utils.videos import find_videos
 
-    device, videos = open_device(options.gpu), open_videos(runs, options)
+    device = open_device(options.gpu)
+    videos = find_videos(options.images, look=look, axes=options.axes)
     with computing(device, options.dtype, LESS_MEMORY):
         for run in runs:
             out = Path(options.out or run.path / results_folder("forecast", options))
@@ -156,14 +160,20 @@ def results_folder(name, options):
     return f"{name}-best" if options.best else name
 
 
-def with_look(options, runs):
-    """The options with, if not given, the --step and --resize of the training clips.
+def choose_look(options, runs):
+    """How the videos to predict are seen, a Look: with the --step and --resize given, else those of
+    the training clips; grey for grey networks.
 
-    UserError if the clips of several runs differ in them. Clips that do not record them have no
-    say; if none do, every frame is taken at its own size.
+    A warning names each run that learned from clips with another --step or --resize. UserError if
+    the clips of several runs differ in one that is not given, or if some networks are for grey
+    frames and others for colour. Clips that do not record them have no say; if none do, every frame
+    is taken at its own size.
     """
     from utils.frames import Look
 
+    channels = {run.record["model"]["channels"] for run in runs}
+    if len(channels) > 1:
+        raise UserError("--load has networks for grey frames, others for colour: test them apart")
     recorded = {flags for run in runs for flags in run.record["data"].get("looks", [])}
     looks = {look for flags in recorded if (look := Look.of_flags(flags))} or {Look()}
 
@@ -176,28 +186,13 @@ def with_look(options, runs):
             raise UserError(f"--load: {cut}; give the --{name} to test with")
         return value
 
-    look = {"step": settled("step"), "resize": settled("resize") or None}  # () is no resizing
-    return Namespace(**vars(options) | look)
-
-
-def open_videos(runs, options):
-    """The videos to predict, seen as the options say; grey for grey networks.
-
-    A warning names each run that learned from clips with another --step or --resize. UserError if
-    some networks are for grey frames and others for colour.
-    """
-    from utils.frames import Look
-    from utils.videos import find_videos
-
-    channels = {run.record["model"]["channels"] for run in runs}
-    if len(channels) > 1:
-        raise UserError("--load has networks for grey frames, others for colour: test them apart")
-    look = Look(options.step, channels == {1}, options.resize, to_end=options.forecast)
+    resize = settled("resize") or None  # () is no resizing
+    look = Look(settled("step"), channels == {1}, resize, to_end=options.forecast)
     for run in runs:
         if (looks := run.record["data"].get("looks")) and look.flags not in looks:
             cut = ", ".join(looks)
             warn(f"{run.path} learned from clips cut with {cut}, is tested with {look.flags}")
-    return find_videos(options.images, look=look, axes=options.axes)
+    return look
 
 
 def compare(entries, out, options):
