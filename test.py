@@ -86,7 +86,7 @@ def main(argv=None):
 def evaluate(runs, options, look):
     """Test every run on the same videos, seen by a Look; compare them where there are several."""
     # Imported late, so that --help and mistakes on the command line are answered at once.
-    from utils import leaderboard, report, trial
+    from utils import leaderboard, results, trial
     from utils.conventions import CONVENTIONS
     from utils.device import computing, open_device
     from utils.metrics import METRICS
@@ -109,7 +109,7 @@ def evaluate(runs, options, look):
         places[out] = leaderboard.FILES
     for folder, files in places.items():  # refused before the first test, which may take long
         with writing_to(folder):
-            report.left_before(folder, files)
+            results.left_before(folder, files)
 
     inputs = {"device": device, "videos": videos, "history": history}
     with claim(out), computing(device, options.dtype, LESS_MEMORY):
@@ -223,11 +223,12 @@ def evaluate_run(run, out, options, *, device, videos, history):
     fewer.
     """
     from utils import report
-    from utils.trial import PAGE, examine_videos, replacing
+    from utils.results import replacing
+    from utils.trial import FILES, PAGE, examine_videos
 
     model = load_model(run, options.best)
     model.to_device(device)
-    with writing_to(out), replacing(out) as (folder, taken):
+    with writing_to(out), replacing(out, FILES) as (folder, taken):
         trial = examine_videos(
             model,
             device,

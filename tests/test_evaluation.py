@@ -10,7 +10,7 @@ from PIL import Image
 
 import models
 from tests.shared import PACMAN, needs_shared
-from utils import cost, metrics, pictures, report
+from utils import cost, metrics, pictures, report, results
 from utils.conventions import CONVENTIONS
 from utils.errors import Diverged
 from utils.evaluation import score
@@ -212,7 +212,7 @@ def test_a_report_holds_the_means_and_every_number(clip, tmp_path):
 
 def test_a_record_of_an_earlier_test_stands_for_files_in_its_own_folder_alone(tmp_path):
     report.save_json(tmp_path / "m.json", {"files": ["a.gif", "../b.gif", "/c.gif"]}, {})
-    assert report.left_before(tmp_path, ["m.json"]) == ["a.gif"]
+    assert results.left_before(tmp_path, ["m.json"]) == ["a.gif"]
 
 
 def test_only_openstl_judges_what_lies_beyond_the_range(clip):

@@ -17,7 +17,8 @@ import test as testing
 from tests.processes import refusal_with_little_memory
 from utils import memory, rundir
 from utils.lock import claim
-from utils.trial import FILES, RECORD, UNFINISHED, replacing
+from utils.results import UNFINISHED, replacing
+from utils.trial import FILES, RECORD
 from utils.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -350,11 +351,11 @@ def test_a_test_that_is_killed_as_it_begins_or_tidies_up_is_no_hindrance(
         remove(folder, **options)
 
     monkeypatch.setattr(shutil, "rmtree", rmtree)
-    with replacing(tmp_path) as (folder, _):
+    with replacing(tmp_path, FILES) as (folder, _):
         for name in ("b.gif", RECORD):
             (folder / name).write_text('{"conditions": {}}')
     assert {path.name for path in tmp_path.iterdir()} == {"b.gif", RECORD}
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path) as (folder, _):
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path, FILES) as (folder, _):
         (folder / "c.gif").touch()
         raise KeyboardInterrupt
     assert {path.name for path in tmp_path.iterdir()} == {"b.gif", RECORD}

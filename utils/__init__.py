@@ -13,8 +13,8 @@ Training       trainer runs the steps of updater, which minimise losses or gpu_l
                schedule
 Testing        rollout predicts; forecast predicts what follows a video's end; trial tests a network
                on all videos: windows reads their frames, evaluation applies metrics and
-               conventions, report, gallery, pictures, curves, page and leaderboard show the
-               results, cost counts operations
+               conventions, report, gallery, pictures, curves, page and leaderboard show what
+               comes out, cost counts operations, results replaces an earlier test's files
 Runs, files    rundir, record, weights, archive, files, lock
 Commands       usage parses options; errors, signals, streams, memory; device opens a GPU,
                kernel_trial tries our kernels on it; collection serves the scripts of data/

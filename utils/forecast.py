@@ -1,12 +1,9 @@
 """What follows the end of a video: frames that nobody has seen, so there are no numbers."""
 
-import json
-
 from tqdm import tqdm
 
-from utils import gallery, pictures, report
+from utils import gallery, pictures, results
 from utils.errors import UserError
-from utils.files import write_text
 from utils.pixels import denormalise
 from utils.rollout import predict
 from utils.windows import read_clip
@@ -47,14 +44,13 @@ def note(out, videos):
     videos: {name of the folder and, with .gif, of the GIF: the video's name}. UserError if
     something of that name is there that the record does not list yet.
     """
-    earlier = report.left_before(out, [RECORD])
+    earlier = results.left_before(out, [RECORD])
     names = [name for stem in videos for name in (stem, f"{stem}.gif")]
     for name in names:
         if (out / name).exists() and name not in earlier:
             raise UserError(f"{out / name}: no forecast left it there; give a new --out")
     out.mkdir(parents=True, exist_ok=True)
-    conditions = {"files": [*dict.fromkeys([*earlier, *names])], "videos": videos}
-    write_text(out / RECORD, json.dumps({"conditions": conditions}, indent=2) + "\n")
+    results.write_record(out / RECORD, [*dict.fromkeys([*earlier, *names])], videos=videos)
 
 
 def save_frames(folder, frames):

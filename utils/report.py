@@ -1,21 +1,15 @@
 """The numbers of a test, as a table, a CSV or JSON."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 
 from utils import metrics
-from utils.errors import UserError
 from utils.evaluation import AREAS, PREDICTORS
-from utils.files import read_file, write_rows, write_text
+from utils.files import write_rows, write_text
 from utils.metrics import DECIMALS
 
 WIDTH = 10  # of a column of the table
-NO_RECORD = (  # raised while reading a record that is missing or was not written by a test
-    *(FileNotFoundError, NotADirectoryError, ValueError, LookupError, TypeError),
-    *(AttributeError, RecursionError),
-)
 SHOWN = (*range(1, 11), 16, 32, 64, 128)  # frames in the table, and the last one
 
 
@@ -110,26 +104,6 @@ def save_json(path, conditions, means):
     """
     content = {"mean": as_json(means), "overall": as_json(over_frames(means))}
     write_text(path, json.dumps({"conditions": conditions, **content}, indent=2))
-
-
-def left_before(out, files):
-    """The names of files, beside `files`, that an earlier test left in a folder, from its record.
-
-    files: the names that every test writes, the record's first. UserError if one of them is there
-    without a record: a test would overwrite a file that no test wrote. Also if there is a file
-    where the folder, or one that it lies in, would have to be.
-    """
-    try:
-        conditions = json.loads(read_file(out / files[0]))["conditions"]
-        return [name for name in conditions.get("files", []) if Path(name).name == name]
-    except NO_RECORD:
-        there = next(path for path in (out, *out.parents) if path.exists())
-        if not there.is_dir():
-            raise UserError(f"{there}: a file, not a folder; give another --out") from None
-        for name in files:
-            if (out / name).exists():
-                raise UserError(f"{out / name}: no test left it there; give a new --out") from None
-        return []
 
 
 def as_json(means):

@@ -1,16 +1,13 @@
 """One network tested on all videos: its numbers, its pictures."""
 
-import contextlib
 import dataclasses
 import functools
 import math
-import shutil
 
 import numpy as np
 from tqdm import tqdm
 
 from utils import cost, curves, gallery, page, report
-from utils.errors import UserError
 from utils.evaluation import examine
 from utils.files import write_whole
 from utils.leaderboard import Entry, with_copy
@@ -20,8 +17,6 @@ RECORD, NUMBERS, PAGE = "metrics.json", "metrics.csv", "report.html"
 SHEET, CURVES = "contact_sheet.png", "curves.png"
 FILES = RECORD, NUMBERS, PAGE, SHEET, CURVES
 DRAWN = "psnr", "ssim", "sharpness"  # metrics whose curves are drawn
-ENDINGS = (".gif", ".npz")  # of the other files of a test
-UNFINISHED = ".unfinished"  # the folder of those that are being written; an empty file marks it
 
 
 @dataclasses.dataclass
@@ -75,50 +70,6 @@ class Trial:
         )
 
 
-@contextlib.contextmanager
-def replacing(out):
-    """Context of (folder, taken): what is in the folder at its end takes the place of an earlier
-    test's files in `out`, which until then are left as they are.
-
-    taken: names without endings that the test's pictures and arrays must not have, those of others'
-    files. Raises UserError as `report.left_before` does, also for a folder in the way.
-    """
-    earlier = {name for name in report.left_before(out, FILES) if name.endswith(ENDINGS)}
-    folder = out / UNFINISHED
-    # An empty one is of a test that was killed before it marked it, or after it cleared it.
-    ours = (folder / UNFINISHED).exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if folder.exists() and not ours:
-        raise UserError(f"{folder}: no test left it there; give a new --out")
-    try:
-        remove(folder)  # of a test that was killed
-        folder.mkdir(parents=True)
-        (folder / UNFINISHED).touch()
-        yield folder, [path.stem for path in out.iterdir() if path.name not in earlier]
-        replace(out, earlier, folder)
-    finally:
-        remove(folder)
-
-
-def remove(folder):
-    """Delete the folder of an unfinished test, its mark last, as far as that is possible."""
-    for path in folder.glob("*"):
-        if path.name != UNFINISHED:
-            with contextlib.suppress(OSError):
-                path.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def replace(out, earlier, folder):
-    """Move the folder's files to `out`; of `earlier`, names, delete those without a successor."""
-    names = {path.name for path in folder.iterdir()} - {UNFINISHED}
-    # If this test is killed meanwhile, the next one finds all of them in the record.
-    report.save_json(out / RECORD, {"files": sorted(earlier | names - set(FILES))}, {})
-    for name in earlier - names:
-        (out / name).unlink(missing_ok=True)
-    for name in (*sorted(names - {RECORD}), RECORD):
-        (folder / name).replace(out / name)
-
-
 def examine_videos(
     model, device, videos, out, name, *, history, frames, windows, gifs, arrays, taken=()
 ):
@@ -126,7 +77,7 @@ def examine_videos(
 
     At `windows` places of each video the network sees `history` frames and predicts `frames` more.
     gifs: of how many videos GIFs are written. arrays: whether past, truth and prediction are
-    written as .npz files. taken: as of `replacing`. name: of the run. If no video is long
+    written as .npz files. taken: as of `results.replacing`. name: of the run. If no video is long
     enough, the Trial has no scores.
     """
     names = [video.name for video in videos]
