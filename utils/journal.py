@@ -38,6 +38,13 @@ class Journal:
         noted = {"value": value, "digest": identity(value)}
         self.store.write_file(f"{UNFINISHED}{name}", json.dumps(noted).encode())
 
+    def plan(self):
+        """The plan, {"run": identity, "start": clips before it}; None if there is none, or one of
+        another version of this program."""
+        plan = self.recall(PLAN)
+        fits = isinstance(plan, dict) and {k: type(v) for k, v in plan.items()} == PLANNED
+        return plan if fits else None
+
     def check_plan(self, plan):
         """UserError unless this is still the plan: a cluster's workers may go on with a cancelled
         run when another one has taken its place."""
@@ -64,36 +71,48 @@ def open_store(path, record, kind, existing, resume):
     """
     run, store = identity(strip(record)), ClipStore.find(path)
     if store is not None:
-        journal, goes_on = Journal(store), resume or existing == "append"
-        plan, refused = journal.recall(PLAN), journal.recall(REFUSED)
-        if not (isinstance(plan, dict) and {k: type(v) for k, v in plan.items()} == PLANNED):
-            plan = None  # of another version of this program
-        target = store.target() if goes_on else store
-        if plan and plan["run"] == run and goes_on and (resume or target is store):
-            finished = len(target) == plan["start"] + record["clips"]
-            if finished:  # but its notes were not deleted
-                store.drop_unfinished()
-            else:
-                journal.forget(REFUSED)
-            return target, finished
-        # The notes of a finished run are still there if it was killed before it deleted them.
-        unfinished = plan and (target is not store or plan["start"] == len(store))
-        if unfinished and goes_on and not refused:
-            replace = "--overwrite without --resume"
-            drop = f"remove {path}/{UNFINISHED}{PLAN} to drop it" if len(store) else replace
-            raise UserError(
-                f"{path} has an unfinished run with other options or videos, or of another "
-                f"version of this program: give those again with --resume, or {drop}"
-            )
-        if resume and any(identity(strip(done)) == run for done in store.runs[-1:]):
-            return store, True
-        if refused and not len(store):
-            existing = existing or "overwrite"
-        elif resume and not len(store):  # killed before it had a plan
-            existing = existing or "append"
+        if resume or existing == "append":
+            going = go_on(store, run, record["clips"], resume)
+            if going is not None:
+                return going
+        if not len(store) and existing is None:
+            if Journal(store).recall(REFUSED):
+                existing = "overwrite"
+            elif resume:  # it was killed before it had a plan
+                existing = "append"
     store = ClipStore.prepare(path, existing, *kind)
     Journal(store).note(PLAN, {"run": run, "start": len(store)})
     return store, False
+
+
+def go_on(store, run, clips, resume):
+    """(the ClipStore in which a run of this identity goes on, whether it is finished already), None
+    if there is no such run.
+
+    clips: how many it makes. resume: whether it may replace clips, or have ended already. UserError
+    for another run that would be thrown away.
+    """
+    journal, target = Journal(store), store.target()
+    plan = journal.plan()
+    if plan and plan["run"] == run and (resume or target is store):
+        finished = len(target) == plan["start"] + clips
+        if finished:  # but its notes were not deleted
+            store.drop_unfinished()
+        else:
+            journal.forget(REFUSED)
+        return target, finished
+    # The notes of a finished run are still there if it was killed before it deleted them.
+    unfinished = plan and (target is not store or plan["start"] == len(store))
+    if unfinished and not journal.recall(REFUSED):
+        replace = "--overwrite without --resume"
+        drop = f"remove {store.path}/{UNFINISHED}{PLAN} to drop it" if len(store) else replace
+        raise UserError(
+            f"{store.path} has an unfinished run with other options or videos, or of another "
+            f"version of this program: give those again with --resume, or {drop}"
+        )
+    if resume and any(identity(strip(done)) == run for done in store.runs[-1:]):
+        return store, True
+    return None
 
 
 def strip(record):
