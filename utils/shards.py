@@ -81,7 +81,7 @@ class Shard:
     def read_checked(self, offset, length):
         """`length` bytes at `offset`, without their checksum; ValueError if that is wrong."""
         if not 0 <= offset <= self.size - length:  # as for a missing chunk, whose offset is MISSING
-            raise ValueError(f"{self.path} has no {length} bytes at {offset}")
+            raise ValueError(f"{self.path} lacks clips or is cut short")
         content = os.pread(self.file, length, offset)
         if seal(content[:-CRC_BYTES]) != content:
             raise ValueError(f"{self.path} at {offset}: the checksum does not match")

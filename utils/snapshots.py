@@ -8,7 +8,7 @@ from utils.archive import UNREADABLE, Archive, write_archive
 from utils.divergence import check_arrays
 from utils.errors import UserError, reason
 from utils.stack import chainer
-from utils.weights import arrays_of, check_fit, forms_of, save_weights, size
+from utils.weights import arrays_of, check_fit, forms_of, nbytes, save_weights
 
 UPDATER = "updater/"  # prefix of the arrays of networks, optimizers and the position in the clips
 SPARE_BYTES = 2**30  # that a snapshot may be larger by: the log in it grows
@@ -54,7 +54,7 @@ def resume(trainer):
     damaged, or the newest is of another network.
     """
     arrays = arrays_of(trainer.updater)
-    archive = newest(trainer.out, size(arrays) + SPARE_BYTES)
+    archive = newest(trainer.out, nbytes(arrays) + SPARE_BYTES)
     if not archive:
         print(f"{trainer.out}: no snapshot to resume from, starting from scratch", file=sys.stderr)
         return

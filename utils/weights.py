@@ -43,7 +43,7 @@ def load_weights(path, chain):
     if os.path.isdir(path):
         raise UserError(f"{path}: a folder; give the file of weights or the snapshot in it")
     arrays = arrays_of(chain)
-    needed, at_most = forms_of(arrays), TIMES * size(arrays) + SPARE_BYTES
+    needed, at_most = forms_of(arrays), TIMES * nbytes(arrays) + SPARE_BYTES
     if str(path).endswith(SAFETENSORS):
         arrays = read_safetensors(path, needed, at_most)
         chainer.serializers.NpzDeserializer(arrays).load(chain)
@@ -122,7 +122,7 @@ def forms_of(arrays):
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
-def size(arrays):
+def nbytes(arrays):
     """Total bytes of {name: array}."""
     return sum(array.nbytes for array in arrays.values())
 
