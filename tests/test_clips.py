@@ -96,7 +96,7 @@ def test_real_clips_are_successive_moving_crops(tmp_path):
     assert made.clips.shape == (300, 5, 3, 32, 32)
     still = int((movement(made.clips) <= 100).sum())
     exempt = made.total("exempt")
-    assert 12 <= exempt <= 18 and 0 < still <= exempt
+    assert exempt == 15 and 0 < still <= exempt
     assert len(np.unique(made.clips.reshape(300, -1), axis=0)) > 290
     videos = [np.stack(list(video)).transpose(0, 3, 1, 2) for video in find_videos(PACMAN)]
     for clip in made.clips[:9]:
@@ -408,20 +408,48 @@ def test_few_clips_are_of_other_blocks_with_another_seed_and_when_appended(tmp_p
 def test_each_task_has_a_block_and_each_block_a_task(lengths, count):
     blocks = [Block(i, None, 0, 8) for i in range(count)]
     places = [(100 * i, 100 * i + length) for i, length in enumerate(lengths)]
-    tasks = deal(blocks, places, 0.25)
+    tasks = deal(blocks, places, 16)
     assert len(tasks) == min(len(places), count) and all(task.visits for task in tasks)
     assert [visit.block for task in tasks for visit in task.visits] == blocks
     assert [place for task in tasks for place in task.places] == places
-    assert [task.exempt for task in tasks] == [round(0.25 * task.clips) for task in tasks]
+    assert sum(task.exempt for task in tasks) == 16
+    assert all(abs(task.exempt - 16 / sum(lengths) * task.clips) <= 1 for task in tasks)
 
 
-def test_blocks_that_a_task_did_not_look_at_are_dealt_again_without_exempt_clips(tmp_path):
-    looked, exempt = [], []
+def test_tasks_of_few_clips_have_exempt_ones_too():
+    blocks = [Block(i, None, 0, 8) for i in range(64)]
+    tasks = deal(blocks, [(i, i + 9) for i in range(0, 360, 9)], 18)  # one in twenty
+    shares = [task.exempt for task in tasks]
+    assert sum(shares) == sum(shares[:20]) * 2 == 18 and max(shares) == 1
+
+
+def test_few_exempt_clips_are_not_all_from_the_last_blocks(tmp_path):
+    film(tmp_path / "in" / "a", 8 * 8 + 2)
+    blocks = set()
+    for seed in range(5):
+        made = Made(tmp_path / "in", tmp_path / str(seed), 64, recipe(exempt=0.04, seed=seed))
+        (outcome,) = made.outcomes
+        exempt = [number for number, drawn in outcome.drawn.items() if drawn[0]]
+        assert len(exempt) == outcome.exempt == 3
+        blocks.update(exempt)
+    assert len(blocks) > 5
+
+
+def test_exempt_clips_that_the_first_blocks_lack_are_of_later_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tasks.FEWEST_BLOCKS", 1)
+    film(tmp_path / "in" / "a", 80, range(1))
+    for number in range(70):
+        (tmp_path / "in" / "a" / f"frame{number}.png").write_bytes(b"")
+    made = Made(tmp_path / "in", tmp_path / "out", 8, recipe(exempt=1.0, seed=1))
+    assert len(made.outcomes) > 1 and made.total("exempt") == len(made.clips) == 8
+
+
+def test_blocks_that_a_task_did_not_look_at_are_dealt_again(tmp_path):
+    looked = []
 
     def find_nothing(work, tasks):
         for task in tasks:
             looked.append(task.visits[0].block.number)
-            exempt.append(task.exempt)
             yield Outcome(drawn={looked[-1]: (0, 0, 0)}, missing=task.places)
 
     wanted, blocks = recipe(exempt=0.25), [Block(i, None, 0, 8) for i in range(40)]
@@ -429,7 +457,6 @@ def test_blocks_that_a_task_did_not_look_at_are_dealt_again_without_exempt_clips
     with pytest.raises(UserError, match="no 3 successive frames are usable"):
         cut_clips(blocks, 128, wanted, store, find_nothing, lambda outcome: None)
     assert sorted(looked) == list(range(40))
-    assert exempt[:2] == [16, 16] and sum(exempt) == 32
 
 
 def test_missing_clips_are_taken_from_what_blocks_have_to_the_last():

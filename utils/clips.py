@@ -96,13 +96,15 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
     run = {"path": store.path, "start": start, "total": total, "plan": Journal(store).recall(PLAN)}
     work = functools.partial(cut_task, recipe=recipe, **run)
     numbered = {block.number: block for block in blocks}
-    stocks, movements = {}, []
+    stocks, movements, exempt = {}, [], round(recipe.exempt * count)
 
     def do(tasks):
         """Run the tasks, note what their blocks have left -> the places they could not fill."""
+        nonlocal exempt
         missing = []
         for outcome in parallel_map(work, tasks):
             report(outcome)
+            exempt -= outcome.exempt
             for number, drawn in outcome.drawn.items():
                 block = numbered[int(number)]  # in notes of an interrupted run it is text
                 stocks[block.number] = Stock(block, *drawn)
@@ -111,13 +113,12 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
         return missing
 
     missing, fresh = places_between(start, total, store.shard), blocks
-    exempt, reach = recipe.exempt, 1
+    reach = 1
     while missing and fresh:
         rng = np.random.default_rng((recipe.seed, start, 2, reach))
         chosen, fresh = pick(fresh, count_places(missing) * reach, rng)
         missing = do(deal(chosen, missing, exempt))
         fresh += [block for block in chosen if block.number not in stocks]  # not looked at yet
-        exempt = 0  # the first tasks were dealt all exempt clips
         reach *= 2  # more blocks each time: nearly still videos would take many rounds
     while missing:
         short = count_places(missing)

@@ -105,6 +105,7 @@ def draw_crops(task, recipe, start, outcome):
     moving, exempt = task.clips - task.exempt, task.exempt
     windows = sum(visit.block.windows for visit in task.visits)
     reel = Reel(recipe, outcome)
+    rng = np.random.default_rng((recipe.seed, start, 5, task.places[0][0]))
     for visit in task.visits:
         block = visit.block
         # The clips still to be drawn are spread over the windows to come, so that blocks in which
@@ -112,7 +113,8 @@ def draw_crops(task, recipe, start, outcome):
         wanted = visit.more
         if wanted is None:
             wanted = math.ceil(moving * block.windows / windows)
-        free = exempt * block.windows // windows
+        # Rounded at random: few exempt clips would all be from the last blocks.
+        free = (exempt * block.windows + rng.integers(windows)) // windows
         windows -= block.windows
         if not wanted + free:
             continue

@@ -163,18 +163,20 @@ def spread(length, count, rng):
 def deal(blocks, places, exempt):
     """Tasks that share out the places; each gets neighbouring blocks in proportion to its places.
 
-    exempt: the share of clips that need not move.
+    exempt: how many of the clips need not move.
     """
     count = min(len(places), len(blocks))
     cuts = [len(places) * i // count for i in range(count + 1)]
     groups = [tuple(places[a:b]) for a, b in itertools.pairwise(cuts)]
-    total, dealt, first, tasks = count_places(places), 0, 0, []
+    total, dealt, free, first, tasks = count_places(places), 0, 0, 0, []
     for number, group in enumerate(groups, 1):
         dealt += count_places(group)
+        # Rounded for all tasks so far, not for each: a task of few clips would never have one.
+        free, before = round(exempt * dealt / total), free
         spare = len(blocks) - (len(groups) - number)  # each later task needs a block, too
         last = min(max(len(blocks) * dealt // total, first + 1), spare)
         visits = tuple(Visit(block) for block in blocks[first:last])
-        tasks.append(Task(visits, group, round(exempt * count_places(group))))
+        tasks.append(Task(visits, group, free - before))
         first = last
     return tasks
 
