@@ -9,6 +9,7 @@ import pytest
 from utils.recipe import Recipe
 from utils.survey import add_motion, sample, shares, survey
 from utils.tasks import Block
+from utils.videos import find_videos
 
 RECIPE = Recipe(2, 1, (8, 8), min_movement=1.0, exempt=0.0, seed=0)
 
@@ -20,10 +21,12 @@ def test_the_share_of_a_folder_is_the_mean_over_its_windows():
     assert shares(motion) == {"a": 0.5, "b": 0.0}
 
 
-def test_a_sample_tells_the_share_of_crops_that_move():
+def test_a_sample_tells_the_share_of_crops_that_move(tmp_path):
     film = np.zeros((6, 8, 16, 3), np.uint8)
     film[::2, :, 15] = 200  # in one crop of nine
-    video = types.SimpleNamespace(name="a/b.npy", size=(8, 16), frames=lambda first: iter(film))
+    (tmp_path / "a").mkdir()
+    np.save(tmp_path / "a" / "b.npy", film)
+    (video,) = find_videos(tmp_path)
     seen = sample(Block(0, video, 0, 4), RECIPE)
     assert seen.motion == {"a": [4, pytest.approx(4 / 9)]} and seen.decoded == 6
 

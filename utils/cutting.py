@@ -23,7 +23,7 @@ class Outcome:
     clips: int = 0
     exempt: int = 0
     decoded: int = 0
-    copies: int = 0  # frames left out as near copies
+    copies: int = 0  # windows left out because they begin with a near copy
     cut_windows: int = 0  # windows left out for a scene cut
     most_movement: float = -1.0  # of any crop measured, frames in [-1, 1]; negative for none
     missing: list = dataclasses.field(default_factory=list)  # (start, stop) of places left empty

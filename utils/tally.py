@@ -49,7 +49,7 @@ class Tally:
         if self.counts["cut_windows"]:
             yield f"left out: {self.counts['cut_windows']} windows with a scene cut"
         if self.counts["copies"]:
-            yield f"left out: {self.counts['copies']} near copies of the frame before"
+            yield f"left out: {self.counts['copies']} windows that begin with a near copy"
         for name, moving in sorted(shares(self.motion).items()):
             if moving < still:
                 yield f"little motion: {name}, {moving:.2%} of its crops move"

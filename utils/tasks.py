@@ -18,6 +18,7 @@ from utils.journal import identity
 
 BLOCK_WINDOWS = 64
 BLOCK_BYTES = 2**27  # larger frames make smaller blocks
+MOST_BYTES = 2**29  # of a block with as many windows as a clip has frames, if that has more
 FEWEST_BLOCKS = 64  # that clips are drawn from, if there are as many: few clips shall be varied
 WORKING_BYTES = 4  # a pixel of a block: three colours, one flag
 
@@ -115,8 +116,11 @@ def find_blocks(videos, recipe, skip):
             found, wanted = map(describe_size, (video.size, recipe.size))
             skip(video.path, f"frames of {found}, smaller than a clip of {wanted}")
         else:
-            fit = BLOCK_BYTES // (WORKING_BYTES * video.size[0] * video.size[1])
-            step = min(BLOCK_WINDOWS, max(1, fit - recipe.frames + 1))
+            # In a block of fewer windows than a clip has frames, most of the work is on frames that
+            # the next block has, too.
+            frame = WORKING_BYTES * math.prod(video.size)
+            fit, most = (size // frame - recipe.frames + 1 for size in (BLOCK_BYTES, MOST_BYTES))
+            step = min(BLOCK_WINDOWS, max(1, fit, min(recipe.frames, most)))
             for first in range(0, windows, step):
                 block = Block(len(blocks), video, first, min(step, windows - first))
                 blocks.append(block)
