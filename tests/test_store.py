@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,17 @@ def test_damage_is_never_silent(store, damage):
     assert len(fresh.read([0, 19])) == 2
     with pytest.raises(UserError, match="clips is damaged: .*; make it anew"):
         fresh.read(np.arange(8, 16))
+
+
+def test_each_task_finds_a_store_of_many_sources_without_parsing_them_anew(store):
+    sources = [{"name": f"{number}.avi", "digest": 32 * "0"} for number in range(20000)]
+    store.commit(len(store), {"clips": 0, "sources": sources})
+    times = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        found = ClipStore.find(store.path)
+        times.append(time.perf_counter() - begin)
+    assert found.runs[-1]["sources"] == sources and min(times[1:]) < times[0] / 5
 
 
 def test_any_flipped_byte_is_found_or_harmless(store):

@@ -1,5 +1,6 @@
 """How clips lie in one sharded Zarr v3 array, as its zarr.json says."""
 
+import functools
 import hashlib
 import json
 
@@ -67,8 +68,9 @@ def to_json(metadata):
     return json.dumps({**metadata, "attributes": attributes}, indent=1).encode()
 
 
+@functools.lru_cache(maxsize=2)  # of a store and its draft: they may list 100,000 sources
 def from_json(content):
-    """The metadata in a zarr.json.
+    """The metadata in a zarr.json, not to be changed.
 
     ValueError, LookupError, TypeError, AttributeError or RecursionError for what is not of this
     program, was altered since, or is of impossibly large clips.

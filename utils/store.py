@@ -280,7 +280,8 @@ class ClipStore:
         spec = {
             "driver": "zarr3",
             "kvstore": places.locate(self.path),
-            "metadata": layout.lengthened(self.metadata, length),
+            # Not the attributes, which tensorstore would parse: they may list 100,000 sources.
+            "metadata": {**layout.lengthened(self.metadata, length), "attributes": {}},
             # Missing data is damage, not a black clip.
             "fill_missing_data_reads": False,
             "store_data_equal_to_fill_value": True,
