@@ -329,6 +329,14 @@ def test_still_folders(tmp_path):
     assert done.returncode == 2 and "everything is still" in done.stderr
 
 
+def test_without_folders_none_is_dropped_and_that_is_told(tmp_path):
+    films(tmp_path, {"a.npy": (90, 0), "b.npy": (0, 255)})
+    command = ("-n", 50, "--workers", 1, "--images", tmp_path, "-o", tmp_path / "out")
+    done = process_data(*command, "--drop-still")
+    assert done.returncode == 0
+    assert done.stdout.startswith("--drop-still has no effect: no video is in a folder\n50 clips")
+
+
 DROPPING = "--drop-still", "--still", 0.02
 
 

@@ -32,14 +32,16 @@ def survey(blocks, recipe, parallel_map, report):
 
 
 def drop_still(blocks, recipe, still, parallel_map, report):
-    """The blocks without those of still categories, which are printed.
+    """The blocks without those of still categories, which are printed, or that there is none.
 
     still: the share of moving crops below which a category is still. `parallel_map` and `report`
     as for make_clips. UserError if no blocks are left.
     """
     found = survey(blocks, recipe, parallel_map, report)
-    names = sorted(name for name, moving in found.items() if moving < still)
-    for name in names:
+    if not found:
+        print("--drop-still has no effect: no video is in a folder")
+    names = {name for name, moving in found.items() if moving < still}
+    for name in sorted(names):
         print(f"dropped: {name}, {found[name]:.2%} of its crops move")
     kept = [block for block in blocks if category(block.video) not in names]
     if not kept:
