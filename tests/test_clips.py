@@ -357,7 +357,7 @@ def test_the_store_describes_itself(tmp_path):
     assert set(run["versions"]) == {"numpy", "pillow", "imagecodecs", "av", "tensorstore"}
 
 
-@pytest.mark.parametrize("side, most", [(1500, 8), (2500, 3), (4000, 3), (5500, 2), (2**14, 1)])
+@pytest.mark.parametrize("side, most", [(1500, 8), (2500, 3), (4000, 3), (7500, 2), (2**14, 1)])
 def test_blocks_of_large_frames_have_fewer_but_if_there_is_room_as_many_as_a_clip(side, most):
     class Large(list):
         size = side, side
@@ -483,12 +483,12 @@ def test_nothing_can_be_read(tmp_path):
     film(tmp_path / "in" / "a", 4)
     for path in (tmp_path / "in" / "a").iterdir():
         path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match="no 3 successive frames are usable: repair the files"):
+    with pytest.raises(UserError, match="no 3 .* are usable: repair the files named above$"):
         Made(tmp_path / "in", tmp_path / "out", 10, recipe())
 
 
 @pytest.mark.parametrize("side", [SIDE, 6 * SIDE])  # crops are looked at one by one in large ones
 def test_cuts_everywhere_are_not_told_as_too_little_movement(tmp_path, side):
     film(tmp_path / "in" / "a", 6, moving=range(0, 6, 2), side=side)
-    with pytest.raises(UserError, match="no 3 successive frames are usable: .* --scene-cut"):
+    with pytest.raises(UserError, match="no 3 successive frames are usable: raise --scene-cut$"):
         Made(tmp_path / "in", tmp_path / "out", 10, recipe(scene_cut=0.1))

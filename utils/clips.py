@@ -96,7 +96,7 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
     run = {"path": store.path, "start": start, "total": total, "plan": Journal(store).recall(PLAN)}
     work = functools.partial(cut_task, recipe=recipe, **run)
     numbered = {block.number: block for block in blocks}
-    stocks, movements, exempt = {}, [], round(recipe.exempt * count)
+    stocks, movements, damaged, exempt = {}, [], set(), round(recipe.exempt * count)
 
     def do(tasks):
         """Run the tasks, note what their blocks have left -> the places they could not fill."""
@@ -109,6 +109,7 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
                 block = numbered[int(number)]  # in notes of an interrupted run it is text
                 stocks[block.number] = Stock(block, *drawn)
             movements.append(outcome.most_movement)
+            damaged.update(outcome.skipped)
             missing += outcome.missing
         return missing
 
@@ -127,20 +128,24 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
         tasks = refill(list(stocks.values()), missing, recipe.seed)
         if not tasks:
             found = count - short + sum(stock.left for stock in stocks.values())
-            raise Shortage(explain(found, count, recipe, max(movements)))
+            raise Shortage(explain(found, count, recipe, max(movements), damaged))
         missing = do(tasks)
 
 
-def explain(found, count, recipe, most):
+def explain(found, count, recipe, most, damaged):
     """Why only `found` of `count` clips can be cut, and what helps.
 
-    `most`: the largest movement of any crop, negative if no window was usable at all.
+    `most`: the largest movement of any crop, negative if no window was usable at all. `damaged`:
+    the files named as unusable.
     """
     if most < 0:
-        return (
-            f"no {recipe.frames} successive frames are usable: repair the files named above, "
-            "raise --scene-cut or leave out --drop-copies"
-        )
+        cures = {
+            "repair the files named above": damaged,
+            "raise --scene-cut": recipe.scene_cut < 1,
+            "leave out --drop-copies": recipe.drop_copies,
+        }
+        cure = " or ".join(cure for cure, helps in cures.items() if helps)
+        return f"no {recipe.frames} successive frames are usable: {cure}"
     cure = "--clips or --min-movement" if recipe.min_movement else "--clips"
     return (
         f"only {found} of {count} clips can be cut: no more crops move by more "

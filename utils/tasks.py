@@ -18,7 +18,7 @@ from utils.journal import identity
 
 BLOCK_WINDOWS = 64
 BLOCK_BYTES = 2**27  # larger frames make smaller blocks
-MOST_BYTES = 2**29  # of a block with as many windows as a clip has frames, if that has more
+MOST_BYTES = 2**30  # of a block with as many windows as a clip has frames, if that has more
 FEWEST_BLOCKS = 64  # that clips are drawn from, if there are as many: few clips shall be varied
 WORKING_BYTES = 4  # a pixel of a block: three colours, one flag
 
