@@ -32,7 +32,7 @@ class Reel:
         shape, usable = (length, *block.video.size, self.recipe.channels), np.zeros(length, bool)
         for number, frame in self._choose(block):
             if frame is not None:
-                if self.film is None or self.film.shape != shape:
+                if self.film is None or len(self.film) < length:
                     self.film = empty(shape, frame)
                 self.film[count], usable[count] = frame, True
             starts += number < block.first + block.windows
