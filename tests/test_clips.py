@@ -27,8 +27,8 @@ from utils.tasks import (
     deal,
     find_blocks,
     pick,
-    places_between,
     refill,
+    slots_between,
 )
 from utils.videos import find_videos
 
@@ -164,7 +164,7 @@ def test_the_blocks_of_a_task_have_even_shares_and_share_frames(tmp_path):
     film(tmp_path / "in" / "a", 8 * 8 + 2)
     made = Made(tmp_path / "in", tmp_path / "out", 64, recipe(exempt=0.1))
     (outcome,) = made.outcomes
-    exempt, moving, _ = zip(*outcome.drawn.values(), strict=True)
+    _, exempt, moving, _ = zip(*outcome.drawn, strict=True)
     assert (len(moving), sum(exempt), sum(moving)) == (8, 6, 58)
     assert max(exempt) - min(exempt) == max(moving) - min(moving) == 1
     assert outcome.decoded == 8 * 8 + 2
@@ -312,8 +312,8 @@ def test_a_second_round_takes_what_blocks_have_left_and_counts_nothing_twice(tmp
     made = Made(tmp_path / "in", tmp_path / "out", 128, wanted)
 
     first, second = made.outcomes[:2], made.outcomes[-2:]
-    assert [list(outcome.drawn) for outcome in first] == [[*range(8)], [*range(8, 16)]]
-    assert [list(outcome.drawn) for outcome in second] == [[0, 1, 2], [0, 10, 11]]
+    assert [[n for n, *_ in outcome.drawn] for outcome in first] == [[*range(8)], [*range(8, 16)]]
+    assert [[n for n, *_ in outcome.drawn] for outcome in second] == [[0, 1, 2], [0, 10, 11]]
     assert [outcome.decoded for outcome in second] == [10 + 8 + 8, 10 + (1 + 10) + 8]
 
     names = "clips", "exempt", "copies", "cut_windows"
@@ -323,7 +323,7 @@ def test_a_second_round_takes_what_blocks_have_left_and_counts_nothing_twice(tmp
         add_motion(motion, outcome.motion)
     assert motion == {"A": [61, 37.0], "B": [61, 37.0]}  # a cut took 2 windows, a copy 1
 
-    drawn = {k: v for outcome in made.outcomes for k, v in outcome.drawn.items()}
+    drawn = {n: drawn for outcome in made.outcomes for n, *drawn in outcome.drawn}
     for exempt, moving, left in drawn.values():
         assert not left or (exempt + moving + left) % 9**2 == 0  # all crops of busy blocks move
     places = list(find_windows(made.clips, [np.delete(frames, 20, axis=0) for frames in films]))
@@ -368,8 +368,8 @@ def test_blocks_of_large_frames_have_fewer_but_if_there_is_room_as_many_as_a_cli
 
 
 @pytest.mark.parametrize("start, total", [(0, 1), (0, 64), (0, 65), (60, 64), (60, 200), (64, 65)])
-def test_places(start, total):
-    places = places_between(start, total, 64)
+def test_slots(start, total):
+    places = slots_between(start, total, 64)
     assert [i for a, b in places for i in range(a, b)] == list(range(start, total))
     assert all(a // 64 == (b - 1) // 64 for a, b in places)
 
@@ -397,7 +397,7 @@ def test_few_clips_are_of_other_blocks_with_another_seed_and_when_appended(tmp_p
     blocks = []
     for out, seed, existing in (("a", 0, None), ("b", 0, None), again):
         made = Made(tmp_path / "in", tmp_path / out, 10, recipe(seed=seed), existing)
-        blocks.append([int(n) for outcome in made.outcomes for n in outcome.drawn])
+        blocks.append([n for outcome in made.outcomes for n, *_ in outcome.drawn])
     assert blocks[0] == blocks[1] != blocks[2] and len(blocks[0]) == 10
 
 
@@ -409,7 +409,7 @@ def test_each_task_has_a_block_and_each_block_a_task(lengths, count):
     tasks = deal(blocks, places, 16)
     assert len(tasks) == min(len(places), count) and all(task.visits for task in tasks)
     assert [visit.block for task in tasks for visit in task.visits] == blocks
-    assert [place for task in tasks for place in task.places] == places
+    assert [place for task in tasks for place in task.slots] == places
     assert sum(task.exempt for task in tasks) == 16
     assert all(abs(task.exempt - 16 / sum(lengths) * task.clips) <= 1 for task in tasks)
 
@@ -427,7 +427,7 @@ def test_few_exempt_clips_are_not_all_from_the_last_blocks(tmp_path):
     for seed in range(5):
         made = Made(tmp_path / "in", tmp_path / str(seed), 64, recipe(exempt=0.04, seed=seed))
         (outcome,) = made.outcomes
-        exempt = [number for number, drawn in outcome.drawn.items() if drawn[0]]
+        exempt = [number for number, exempt, *_ in outcome.drawn if exempt]
         assert len(exempt) == outcome.exempt == 3
         blocks.update(exempt)
     assert len(blocks) > 5
@@ -448,7 +448,7 @@ def test_blocks_that_a_task_did_not_look_at_are_dealt_again(tmp_path):
     def find_nothing(work, tasks):
         for task in tasks:
             looked.append(task.visits[0].block.number)
-            yield Outcome(drawn={looked[-1]: (0, 0, 0)}, missing=task.places)
+            yield Outcome(drawn=[(looked[-1], 0, 0, 0)], missing=task.slots)
 
     wanted, blocks = recipe(exempt=0.25), [Block(i, None, 0, 8) for i in range(40)]
     store = ClipStore.create(tmp_path, *wanted.kind)

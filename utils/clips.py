@@ -16,12 +16,12 @@ from utils.tally import Refused
 from utils.tasks import (
     Stock,
     count_crops,
-    count_places,
     count_rest,
+    count_slots,
     deal,
     pick,
-    places_between,
     refill,
+    slots_between,
 )
 
 VERSIONS = "numpy", "pillow", "imagecodecs", "av", "tensorstore"  # packages that shape the clips
@@ -89,8 +89,8 @@ def describe(videos, count, recipe, still=None):
 def cut_clips(blocks, count, recipe, store, parallel_map, report):
     """Write `count` clips behind the end of `store`, without declaring them finished.
 
-    First round: blocks are drawn from until every place is filled or every block was visited, more
-    blocks each time. Second round: places still empty are filled from what those blocks have left.
+    First round: blocks are drawn from until every slot is filled or every block was visited, more
+    blocks each time. Second round: slots still empty are filled from what those blocks have left.
     """
     start, total = len(store), len(store) + count
     run = {"path": store.path, "start": start, "total": total, "plan": Journal(store).recall(PLAN)}
@@ -99,30 +99,29 @@ def cut_clips(blocks, count, recipe, store, parallel_map, report):
     stocks, movements, damaged, exempt = {}, [], set(), round(recipe.exempt * count)
 
     def do(tasks):
-        """Run the tasks, note what their blocks have left -> the places they could not fill."""
+        """Run the tasks, note what their blocks have left -> the slots they could not fill."""
         nonlocal exempt
         missing = []
         for outcome in parallel_map(work, tasks):
             report(outcome)
             exempt -= outcome.exempt
-            for number, drawn in outcome.drawn.items():
-                block = numbered[int(number)]  # in notes of an interrupted run it is text
-                stocks[block.number] = Stock(block, *drawn)
+            for number, *drawn in outcome.drawn:
+                stocks[number] = Stock(numbered[number], *drawn)
             movements.append(outcome.most_movement)
             damaged.update(outcome.skipped)
             missing += outcome.missing
         return missing
 
-    missing, fresh = places_between(start, total, store.shard), blocks
+    missing, fresh = slots_between(start, total, store.shard), blocks
     reach = 1
     while missing and fresh:
         rng = np.random.default_rng((recipe.seed, start, 2, reach))
-        chosen, fresh = pick(fresh, count_places(missing) * reach, rng)
+        chosen, fresh = pick(fresh, count_slots(missing) * reach, rng)
         missing = do(deal(chosen, missing, exempt))
         fresh += [block for block in chosen if block.number not in stocks]  # not looked at yet
         reach *= 2  # more blocks each time: nearly still videos would take many rounds
     while missing:
-        short = count_places(missing)
+        short = count_slots(missing)
         for tasks in count_rest(stocks, short, recipe.seed):
             do(tasks)
         tasks = refill(list(stocks.values()), missing, recipe.seed)

@@ -26,9 +26,9 @@ class Outcome:
     copies: int = 0  # windows left out because they begin with a near copy
     cut_windows: int = 0  # windows left out for a scene cut
     most_movement: float = -1.0  # of any crop measured, frames in [-1, 1]; negative for none
-    missing: list = dataclasses.field(default_factory=list)  # (start, stop) of places left empty
-    # {number of a block that was drawn from: (exempt, moving, left), the fields of its Stock now}
-    drawn: dict = dataclasses.field(default_factory=dict)
+    missing: list = dataclasses.field(default_factory=list)  # (start, stop) of slots left empty
+    # (number, exempt, moving, left) of each block that was drawn from: the fields of its Stock now
+    drawn: list = dataclasses.field(default_factory=list)
     skipped: dict = dataclasses.field(default_factory=dict)  # {path: reason}
     # {category: [windows, sum of the shares of their crops that move]}, from samples
     motion: dict = dataclasses.field(default_factory=dict)
@@ -59,14 +59,14 @@ def cut_task(task, recipe, path, start, total, plan):
 
 
 def cut(task, recipe, store, start, total, plan):
-    """Draw the clips of a task, write them in random order to its places -> Outcome.
+    """Draw the clips of a task, write them in random order to its slots -> Outcome.
 
     Arguments as for cut_task.
     """
     outcome = Outcome()
     crops = draw_crops(task, recipe, start, outcome)
     height, width = recipe.size
-    for begin, stop in task.places:
+    for begin, stop in task.slots:
         # The store compresses clips with their axes in this order (layout.ORDER); here whole rows
         # of pixels are copied.
         clips = np.empty((stop - begin, height, recipe.frames, width, recipe.channels), np.uint8)
@@ -92,7 +92,7 @@ def count(stock, recipe, start):
     motion, _ = find_motion(film, usable, recipe)
     exempt = draw_exempt(motion, stock.exempt, (recipe.seed, start, 1, block.number))
     left = count_moving(motion, exempt) - stock.moving
-    outcome.drawn[block.number] = stock.exempt, stock.moving, left
+    outcome.drawn.append((block.number, stock.exempt, stock.moving, left))
     outcome.most_movement = motion.most / UNIT
     return outcome
 
@@ -105,7 +105,7 @@ def draw_crops(task, recipe, start, outcome):
     moving, exempt = task.clips - task.exempt, task.exempt
     windows = sum(visit.block.windows for visit in task.visits)
     reel = Reel(recipe, outcome)
-    rng = np.random.default_rng((recipe.seed, start, 5, task.places[0][0]))
+    rng = np.random.default_rng((recipe.seed, start, 5, task.slots[0][0]))
     for visit in task.visits:
         block = visit.block
         # The clips still to be drawn are spread over the windows to come, so that blocks in which
@@ -127,7 +127,8 @@ def draw_crops(task, recipe, start, outcome):
             outcome.copies += copies
             outcome.cut_windows += cut_windows
             add_motion(outcome.motion, {category(block.video): sample})
-        outcome.drawn[block.number] = len(free_crops), visit.moving + len(after), left
+        drawn = block.number, len(free_crops), visit.moving + len(after), left
+        outcome.drawn.append(drawn)
         outcome.most_movement = max(outcome.most_movement, motion.most / UNIT)
         fresh = free_crops[visit.exempt :]
         outcome.exempt += len(fresh)

@@ -36,9 +36,9 @@ class Tally:
             self.skip(path, reason)
         for name in ("decoded", "exempt", "copies", "cut_windows"):
             self.counts[name] += getattr(outcome, name)
-        for number, (exempt, moving, _) in outcome.drawn.items():
+        for number, exempt, moving, _ in outcome.drawn:
             if exempt + moving:
-                self.drawn.add(int(number))  # in notes of an interrupted run it is text
+                self.drawn.add(number)
         add_motion(self.motion, outcome.motion)
 
     def left_out(self, still):

@@ -1,4 +1,4 @@
-"""Who cuts which clips: blocks of videos, shared out in tasks that each fill their own places.
+"""Who cuts which clips: blocks of videos, shared out in tasks that each fill their own slots.
 
 A window is T successive frames of a video. Windows are grouped into blocks small enough to hold in
 memory, and blocks are dealt to tasks. A task depends on nothing but its own arguments, so the clips
@@ -67,19 +67,19 @@ class Stock:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Clips to cut from some blocks into `places`, (start, stop) ranges within single shards.
+    """Clips to cut from some blocks into `slots`, (start, stop) ranges within single shards.
 
     `exempt`: how many of them need not move.
     """
 
     visits: tuple[Visit, ...]
-    places: tuple[tuple[int, int], ...]
+    slots: tuple[tuple[int, int], ...]
     exempt: int
 
     @property
     def clips(self):
         """How many are to be cut."""
-        return count_places(self.places)
+        return count_slots(self.slots)
 
     @property
     def key(self):
@@ -88,7 +88,7 @@ class Task:
             (v.block.number, v.block.video.digest, v.block.first, v.exempt, v.moving, v.more)
             for v in self.visits
         ]
-        return visits, self.places, self.exempt
+        return visits, self.slots, self.exempt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ def count_crops(blocks, size):
     return sum(block.windows * math.prod(room) for block, room in zip(blocks, rooms, strict=True))
 
 
-def places_between(start, total, shard):
+def slots_between(start, total, shard):
     """The clips from `start` to `total` as (start, stop) ranges of single shards."""
     bounds = [start, *range((start // shard + 1) * shard, total, shard), total]
     return list(zip(bounds[:-1], bounds[1:], strict=True))
@@ -164,17 +164,17 @@ def spread(length, count, rng):
     return rng.integers(edges[:-1], edges[1:]).tolist()
 
 
-def deal(blocks, places, exempt):
-    """Tasks that share out the places; each gets neighbouring blocks in proportion to its places.
+def deal(blocks, slots, exempt):
+    """Tasks that share out the slots; each gets neighbouring blocks in proportion to its slots.
 
     exempt: how many of the clips need not move.
     """
-    count = min(len(places), len(blocks))
-    cuts = [len(places) * i // count for i in range(count + 1)]
-    groups = [tuple(places[a:b]) for a, b in itertools.pairwise(cuts)]
-    total, dealt, free, first, tasks = count_places(places), 0, 0, 0, []
+    count = min(len(slots), len(blocks))
+    cuts = [len(slots) * i // count for i in range(count + 1)]
+    groups = [tuple(slots[a:b]) for a, b in itertools.pairwise(cuts)]
+    total, dealt, free, first, tasks = count_slots(slots), 0, 0, 0, []
     for number, group in enumerate(groups, 1):
-        dealt += count_places(group)
+        dealt += count_slots(group)
         # Rounded for all tasks so far, not for each: a task of few clips would never have one.
         free, before = round(exempt * dealt / total), free
         spare = len(blocks) - (len(groups) - number)  # each later task needs a block, too
@@ -185,9 +185,9 @@ def deal(blocks, places, exempt):
     return tasks
 
 
-def count_places(places):
+def count_slots(slots):
     """How many clips ranges (start, stop) hold."""
-    return sum(stop - start for start, stop in places)
+    return sum(stop - start for start, stop in slots)
 
 
 def count_rest(stocks, short, seed):
@@ -206,8 +206,8 @@ def count_rest(stocks, short, seed):
 
 
 def refill(stocks, missing, seed):
-    """Tasks that fill the missing places exactly, from blocks known to have more; [] if short."""
-    short = count_places(missing)
+    """Tasks that fill the missing slots exactly, from blocks known to have more; [] if short."""
+    short = count_slots(missing)
     able = [stock for stock in stocks if stock.left]
     if sum(stock.left for stock in able) < short:
         return []
