@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
+from tests.processes import run_python
 from utils import plots, rundir
 
 
@@ -21,6 +22,13 @@ class Training:
 
     def ends(self, _):
         return self.over
+
+
+def test_the_backend_that_a_notebook_asks_for_need_not_be_there():
+    code = "import os, utils.plots; print(os.environ['MPLBACKEND'])"
+    backend = "module://missing.backend"
+    done = run_python("-c", code, environment={"MPLBACKEND": backend})
+    assert (done.returncode, done.stdout.strip()) == (0, backend), done.stderr
 
 
 def test_rundir_names_every_plot():

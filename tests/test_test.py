@@ -1,6 +1,7 @@
 """test.py on runs that need pasts of different lengths, on videos seen as their clips were."""
 
 import csv
+import errno
 import json
 import resource
 import shutil
@@ -15,7 +16,7 @@ from PIL import Image
 import models
 import test as testing
 from tests.processes import refusal_with_little_memory
-from utils import memory, rundir
+from utils import memory, pictures, rundir
 from utils.lock import claim
 from utils.results import UNFINISHED, replacing
 from utils.trial import FILES, RECORD
@@ -227,6 +228,45 @@ def test_what_no_test_or_forecast_left_is_not_overwritten(tmp_path, capsys):
         testing.main([*command, "--forecast", "-o", f"{ahead}"])
     record = json.loads((ahead / "forecast.json").read_text())["conditions"]
     assert record["files"] == ["a.npy-forecast", "a.npy-forecast.gif"]
+    assert record["videos"] == {"a.npy-forecast": "a.npy"}
+
+
+def test_an_earlier_forecast_stays_until_it_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("run"), 2)
+    command = ["--load", "run", "--forecast", "-o", "out", "-f", "3", "--images", "a.npy", "b.npy"]
+
+    def forecast(level, length):
+        """Predict what follows frames of this level; b.npy has so many."""
+        np.save("a.npy", np.full((5, 16, 16), level, np.uint8))
+        np.save("b.npy", np.zeros((length, 16, 16), np.uint8))
+        testing.main(command)
+
+    def found():
+        names = [path.name for path in Path("out").rglob("*")]
+        with Image.open("out/a.npy-forecast/predicted_0001.png") as picture:
+            return sorted(names), picture.getpixel((0, 0))[0]
+
+    save, saved = pictures.save_picture, []
+
+    def save_one(path, frame):
+        if saved:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        saved.append(save(path, frame))
+
+    forecast(7, 5)
+    Path("out/b.npy-forecast/mine.txt").touch()
+    before = found()
+    assert before[1] == 7
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(pictures, "save_picture", save_one)
+        forecast(9, 5)
+    assert saved and found() == before
+    forecast(9, 1)  # b.npy is too short now
+    kept = "a.npy-forecast", "a.npy-forecast.gif", "b.npy-forecast", "mine.txt", "forecast.json"
+    frames = [f"predicted_000{k}.png" for k in (1, 2, 3)]
+    assert found() == (sorted([*kept, *frames]), 9)
+    record = json.loads(Path("out/forecast.json").read_text())["conditions"]
     assert record["videos"] == {"a.npy-forecast": "a.npy"}
 
 

@@ -18,5 +18,5 @@ Testing        rollout predicts; forecast predicts what follows a video's end; t
 Runs, files    rundir, record, weights, archive, files, lock
 Commands       usage parses options; errors, signals, streams, memory; device opens a GPU,
                kernel_trial tries our kernels on it; collection serves the scripts of data/
-Shared         spacing spreads indices evenly
+Shared         spacing spreads indices evenly; figures imports Matplotlib
 """

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -120,6 +121,15 @@ class Archive:
             if member.tell() + math.prod(shape) * dtype.itemsize != info.file_size:
                 raise ValueError(f"{info.filename!r} is not of the size that it states")
         return shape, dtype
+
+
+def is_whole(path):
+    """Whether a file of `write_archive` is there, undamaged."""
+    try:
+        with Archive(path, sys.maxsize):
+            return True
+    except UserError:
+        return False
 
 
 UNREADABLE = (  # what zipfile and NumPy raise for damaged files

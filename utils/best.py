@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from utils import rundir
+from utils.archive import is_whole
 from utils.errors import warn
 from utils.stack import chainer
 from utils.weights import save_weights
@@ -20,6 +21,12 @@ class Best(chainer.training.Extension):
     def __init__(self, gen, fingerprint):
         self.gen, self.fingerprint = gen, fingerprint
         self.psnr = float("-inf")
+
+    def initialize(self, trainer):
+        path = Path(trainer.out) / rundir.BEST
+        if self.psnr > float("-inf") and not is_whole(path):
+            warn(f"{path}: damaged or gone, it is chosen anew")
+            self.psnr = float("-inf")
 
     def __call__(self, trainer):
         psnr = trainer.observation["val/psnr"]

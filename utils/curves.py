@@ -13,9 +13,7 @@ def save(path, entries, names):
 
     entries: list of leaderboard.Entry, a curve each.
     """
-    from matplotlib import cycler, rcParams
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from utils.figures import Figure, MaxNLocator, cycler, rcParams
 
     figure = Figure(figsize=(13, 1.5 + 3 * len(names)), layout="constrained")
     styles = cycler(linestyle=("-", ":", "-.")) * rcParams["axes.prop_cycle"]  # for many runs

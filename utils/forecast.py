@@ -1,9 +1,13 @@
 """What follows the end of a video: frames that nobody has seen, so there are no numbers."""
 
+import contextlib
+import shutil
+
 from tqdm import tqdm
 
 from utils import gallery, pictures, results
 from utils.errors import UserError
+from utils.files import PARTIAL
 from utils.pixels import denormalise
 from utils.rollout import predict
 from utils.windows import read_clip
@@ -16,11 +20,12 @@ def forecast_ends(model, device, videos, frames, out):
 
     They are written as PNG files to out/NAME-forecast; out/NAME-forecast.gif plays the end of the
     video, then them. A video that is too short, or whose last frames cannot be used, is named on
-    stderr and left out; UserError if all are, or if files of that name are there that no forecast
-    wrote.
+    stderr and left out, without an earlier forecast of it; UserError if all are, or if files of
+    that name are there that no forecast wrote.
     """
     names = [video.name for video in videos]
-    count, stems = 0, gallery.stems(f"{name}-forecast" for name in names)
+    stems = gallery.stems(f"{name}-forecast" for name in names)
+    done = {}
     note(out, dict(zip(stems, names, strict=True)))
     bar = tqdm(videos, desc="forecast", unit="video", disable=None, leave=False)
     for video, stem in zip(bar, stems, strict=True):
@@ -28,14 +33,17 @@ def forecast_ends(model, device, videos, frames, out):
         if past is None:
             continue
         future = denormalise(predict(model, device, past, frames))
-        gallery.play(out / f"{stem}.gif", past, future)
         save_frames(out / stem, future)
-        count += 1
-    if not count:
+        gallery.play(out / f"{stem}.gif", past, future)
+        done[stem] = video.name
+    if not done:
         raise UserError(
             f"no video ends with {model.history} good frames: give longer or undamaged ones"
         )
-    return count
+    for stem in set(stems) - done.keys():
+        delete(out, stem)
+    note(out, done)
+    return len(done)
 
 
 def note(out, videos):
@@ -54,10 +62,31 @@ def note(out, videos):
 
 
 def save_frames(folder, frames):
-    """Write frames, uint8 (F, C, H, W), as predicted_0001.png, ...; delete earlier ones first."""
-    folder.mkdir(exist_ok=True)
-    for earlier in folder.glob("predicted_[0-9][0-9][0-9][0-9].png"):
-        earlier.unlink()
-    for number, frame in enumerate(frames, 1):
-        pixels = frame[0] if len(frame) == 1 else frame.transpose(1, 2, 0)
-        pictures.save_picture(folder / f"predicted_{number:04}.png", pixels)
+    """Write frames, uint8 (F, C, H, W), as predicted_0001.png, ...; earlier ones give way to them
+    once all are written."""
+    aside = folder.with_name(folder.name + PARTIAL)
+    try:
+        aside.mkdir(exist_ok=True)
+        for number, frame in enumerate(frames, 1):
+            pixels = frame[0] if len(frame) == 1 else frame.transpose(1, 2, 0)
+            pictures.save_picture(aside / f"predicted_{number:04}.png", pixels)
+        folder.mkdir(exist_ok=True)
+        delete_frames(folder)
+        for path in list(aside.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def delete_frames(folder):
+    """Delete the frames that a forecast left in a folder."""
+    for path in folder.glob("predicted_[0-9][0-9][0-9][0-9].png"):
+        path.unlink()
+
+
+def delete(out, stem):
+    """Delete the forecast of a video, but for files in its folder that are not of a forecast."""
+    (out / f"{stem}.gif").unlink(missing_ok=True)
+    delete_frames(out / stem)
+    with contextlib.suppress(OSError):  # it is not there, or not empty
+        (out / stem).rmdir()

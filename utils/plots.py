@@ -3,8 +3,7 @@
 import time
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
+from utils.figures import Figure
 from utils.files import write_whole
 from utils.stack import chainer
 

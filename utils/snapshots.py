@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from utils import rundir
-from utils.archive import UNREADABLE, Archive, write_archive
+from utils.archive import UNREADABLE, Archive, is_whole, write_archive
 from utils.divergence import check_arrays
 from utils.errors import UserError, reason
 from utils.stack import chainer
@@ -94,10 +94,4 @@ def newest(out, at_most):
 
 def last_good(out):
     """The path of the newest intact snapshot; None if there is none."""
-    for path in rundir.snapshots(out):
-        try:
-            with Archive(path, sys.maxsize):
-                return path
-        except UserError:
-            continue
-    return None
+    return next(filter(is_whole, rundir.snapshots(out)), None)
