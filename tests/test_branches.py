@@ -81,6 +81,23 @@ def test_gradients_have_gradients(device):
 
 
 @pytest.mark.parametrize("twice", [False, True])
+def test_one_input_may_come_from_another(device, twice):
+    def gradients(apply):
+        first, *others = frames(device)
+        second = F.resize_images(first, others[0].shape[2:])
+        dis = discriminators(device)
+        ys = apply(dis, [first, second, others[1]])
+        loss, wanted = [F.sum(y * y) for y in ys], [first, *dis.params()]
+        found = chainer.grad(loss, wanted, enable_double_backprop=twice)
+        if twice:
+            found += chainer.grad([F.sum(found[0] ** 2)], [first, *dis.params()][:4])
+        return [CPU.send(v.array) for v in found]
+
+    for ours, theirs in zip(gradients(branches.applied), gradients(one_by_one), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("twice", [False, True])
 def test_what_is_left_unused_has_no_gradient(device, twice):
     xs, dis = frames(device), discriminators(device)
     used = branches.applied(dis, xs)[0]

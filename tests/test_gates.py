@@ -38,6 +38,22 @@ def test_is_the_same_as_node_by_node(monkeypatch, function, wanted):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("function", [gated, renewed])
+def test_gates_may_be_made_from_what_they_are_for(monkeypatch, function):
+    """A path from one input to another is not part of the node's own gradient."""
+
+    def gradients():
+        x, gates = inputs(function, 1)
+        loss = F.sum(function(x, gates * F.tile(x, (1, gates.shape[1] // MAPS, 1, 1))) ** 2)
+        once = chainer.grad([loss], [x, gates], enable_double_backprop=True)
+        return [g.array for g in (*once, *chainer.grad([F.sum(once[0] ** 2)], [x, gates]))]
+
+    found = gradients()
+    monkeypatch.setenv("CHAINER_LAYERS", "0")
+    for one, other in zip(found, gradients(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
 @pytest.mark.parametrize("sums", [1, 3])
 @pytest.mark.parametrize("function", [gated, renewed])
 def test_is_one_node_unless_turned_off(monkeypatch, function, sums):

@@ -8,7 +8,7 @@ import pytest
 from models.blocks import sequential
 from tests.convolutions import needs_onednn
 from tests.layers import images, links, loss, nodes, results
-from utils.stack import F, chainer, cpu_layers, onednn, providers
+from utils.stack import F, L, chainer, cpu_layers, onednn, providers
 from utils.stack.providers import Unsuitable
 
 pytestmark = [needs_onednn, pytest.mark.usefixtures("log_anew")]
@@ -104,6 +104,36 @@ def test_gradients_have_gradients(monkeypatch):
     ours = second()
     monkeypatch.setenv("CHAINER_LAYERS", "0")
     np.testing.assert_allclose(ours, second(), rtol=0, atol=1e-5 * np.abs(ours).max())
+
+
+def of_a_layer_applied_twice(double=False):
+    """Gradients of the image, the weights, the bias."""
+    np.random.seed(0)
+    x, layer = images(2, plain), L.Convolution2D(5, 5, 3, pad=1, initial_bias=0.1)
+    y = sequential(sequential(x, [layer], 1), [layer], 1)
+    found = chainer.grad([loss(y)], [x, layer.W, layer.b], enable_double_backprop=double)
+    return [gradient.array for gradient in found]
+
+
+def assert_close(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_a_layer_may_be_applied_to_what_it_has_made(monkeypatch, double):
+    found = of_a_layer_applied_twice(double)
+    monkeypatch.setenv("CHAINER_LAYERS", "0")
+    assert_close(found, of_a_layer_applied_twice(double))
+
+
+def test_a_layer_applied_twice_may_meet_an_obstacle(monkeypatch):
+    def refuse(*_):
+        raise Unsuitable(logging.INFO, "no kernel")
+
+    expected = of_a_layer_applied_twice()
+    monkeypatch.setattr(cpu_layers.CpuLayers, "gradients", refuse)
+    assert_close(of_a_layer_applied_twice(), expected)
 
 
 def test_nan_passes_through():

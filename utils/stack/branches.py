@@ -10,7 +10,7 @@ import os
 from itertools import accumulate, pairwise
 
 from utils.errors import reason
-from utils.stack import chainer, kernels
+from utils.stack import F, chainer, kernels
 
 logger = logging.getLogger(__name__)
 _one_by_one = False  # whether networks are computed one after the other
@@ -90,7 +90,9 @@ class Branches(chainer.FunctionNode):
 
     def differentiable_gradients(self, indexes, grad_outputs):
         """The same for double backpropagation: the links are computed again, on one stream."""
-        graphs = list(map(self.graph_of, self.links, self.get_retained_inputs()))
+        # A path from one input to another is not this node's.
+        xs = [F.identity(x) for x in self.get_retained_inputs()]
+        graphs = list(map(self.graph_of, self.links, xs))
         all_inputs = sum((inputs for inputs, _ in graphs), [])
         parts = zip(graphs, grad_outputs, strict=True)
         ys, gys = zip(*((y, gy) for (_, y), gy in parts if gy is not None), strict=True)

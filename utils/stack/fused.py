@@ -4,7 +4,7 @@ arithmetic of small layers."""
 import os
 from logging import WARNING
 
-from utils.stack import chainer, cudnn_plans, providers
+from utils.stack import F, chainer, cudnn_plans, providers
 from utils.stack.geometry import Geometry, product
 from utils.stack.providers import Unsuitable
 
@@ -55,8 +55,9 @@ class FusedNode(chainer.FunctionNode):
                 return tuple(chainer.as_variable(found[i]) for i in indexes)
             except OBSTACLES as obstacle:
                 log_obstacle(obstacle)
-        inputs = self.get_retained_inputs()
         with chainer.force_backprop_mode():
+            # A path from one input to another, as from a memory to its gates, is not this node's.
+            inputs = [F.identity(x) for x in self.get_retained_inputs()]
             outputs = self.by_nodes(*inputs)
         pairs = zip(outputs, grad_outputs, strict=True)
         ys, gys = zip(*((y, gy) for y, gy in pairs if gy is not None), strict=True)
