@@ -11,8 +11,9 @@ import pytest
 
 from tests.arrays import random
 from tests.convolutions import needs_onednn
+from tests.layers import images, links, loss
 from tests.processes import run_python
-from utils.stack import F, chainer, dnnl, onednn
+from utils.stack import F, chainer, dnnl, layers, onednn
 
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -90,6 +91,19 @@ def test_child_process(method):
     np.testing.assert_allclose(outputs, truth, rtol=0, atol=1e-4)
     assert bool(obstacle) == (method == "fork")
     assert np.array_equal(convolve(case)[0], truth)  # the parent goes on as before
+
+
+@needs_onednn
+@forks
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_child_process_goes_back_through_what_its_parent_computed(linear):
+    x, made = images(2, np.copy), links(np.copy, linear=linear)
+    y = loss(layers.fused(F.reshape(x, (2, -1)) if linear else x, made, 2))
+    child = multiprocessing.get_context("fork").Process(target=chainer.grad, args=([y], [x]))
+    child.start()
+    child.join(60)
+    child.kill()  # one that waits for ever has blocked all other signals
+    assert child.exitcode == 0
 
 
 class Convolved(chainer.dataset.DatasetMixin):

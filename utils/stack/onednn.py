@@ -88,6 +88,7 @@ def convolved(direction, geometry, *arrays):
     direction: "forward", "data_gradient" or "weight_gradient", functions of `direct`, `winograd`
     and `unfolded`, which say what arrays they take; these are C-contiguous.
     """
+    _check_library()  # even if forward did: the process may have been forked since
     bias = (len(arrays) == 3,) if direction == "forward" else ()
     compute = _compile(direction, geometry, *bias)
     if isinstance(compute, str):
@@ -97,6 +98,7 @@ def convolved(direction, geometry, *arrays):
 
 def multiplied(a, b):
     """a @ b, both float32, of any strides above 0; Unsuitable if oneDNN cannot."""
+    _check_library()
 
     def compute(a, b):
         out = dnnl.empty((a.shape[0], b.shape[1]))
@@ -119,7 +121,6 @@ def _prepared(compute):
 
     @functools.wraps(compute)
     def prepared(node, *inputs):
-        _check_library()
         return compute(node, *_check_arrays(node, inputs))
 
     return prepared
