@@ -50,6 +50,23 @@ def test_other_precisions_are_chainers_own_said_once(dtype, caplog):
     assert np.dtype(dtype).name in line
 
 
+@needs_onednn
+@pytest.mark.parametrize(
+    "function, shape, weights",
+    [
+        (F.convolution_2d, (1, 3, 5, 5), (2, 3, 3, 3)),
+        (F.convolution_nd, (1, 3, 5, 5, 5), (2, 3, 3, 3, 3)),
+        (F.deconvolution_2d, (1, 3, 5, 5), (3, 2, 3, 3)),
+        (F.linear, (2, 3), (4, 3)),
+    ],
+)
+def test_gradients_of_weights_have_their_type(function, shape, weights):
+    """Though they are computed from images and outputs' gradients that are both float32."""
+    W = chainer.Parameter(random(weights).astype("f2"))
+    F.sum(F.cast(function(random(shape), W), "f4")).backward()
+    assert W.grad.dtype == "f2"
+
+
 def refusing(geometry, bias):
     raise dnnl.Error("unimplemented")
 

@@ -110,11 +110,14 @@ def _prepared(compute):
     def prepared(node, *inputs):
         if obstacle := missing():
             raise Unsuitable(*obstacle)
-        inputs, packed = _check_arrays(node, inputs), {}
+        if _chainer().config.use_cudnn == "never":
+            raise Unsuitable(logging.INFO, "config.use_cudnn is never")
+        providers.check_arrays(node, inputs)
+        packed = {}
         starts = _dtype in casts.DTYPES and _thread.packed is None  # else a backward method has
         try:
             with _packing_once(packed) if starts else contextlib.nullcontext():
-                result = compute(node, *inputs)
+                result = compute(node, *map(as_aligned, inputs))
         except cudnn_plans.Error as error:
             raise Unsuitable(logging.WARNING, str(error)) from None
         node.packed = packed
@@ -225,21 +228,6 @@ def in_words():
         dtype = "float32"
     major, rest = divmod(cudnn_plans.library().version, 10000)
     return f"cuDNN {major}.{rest // 100}.{rest % 100} in {dtype}"
-
-
-def _check_arrays(node, inputs):
-    """The inputs, C-contiguous, aligned; raises Unsuitable unless cuDNN can take them."""
-    if _chainer().config.use_cudnn == "never":
-        raise Unsuitable(logging.INFO, "config.use_cudnn is never")
-    dtypes = {array.dtype for array in inputs}
-    dtypes |= {np.dtype(getattr(node, name, "f4")) for name in ("W_dtype", "_w_dtype")}
-    if others := sorted(dtype.name for dtype in dtypes - {np.dtype("f4")}):
-        raise Unsuitable(logging.INFO, f"it is for float32 here, not {', '.join(others)}")
-    if not all(array.size for array in inputs):
-        raise Unsuitable(logging.INFO, "an array is empty")
-    if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
-        raise Unsuitable(logging.INFO, "a memory layout of the array's own is not provided for")
-    return [as_aligned(array) for array in inputs]
 
 
 def as_aligned(array):

@@ -121,7 +121,8 @@ def _prepared(compute):
 
     @functools.wraps(compute)
     def prepared(node, *inputs):
-        return compute(node, *_check_arrays(node, inputs))
+        providers.check_arrays(node, inputs)
+        return compute(node, *map(np.ascontiguousarray, inputs))
 
     return prepared
 
@@ -162,19 +163,6 @@ def _linear_data_gradient(node, W, gy):
 @_prepared
 def _linear_weight_gradient(node, x, gy):
     return multiplied(gy.T, x)
-
-
-def _check_arrays(node, inputs):
-    """The inputs, C-contiguous; raises Unsuitable unless oneDNN can take them."""
-    dtypes = {array.dtype for array in inputs}
-    if dtypes != {np.dtype(np.float32)}:
-        names = ", ".join(sorted(dtype.name for dtype in dtypes))
-        raise Unsuitable(logging.INFO, f"oneDNN's are for float32, not {names}")
-    if not all(array.size for array in inputs):
-        raise Unsuitable(logging.INFO, "an array is empty")
-    if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
-        raise Unsuitable(logging.INFO, "arrays with a memory layout of their own are for GPUs")
-    return [np.ascontiguousarray(array) for array in inputs]
 
 
 @functools.lru_cache(CACHED)

@@ -3,6 +3,10 @@
 import functools
 import logging
 
+import numpy as np
+
+FLOAT32 = np.dtype(np.float32)
+
 logger = logging.getLogger(__name__)
 log_once = functools.cache(logger.log)
 
@@ -59,3 +63,17 @@ def preferring(library, accepts, compute, original):
         return (result,)
 
     return forward
+
+
+def check_arrays(node, inputs):
+    """Raise Unsuitable unless a node's inputs and result are float32; for empty arrays; for those
+    with a memory layout of their own."""
+    dtypes = [array.dtype for array in inputs]
+    # A gradient of weights has their type, whatever it is computed from.
+    dtypes += getattr(node, "W_dtype", FLOAT32), getattr(node, "_w_dtype", FLOAT32)
+    if others := {dtype.name for dtype in dtypes if dtype != FLOAT32}:
+        raise Unsuitable(logging.INFO, f"it is for float32 here, not {', '.join(sorted(others))}")
+    if not all(array.size for array in inputs):
+        raise Unsuitable(logging.INFO, "an array is empty")
+    if getattr(node, "cudnn_fast", False) or any(node.input_layouts):
+        raise Unsuitable(logging.INFO, "a memory layout of the array's own is not provided for")
