@@ -51,6 +51,14 @@ def test_windows_next_to_each_other_are_taken(monkeypatch):
     assert asked == [True, True, False, False]
 
 
+@pytest.mark.parametrize("size, ksize", [((3, 8), 4), ((3,), 4), ((5, 5, 1), 2)])
+def test_a_window_larger_than_the_image_is_refused(size, ksize):
+    x = np.ones((1, 2, *size), np.float32)
+    with pytest.raises(AssertionError, match="should be positive"):
+        F.max_pooling_nd(x, ksize, cover_all=False)
+    assert F.max_pooling_nd(x, ksize).shape[2:] == tuple(-(-n // ksize) for n in size)
+
+
 def test_an_infinite_gradient_makes_the_rest_of_its_window_nan():
     x = chainer.Variable(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
     gy = np.ones((1, 1, 2, 2), np.float32)

@@ -49,9 +49,10 @@ def install(chainer):
 
 def fit(pooling, shape):
     """Whether windows neither overlap nor reach beyond images of this shape."""
-    beyond = any(n % k for n, k in zip(shape[2:], pooling.ksize, strict=True))
+    sides = list(zip(shape[2:], pooling.ksize, strict=True))
+    beyond = any(n % k for n, k in sides) if pooling.cover_all else any(n < k for n, k in sides)
     apart = pooling.stride == pooling.ksize and not any(pooling.pad)
-    return apart and min(shape) > 0 and not (pooling.cover_all and beyond)
+    return apart and min(shape) > 0 and not beyond
 
 
 def places(x, ksize):
