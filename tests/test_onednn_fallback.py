@@ -67,6 +67,13 @@ def test_gradients_of_weights_have_their_type(function, shape, weights):
     assert W.grad.dtype == "f2"
 
 
+@pytest.mark.parametrize("function", [F.deconvolution_2d, F.deconvolution_nd])
+@pytest.mark.parametrize("kernel", [1, 2])  # would make images of -1 or 0 pixels a side
+def test_a_deconvolution_with_nothing_to_make_is_refused(function, kernel):
+    with pytest.raises((AssertionError, RuntimeError), match="be positive"):
+        function(random((2, 4, 1, 1)), random((4, 3, kernel, kernel)), pad=1)
+
+
 def refusing(geometry, bias):
     raise dnnl.Error("unimplemented")
 

@@ -73,11 +73,12 @@ def _deconvolved_size(node, outputs, weights):
         node._calc_out_size(outputs, weights)
         node._set_cover_all(outputs, weights)
         return node.outh, node.outw
-    if node.outs is None:
-        node.outs = tuple(map(get_deconv_outsize, *sizes, stride, pad, no, dilate))
-    back = map(get_conv_outsize, node.outs, weights[2:], stride, pad, no, dilate)
-    node.cover_all = tuple(back) != tuple(outputs[2:])
-    return node.outs
+    outs = node.outs or tuple(map(get_deconv_outsize, *sizes, stride, pad, no, dilate))
+    if min(outs) < 1:
+        return outs  # no library takes these; Chainer's own code refuses them unless they are set
+    back = map(get_conv_outsize, outs, weights[2:], stride, pad, no, dilate)
+    node.outs, node.cover_all = outs, tuple(back) != tuple(outputs[2:])
+    return outs
 
 
 def _steps(node):
