@@ -18,7 +18,8 @@ def accepts(params):
     """Whether these parameters are float32, all on one GPU that takes own kernels."""
     devices = {param.device.name for param in params}
     here = len(devices) == 1 and next(iter(devices)).startswith("@cupy")
-    return here and kernels.usable() and all(param.array.dtype == np.float32 for param in params)
+    arrays = [param.array for param in params]  # None where there are no numbers yet
+    return here and kernels.usable() and all(a is not None and a.dtype == "f4" for a in arrays)
 
 
 def launches(*columns):
