@@ -36,6 +36,17 @@ def take_away(optimizer):
     list(optimizer.target.params())[1].update_rule = None
 
 
+class Halving(chainer.optimizers.adam.AdamRule):
+    def update_core(self, param):
+        param.array *= 0.5
+
+
+def put_another_rule(optimizer):
+    param = list(optimizer.target.params())[1]
+    state, param.update_rule = param.update_rule.state, Halving(optimizer.hyperparam)
+    param.update_rule._state, param.update_rule.t = state, 1
+
+
 def begin_anew(optimizer):
     rule(optimizer, 1)._state = None
     rule(optimizer, 2).t = 0
@@ -92,7 +103,8 @@ def test_same_bits_as_chainers_own(monkeypatch, options):
 
 
 @pytest.mark.parametrize(
-    "change", [disable, set_rate, add_hook, take_away, begin_anew, replace, clear, clip]
+    "change",
+    [disable, set_rate, add_hook, take_away, put_another_rule, begin_anew, replace, clear, clip],
 )
 def test_a_parameter_may_have_a_rule_or_arrays_of_its_own(monkeypatch, change):
     compare(monkeypatch, change=change)

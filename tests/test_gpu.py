@@ -306,6 +306,38 @@ def test_parameters_in_another_order_learn_too(gpu, which):
 
 
 @pytest.mark.gpu
+def test_adam_passes_over_a_parameter_without_numbers(gpu):
+    net = chainer.ChainList(L.Parameter(np.ones(3, np.float32)), L.Linear(None, 2, nobias=True))
+    net.to_device(gpu)
+    optimizer = chainer.optimizers.Adam(0.5).setup(net)
+    for _ in range(2):
+        net.cleargrads()
+        net[0].W.grad = gpu.send(np.ones(3, np.float32))
+        optimizer.update()
+    assert net[0].W.array.get() == pytest.approx(0, abs=1e-5)
+
+
+class Halving(chainer.optimizers.adam.AdamRule):
+    def update_core(self, param):
+        param.array *= 0.5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", [Halving, None])
+def test_a_parameter_may_have_a_rule_of_its_own(gpu, kind):
+    net = chainer.ChainList(*(L.Parameter(np.ones(3, np.float32)) for _ in range(2)))
+    net.to_device(gpu)
+    optimizer = chainer.optimizers.Adam(0.5).setup(net)
+    net[1].W.update_rule = kind and kind(optimizer.hyperparam)
+    for _ in range(2):
+        for param in net.params():
+            param.grad = gpu.send(np.ones(3, np.float32))
+        optimizer.update()
+    assert net[0].W.array.get() == pytest.approx(0, abs=1e-5)
+    assert net[1].W.array.get() == pytest.approx(0.25 if kind else 1)
+
+
+@pytest.mark.gpu
 def test_gradients_are_shortened_as_on_the_cpu(gpu):
     found = []
     for device in gpu, CPU:

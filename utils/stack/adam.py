@@ -50,11 +50,11 @@ def install(chainer):
 def arrays_of(optimizer, param):
     """[gradient, values, first moment, second moment] of a parameter as 1-D float32 views.
 
-    () if Chainer has to update it: its rule has other hyperparameters or hooks than the optimizer,
-    or an array is not C-contiguous float32 or does not exist yet.
+    () if Chainer has to update it: its rule is of another class or has other hyperparameters or
+    hooks than the optimizer, or an array is not C-contiguous float32 or does not exist yet.
     """
     rule = param.update_rule
-    if rule is None or not rule.enabled or (rule.state or {}).keys() != {"m", "v"}:
+    if not is_adams(rule) or not rule.enabled or (rule.state or {}).keys() != {"m", "v"}:
         return ()
     alike = vars(rule.hyperparam) == {"_parent": optimizer.hyperparam} and rule.t + 1 == optimizer.t
     hooks = rule._hookable._pre_update_hooks or rule._hookable._post_update_hooks
@@ -104,6 +104,13 @@ def is_adam(optimizer):
     import chainer  # imported late: by the time there is an optimizer it has been patched
 
     return isinstance(optimizer, chainer.optimizers.Adam)
+
+
+def is_adams(rule):
+    """Whether an update rule is Adam's own, not of a class that may compute something else."""
+    import chainer
+
+    return type(rule) is chainer.optimizers.adam.AdamRule
 
 
 def is_plain(hyperparam):

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from utils.stack import kernels, tables
-from utils.stack.adam import is_adam, is_plain
+from utils.stack.adam import is_adam, is_adams, is_plain
 
 # The operations of utils/stack/adam.py in the same order; the learning rate may differ in its last
 # bit, since CUDA's pow is not correctly rounded.
@@ -76,6 +76,8 @@ def can_update(optimizer, params):
     if not tables.accepts(params) or optimizer._loss_scale is not None:
         return False
     rules = [param.update_rule for param in params]
+    if not all(map(is_adams, rules)):
+        return False
     alike = all(
         rule.enabled and rule.t == rules[0].t and rule.hyperparam.get_dict() == hp.get_dict()
         for rule in rules
