@@ -54,6 +54,23 @@ def test_gates_may_be_made_from_what_they_are_for(monkeypatch, function):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
 
 
+@pytest.mark.parametrize("function", [gated, renewed])
+@pytest.mark.parametrize("which", [(1,), (1, 2), (2,)], ids=str)
+def test_gates_may_be_the_same_everywhere(monkeypatch, function, which):
+    def gradients():
+        going_in = inputs(function, 2)
+        for k in which:
+            going_in[k] = chainer.Variable(going_in[k].array[..., :1])
+        y = function(*going_in)
+        return [g.array for g in chainer.grad([F.sum(y * y)], going_in)]
+
+    found = gradients()
+    monkeypatch.setenv("CHAINER_LAYERS", "0")
+    for one, other in zip(found, gradients(), strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("sums", [1, 3])
 @pytest.mark.parametrize("function", [gated, renewed])
 def test_is_one_node_unless_turned_off(monkeypatch, function, sums):

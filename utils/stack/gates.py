@@ -30,14 +30,18 @@ def renewed(memory, *gates):
 
 
 def apply(node, *inputs):
-    inputs = list(map(chainer.as_variable, inputs))
-    if type(inputs[0].array) is np.ndarray and can_fuse(*inputs):
+    x, *gates = inputs = list(map(chainer.as_variable, inputs))
+    alike = {gate.shape for gate in gates} == {node.shape_of_gates(*x.shape)}  # none is broadcast
+    if type(x.array) is np.ndarray and alike and can_fuse(*inputs):
         return node.apply(inputs)[0]
     return node.by_nodes(*inputs)[0]
 
 
 class Gate(FusedNode):
     """x, gates... -> tanh(x) * sigmoid(gates)."""
+
+    def shape_of_gates(self, *shape):
+        return shape
 
     def forward(self, inputs):
         self.retain_inputs(range(len(inputs)))
@@ -56,6 +60,9 @@ class Gate(FusedNode):
 
 class Renewal(FusedNode):
     """memory, gates... -> the memory renewed."""
+
+    def shape_of_gates(self, batch, maps, *size):
+        return batch, 3 * maps, *size
 
     def forward(self, inputs):
         self.retain_inputs(range(len(inputs)))
