@@ -108,6 +108,17 @@ def test_missing_library_is_said_once_with_its_cure(caplog, monkeypatch):
     assert "libdnnl-that-is-not.so.3" in line and f"pip install {dnnl.WHEEL}" in line
 
 
+@needs_onednn
+def test_a_library_without_some_function_is_said(caplog, monkeypatch):
+    monkeypatch.setattr(dnnl, "FUNCTIONS", {"no_such_function": []})
+    monkeypatch.setattr(dnnl, "library", functools.cache(dnnl.Library))
+    monkeypatch.setattr(onednn, "_obstacle", None)
+    ones = np.ones((1, 1, 3, 3), np.float32)
+    assert F.convolution_2d(ones, ones).array == 9
+    (line,) = caplog.messages
+    assert "dnnl_no_such_function" in line and f"pip install {dnnl.WHEEL}" in line
+
+
 def test_a_system_without_openmp_is_told_what_to_install(caplog, monkeypatch):
     def library():
         raise OSError("libgomp.so.1: cannot open shared object file: No such file or directory")

@@ -200,7 +200,7 @@ def _load():
         return logging.INFO, "CHAINER_ONEDNN is 0"
     try:
         dnnl.library()
-    except (OSError, dnnl.Error) as error:
+    except (OSError, AttributeError, dnnl.Error) as error:  # AttributeError: no such function in it
         cure = f"on x86-64 Linux, pip install {dnnl.WHEEL} makes convolutions many times faster"
         if "libgomp" in str(error):  # the wheel does not include it
             cure = "install your system's libgomp (Debian: apt install libgomp1)"
