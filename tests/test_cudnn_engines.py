@@ -267,6 +267,7 @@ def test_that_no_plan_runs_is_a_warning_with_the_reason(acted, caplog, monkeypat
     reason = "2 tried: out of memory" if full else "1 tried: cudnnBackendExecute: CUDNN_STATUS_"
     assert "no engine of cuDNN runs for the forward of Geometry(" in record.message
     assert reason in record.message
+    assert cudnn_engines._kept == []
 
 
 def test_a_handle_that_fails_is_a_warning_and_not_tried_again(acted, caplog, monkeypatch):

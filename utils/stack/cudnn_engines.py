@@ -72,9 +72,11 @@ def compute(direction, geometry, arrays, last=False):
         if kernels.capturing():  # trying engines waits for the GPU
             raise RuntimeError("no engine of cuDNN can be tried while a graph is captured")
         plan, short = _choose(handle, addresses, *search)
-        _kept.append(plan)
         _thread.searches[key] += 1
-        settled = isinstance(plan, cudnn_plans.Plan) and _thread.searches[key] >= SEARCHES
+        found = isinstance(plan, cudnn_plans.Plan)
+        if found:
+            _kept.append(plan)
+        settled = found and _thread.searches[key] >= SEARCHES
         if settled or not short:  # else there may be a better one the next time
             _thread.plans[key] = plan
     if isinstance(plan, tuple):
