@@ -57,7 +57,10 @@ def test_hooks_are_called_and_debug_mode_finds_nan():
     x = np.array([[-1.0, np.nan]], "f4")
     with Hook():
         F.relu(x)
-    assert heard == ["ReLU"]
+    node = chainer.functions.activation.relu.ReLU()
+    node.add_hook(Hook())
+    node.apply((x,))
+    assert heard == ["ReLU", "ReLU"]
     with chainer.using_config("debug", True), pytest.raises(RuntimeError, match="NaN is detected"):
         F.relu(x)
 

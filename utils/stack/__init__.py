@@ -15,7 +15,7 @@ branches   computes several networks at the same time on a GPU
 precision  chooses the type in which layers multiply
 
 Faster than Chainer's own
-everywhere slices (gradients of indexing)
+everywhere slices (gradients of indexing), settings (reads of chainer.config)
 on the CPU nodes (overhead of function nodes), adam, lstm, pooling, sums
 on a GPU   gpu_adam, gpu_norm (of gradients), gpu_join (concat, stack), gpu_neutral (adding 0,
            multiplying by 1); kernels compiles CUDA code, tables passes many arrays to one launch
@@ -33,13 +33,14 @@ from utils.stack import (
     nodes,
     onednn,
     pooling,
+    settings,
     slices,
     sums,
 )
 
 chainer = compat.patched_chainer()
 chainer.global_config.dtype = chainer.get_dtype("float32")  # whatever CHAINER_DTYPE asks for
-for part in (adam, lstm, nodes, pooling, slices, sums, onednn):
+for part in (adam, lstm, nodes, pooling, settings, slices, sums, onednn):
     part.install(chainer)
 for part in (gpu_adam, gpu_join, gpu_neutral, gpu_norm, cudnn):
     part.install(chainer)

@@ -18,17 +18,17 @@ def install(chainer):
     node, variable, config = chainer.FunctionNode, chainer.Variable, chainer.config
     original, make = node.apply, variable._init_unchecked
 
-    def needs_no_checks(self, inputs):
+    def needs_checks(self, inputs):
         for x in inputs:
             if type(x._data[0]) is not np.ndarray or x._layout is not None:
-                return False
-        watched = chainer.get_function_hooks() or self._n_local_function_hooks or config.debug
-        return inputs and not watched and config.schedule_func is None
+                return True
+        watched = chainer.get_function_hooks() or self._local_function_hooks or config.debug
+        return not inputs or bool(watched) or config.schedule_func is not None
 
     @functools.wraps(original)
     def apply(self, inputs):
         inputs = [x if isinstance(x, variable) else chainer.as_variable(x) for x in inputs]
-        if not needs_no_checks(self, inputs):
+        if needs_checks(self, inputs):
             return original(self, inputs)
         arrays = tuple([x._data[0] for x in inputs])
         self._input_layouts = (None,) * len(inputs)
