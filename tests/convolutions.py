@@ -14,7 +14,7 @@ try:
     onednn._check_library()
     MISSING = ""
 except onednn.Unsuitable as obstacle:
-    MISSING = obstacle.args[1]
+    MISSING = obstacle.reason
 
 needs_onednn = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 

@@ -23,8 +23,9 @@ def can_fuse(*inputs):
 
 def log_obstacle(obstacle):
     """Log, once for each reason, that layers are computed one by one."""
-    level, reason = obstacle.args if isinstance(obstacle, Unsuitable) else (WARNING, str(obstacle))
-    providers.log_once(level, f"layers are not one node: {reason}")
+    if not isinstance(obstacle, Unsuitable):
+        obstacle = Unsuitable(WARNING, str(obstacle))
+    providers.log_once(obstacle.level, f"layers are not one node: {obstacle.reason}")
 
 
 def geometry_of(link, images, dtype):

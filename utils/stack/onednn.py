@@ -77,7 +77,7 @@ def _refuse_slow_bfloat16():
     try:
         _check_library()
     except Unsuitable as obstacle:
-        raise UserError(f"bfloat16 needs oneDNN: {obstacle.args[1]}; use float32") from None
+        raise UserError(f"bfloat16 needs oneDNN: {obstacle.reason}; use float32") from None
     if not dnnl.library().has(dnnl.AVX512_BF16):
         raise UserError("bfloat16 needs a processor with AVX512_BF16 or AMX; use float32")
 

@@ -12,7 +12,11 @@ log_once = functools.cache(logger.log)
 
 
 class Unsuitable(Exception):
-    """Unsuitable(log level, reason): the library cannot do it, Chainer's own code has to."""
+    """The library cannot do it, Chainer's own code has to; `level` is the log's for `reason`."""
+
+    def __init__(self, level, reason):
+        super().__init__(level, reason)
+        self.level, self.reason = level, reason
 
 
 def install(chainer, library, processor, accepts, computes):
@@ -56,8 +60,8 @@ def preferring(library, accepts, compute, original):
         try:
             result = compute(self, *inputs)
         except Unsuitable as obstacle:
-            level, reason = obstacle.args
-            log_once(level, f"Chainer's own code computes, not {library}: {reason}")
+            message = f"Chainer's own code computes, not {library}: {obstacle.reason}"
+            log_once(obstacle.level, message)
             return original(self, inputs)
         self.retain_inputs((0, 1))
         return (result,)
