@@ -75,7 +75,7 @@ def sequential(x, links, relus):
     x: (B, C, H, W) for Convolution2D links, (B, C) for Linear ones. All are one function node
     where utils/stack/layers.py can make them one, which is faster.
     """
-    if (y := layers.fused(x, links, relus)) is not None:
+    if (y := layers.as_one_node(x, links, relus)) is not None:
         return y
     for link in links[:relus]:
         x = relu(link(x))

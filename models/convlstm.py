@@ -44,9 +44,10 @@ class ConvLSTM(chainer.Chain):
     def forward(self, frames, memory=None):
         """memory is (h, c), each (B, outputs, H, W)."""
         from_frames = per_frame(self.input_conv, frames)
-        plain = self.norm is None and self.peepholes is None
-        if plain and (made := recurrence.fused(from_frames, self.hidden_conv, memory)) is not None:
-            return made
+        if self.norm is None and self.peepholes is None:
+            made = recurrence.as_one_node(from_frames, self.hidden_conv, memory)
+            if made is not None:
+                return made
         if memory is None:
             batch, time, _, height, width = from_frames.shape
             blank = self.xp.zeros((batch, self.outputs, height, width), from_frames.dtype)

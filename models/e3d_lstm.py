@@ -6,7 +6,7 @@ from models.blocks import narrowed
 from models.encoder_decoder import on_patches, patch_channels
 from models.st_lstm import STLSTM, SameSize, Zigzag
 from utils.stack import F, L, chainer
-from utils.stack.gates import gated, total
+from utils.stack.gates import gated, summed
 
 MAPS = (64,) * 4
 WINDOW = 2  # successive frames that are seen at a time
@@ -89,7 +89,7 @@ class EideticLSTM(STLSTM):
             self.norm = L.GroupNormalization(1, outputs)
 
     def remember(self, cells, *gates):
-        candidate, let_in, query = F.split_axis(total(gates), 3, axis=1)
+        candidate, let_in, query = F.split_axis(summed(gates), 3, axis=1)
         recalled = recall(F.sigmoid(query), cells)
         kept = from_places(self.norm(to_places(cells[-1]) + recalled), query.shape)
         return [*cells, kept + gated(candidate, let_in)][-RECALLED:]

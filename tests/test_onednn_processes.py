@@ -98,7 +98,7 @@ def test_child_process(method):
 @pytest.mark.parametrize("linear", [False, True])
 def test_a_child_process_goes_back_through_what_its_parent_computed(linear):
     x, made = images(2, np.copy), links(np.copy, linear=linear)
-    y = loss(layers.fused(F.reshape(x, (2, -1)) if linear else x, made, 2))
+    y = loss(layers.as_one_node(F.reshape(x, (2, -1)) if linear else x, made, 2))
     child = multiprocessing.get_context("fork").Process(target=chainer.grad, args=([y], [x]))
     child.start()
     child.join(60)

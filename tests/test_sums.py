@@ -28,8 +28,8 @@ def test_the_sum_has_its_gradient():
 
 
 def test_a_convolutions_bias_is_summed_by_it_other_sums_are_not(monkeypatch):
-    taken, by_map = [], sums.by_map
-    monkeypatch.setattr(sums, "by_map", lambda x: taken.append(x.shape) or by_map(x))
+    taken, sum_by_map = [], sums.sum_by_map
+    monkeypatch.setattr(sums, "sum_by_map", lambda x: taken.append(x.shape) or sum_by_map(x))
     link, x = chainer.links.Convolution2D(3, 2, 3), np.ones((2, 3, 5, 6), np.float32)
     chainer.grad([F.sum(link(x))], [link.b])
     assert taken == [(2, 2, 3, 4)]

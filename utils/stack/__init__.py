@@ -10,7 +10,7 @@ providers  replaces their code in Chainer by a library's; geometry describes a c
            shape, casts makes arrays with channels last, gpu_relu computes bias and ReLU of those
 layers     makes several layers one function node, computed by cpu_layers or gpu_layers
 recurrence makes a ConvLSTM's steps one function node on the CPU; gates makes one of what gates let
-           through; fused is what all three share
+           through; fused_node is what all three share
 branches   computes several networks at the same time on a GPU
 precision  chooses the type in which layers multiply
 

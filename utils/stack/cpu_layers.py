@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.stack import chainer, onednn
-from utils.stack.sums import by_map
+from utils.stack.sums import sum_by_map
 
 
 class CpuLayers:
@@ -49,7 +49,7 @@ class CpuLayers:
                 gy = gy * (self.maps[k + 1] > 0)
             if wanted & {2 * k + 1, 2 * k + 2}:
                 found[2 * k + 1] = self.weight_gradient(k, x, gy)
-                found[2 * k + 2] = by_map(gy)
+                found[2 * k + 2] = sum_by_map(gy)
             if min(wanted) > 2 * k:
                 return found
             if W.ndim == 2:

@@ -6,10 +6,10 @@ import operator
 import numpy as np
 
 from utils.stack import F, chainer
-from utils.stack.fused import FusedNode, can_fuse
+from utils.stack.fused_node import FusedNode, can_fuse
+from utils.stack.lstm import sigmoid
 
-total = functools.partial(functools.reduce, operator.add)  # of arrays or Variables
-HALF = np.float32(0.5)
+summed = functools.partial(functools.reduce, operator.add)  # of arrays or Variables
 
 
 def gated(x, *gates):
@@ -46,7 +46,7 @@ class Gate(FusedNode):
     def forward(self, inputs):
         self.retain_inputs(range(len(inputs)))
         x, *gates = inputs
-        self.kept = x, gate = np.tanh(x), sigmoid(total(gates))
+        self.kept = x, gate = np.tanh(x), sigmoid(summed(gates))
         return (x * gate,)
 
     def gradients(self, indexes, grad):
@@ -55,7 +55,7 @@ class Gate(FusedNode):
         return {0: gx} | dict.fromkeys(indexes - {0}, ggate)
 
     def by_nodes(self, x, *gates):
-        return [F.tanh(x) * F.sigmoid(total(gates))]
+        return [F.tanh(x) * F.sigmoid(summed(gates))]
 
 
 class Renewal(FusedNode):
@@ -67,7 +67,7 @@ class Renewal(FusedNode):
     def forward(self, inputs):
         self.retain_inputs(range(len(inputs)))
         memory, *gates = inputs
-        candidate, let_in, forget = np.split(total(gates), 3, axis=1)
+        candidate, let_in, forget = np.split(summed(gates), 3, axis=1)
         self.kept = memory, np.tanh(candidate), sigmoid(let_in), sigmoid(forget)
         return (self.kept[2] * self.kept[1] + self.kept[3] * memory,)
 
@@ -81,10 +81,5 @@ class Renewal(FusedNode):
         return {0: grad * forget} | dict.fromkeys(indexes - {0}, np.concatenate(through, axis=1))
 
     def by_nodes(self, memory, *gates):
-        candidate, let_in, forget = F.split_axis(total(gates), 3, axis=1)
+        candidate, let_in, forget = F.split_axis(summed(gates), 3, axis=1)
         return [F.sigmoid(forget) * memory + F.sigmoid(let_in) * F.tanh(candidate)]
-
-
-def sigmoid(x):
-    """The sigmoid of an array, as F.sigmoid computes it."""
-    return np.tanh(x * HALF) * HALF + HALF

@@ -6,11 +6,11 @@ transposed for each layer.
 
 from utils.stack import F, chainer
 from utils.stack.cpu_layers import CpuLayers
-from utils.stack.fused import OBSTACLES, FusedNode, can_fuse, geometry_of, log_obstacle
+from utils.stack.fused_node import OBSTACLES, FusedNode, can_fuse, geometry_of, log_obstacle
 from utils.stack.gpu_layers import GpuLayers
 
 
-def fused(x, links, relus):
+def as_one_node(x, links, relus):
     """x (B, C, H, W) after the Convolution2D `links`, or (B, C) after the Linear ones, ReLU after
     the first `relus` of them.
 

@@ -57,6 +57,11 @@ def activate(gates):
     three += HALF
 
 
+def sigmoid(x):
+    """The sigmoid of an array, as F.sigmoid computes it."""
+    return np.tanh(x * HALF) * HALF + HALF
+
+
 def step(c, gates, h):
     """(the next cell, its tanh), the next hidden state written to `h`, all (B, C, ...), from a cell
     and activated gates."""

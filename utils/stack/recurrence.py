@@ -9,10 +9,10 @@ import numpy as np
 
 from utils.stack import F, chainer, dnnl, lstm, onednn
 from utils.stack.cpu_layers import CpuLayers
-from utils.stack.fused import OBSTACLES, FusedNode, can_fuse, geometry_of, log_obstacle
+from utils.stack.fused_node import OBSTACLES, FusedNode, can_fuse, geometry_of, log_obstacle
 
 
-def fused(from_frames, conv, memory=None):
+def as_one_node(from_frames, conv, memory=None):
     """(hidden state after each frame (B, T, C, H, W), (the last, the cell (B, C, H, W))) of an LSTM
     whose gates (B, 4 * C, H, W) are from_frames[:, t] + conv(hidden state).
 
