@@ -61,7 +61,8 @@ def skip_environment_check():
 
 def stand_in_for_pkg_resources():
     """testing/helper.py:6, behind chainer.gradient_check: setuptools 80 warns of pkg_resources,
-    82 removed it. Chainer asks it only whether a test's optional packages are there.
+    82 removed it. Chainer asks it only whether a test's optional packages are there. Whoever else
+    imports it later gets the stand-in, too, even where there is a real one.
     """
     pkg_resources = types.ModuleType("pkg_resources")
     pkg_resources.ResolutionError = type("ResolutionError", (Exception,), {})
