@@ -98,6 +98,19 @@ def test_one_input_may_come_from_another(device, twice):
 
 
 @pytest.mark.parametrize("twice", [False, True])
+def test_networks_may_share_their_parameters(device, twice):
+    def gradients(apply):
+        net, xs = discriminators(device)[0], frames(device)[:1]
+        ys = apply([net, net], [xs[0], 2 * xs[0]])
+        wanted = [*xs, *net.params()]
+        found = chainer.grad([F.sum(y * y) for y in ys], wanted, enable_double_backprop=twice)
+        return [CPU.send(v.array) for v in found]
+
+    for ours, theirs in zip(gradients(branches.applied), gradients(one_by_one), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("twice", [False, True])
 def test_what_is_left_unused_has_no_gradient(device, twice):
     xs, dis = frames(device), discriminators(device)
     used = branches.applied(dis, xs)[0]

@@ -90,14 +90,17 @@ class Branches(chainer.FunctionNode):
 
     def differentiable_gradients(self, indexes, grad_outputs):
         """The same for double backpropagation: the links are computed again, on one stream."""
-        # A path from one input to another is not this node's.
-        xs = [F.identity(x) for x in self.get_retained_inputs()]
-        graphs = list(map(self.graph_of, self.links, xs))
-        all_inputs = sum((inputs for inputs, _ in graphs), [])
-        parts = zip(graphs, grad_outputs, strict=True)
-        ys, gys = zip(*((y, gy) for (_, y), gy in parts if gy is not None), strict=True)
-        wanted = [all_inputs[i] for i in indexes]
-        return tuple(chainer.grad(ys, wanted, gys, enable_double_backprop=True))
+        found, xs = {}, self.get_retained_inputs()
+        parts = zip(self.links, xs, grad_outputs, self.places, strict=True)
+        for link, x, gy, (start, end) in parts:
+            some = [i for i in indexes if start <= i < end]
+            if some and gy is not None:
+                # A path from x to what it was made from is not this node's.
+                inputs, y = self.graph_of(link, F.identity(x))
+                wanted = [inputs[i - start] for i in some]
+                gradients = chainer.grad([y], wanted, [gy], enable_double_backprop=True)
+                found |= zip(some, gradients, strict=True)
+        return tuple(found.get(i) for i in indexes)
 
 
 @contextlib.contextmanager
