@@ -1,5 +1,6 @@
 """Predict test videos with trained networks: numbers, pictures, a page of both, a leaderboard."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -116,12 +117,12 @@ def evaluate(runs, options, look):
         entries = []
         for run, folder in zip(runs, folders, strict=True):
             try:
-                entries.append(evaluate_run(run, folder, options, **inputs))
+                with naming(run):
+                    entries.append(evaluate_run(run, folder, options, **inputs))
             except Diverged as error:
-                problem = f"{run.path}: {error}"
                 if run is runs[-1] and not entries:
-                    raise Diverged(problem) from None
-                warn(f"{problem}; left out")
+                    raise
+                warn(f"{error}; left out")
         if not single:
             compare(entries, out, options)
 
@@ -141,10 +142,19 @@ def forecast(runs, options, look):
             refuse_among(options.images, out)
             model = load_model(run, options.best)
             model.to_device(device)
-            with claim(out), writing_to(out):
+            with claim(out), writing_to(out), naming(run):
                 count = forecast_ends(model, device, videos, options.frames, out)
             told = f"{options.frames} frames after the end of {count} videos; in {out}"
             print(f"{run.path}: {told}")
+
+
+@contextlib.contextmanager
+def naming(run):
+    """In this context Diverged says which run's network it was."""
+    try:
+        yield
+    except Diverged as error:
+        raise Diverged(f"{run.path}: {error}") from None
 
 
 def refuse_among(images, out):
