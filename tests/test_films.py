@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 
 from tests.fields import GROUP, HEIGHT, WIDTH, fields
 from utils import film_index, films
@@ -508,3 +509,20 @@ def test_frames_at_irregular_times_are_all_of_a_film(tmp_path, seed):
         container.mux(stream.encode(None))
     expected = decoded_by_ffmpeg(path)
     assert len(expected) == 40 and np.array_equal(list(only(path)), expected)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_a_film_is_cropped_where_its_file_says(tmp_path, codec):
+    """Not where it suits the processor."""
+    whole, path = tmp_path / "whole.mp4", tmp_path / "a.mp4"
+    quiet = {"x265-params": "log-level=none"} if codec == "hevc" else {}
+    film(whole, {"h264": "libx264", "hevc": "libx265"}[codec], **quiet)
+    crop = f"{codec}_metadata=crop_left=10:crop_right=4:crop_top=6:crop_bottom=2"
+    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        cropping = BitStreamFilterContext(crop, old.streams.video[0], stream)
+        for packet in itertools.chain.from_iterable(map(cropping.filter, old.demux(video=0))):
+            packet.stream = stream
+            new.mux(packet)
+    expected = [frame[6:-2, 10:-4] for frame in decoded_by_ffmpeg(whole)]
+    assert np.array_equal(list(only(path)), expected)

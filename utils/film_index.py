@@ -8,6 +8,7 @@ import os
 
 import av
 import numpy as np
+from av.codec.context import Flags
 
 from utils import cutoff
 from utils.frames import MAX_PIXELS, BadFrame
@@ -150,6 +151,7 @@ def open_stream(path):
             raise BadFrame(path, "its codec is unknown to FFmpeg")
         stream.codec_context.thread_count = 1  # the worker processes share the cores
         stream.codec_context.options = DECODER
+        stream.codec_context.flags |= Flags.unaligned  # crops at the left are else rounded down
         stream.codec_context.copy_opaque = True  # frames keep the `opaque` of their packets
         yield container, stream
 
