@@ -87,8 +87,9 @@ def main():
         raise UserError(f"no recordings of KITTI or Caltech below {options.images}")
     with Collection(options) as collection:
         for (split, name), video in tqdm(places.items(), disable=None):
-            for number in range(len(video)):
-                path = video.place(number)
+            for path in map(video.place, range(len(video))):
+                if not path.exists():  # KITTI lacks some pictures: their numbers stay free
+                    continue
                 collection.add_file(path, options.out / split / name / path.name)
     print(f"{options.out}: {len(places)} recordings")
 

@@ -15,6 +15,7 @@ from PIL import Image
 from data import cats, kitti, kth, microscopy, moving_mnist, radar, ucf101
 from tests.processes import run_python
 from tests.shared import SHARED, needs_shared
+from utils.frames import BadFrame
 from utils.videos import find_videos
 
 
@@ -582,6 +583,17 @@ def test_kitti_as_it_unpacks(run):
     assert {video.size for video in found("data/images/train").values()} == {(6, 9)}
     lines = warned.splitlines()
     assert len(lines) == 2 and "0001_extract/image_00/data: the same recording as raw" in lines[0]
+
+
+def test_pictures_that_kitti_lacks_are_no_successive_frames(run):
+    folder = Path("raw/2011_09_26/2011_09_26_drive_0009_sync/image_02/data")
+    folder.mkdir(parents=True)
+    for number in [*range(20), *range(24, 40)]:
+        Image.new("RGB", (8, 6), (number, 0, 0)).save(folder / f"{number:010d}.png")
+    assert run(kitti, "--images", "raw")[:2] == (0, "data/images: 1 recordings\n")
+    (video,) = found("data/images/train").values()
+    bad = [n for n, frame in enumerate(video.frames(0)) if isinstance(frame, BadFrame)]
+    assert len(video) == 40 and bad == [20, 21, 22, 23]
 
 
 def test_films_of_caltech_are_to_be_unpacked_first(run):

@@ -1,8 +1,9 @@
 """Everything around the models, one noun a file.
 
 Videos         frames defines Video; videos finds them; folders, films, animations and arrays decode
-               one kind each; film_index counts a film's frames; images reads picture files;
-               libtiff, ogg and cutoff detect damaged files; names makes names unique
+               one kind each; film_index counts a film's frames; images reads picture files,
+               gaps finds missing ones; libtiff, ogg and cutoff detect damaged files; names makes
+               names unique
 Cutting clips  recipe says what clips to cut; clips cuts them in tasks, on workers or a cluster;
                cutting does one task: reel loads frames, changes and movement measure them, draws
                picks crops; survey and tally count; store, shards, layout and places keep clips as a

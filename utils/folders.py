@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from utils.frames import BadFrame, Video, natural
+from utils.gaps import fill_gaps
 from utils.images import FORMATS, probe, read_image
 from utils.spacing import evenly
 
@@ -24,7 +25,8 @@ probe_once = functools.lru_cache(maxsize=HEADERS)(probe)
 class Folder(Video):
     """The pictures of one folder, in natural order, as the frames of a video.
 
-    `root` is where the search for videos began.
+    Those that are missing between others are bad frames, and count. `root` is where the search for
+    videos began.
     """
 
     root: Path
@@ -128,8 +130,8 @@ def set_animated_apart(path, listing):
 
 @functools.lru_cache(maxsize=4)  # a video is read in order, so few folders suffice
 def list_stills(path, root):
-    """The names of the still pictures in a folder."""
-    return set_animated_apart(path, list_folder(path, root)).pictures
+    """The names of the still pictures in a folder, gaps filled."""
+    return fill_gaps(set_animated_apart(path, list_folder(path, root)).pictures)
 
 
 def is_animated(path):
@@ -180,4 +182,5 @@ def open_folder(path, listing, root, name, look):
     content = "\n".join(f"{n}\t{s}" for n, s in zip(listing.pictures, listing.sizes, strict=True))
     digest = hashlib.blake2b(content.encode(errors="surrogateescape"), digest_size=8).hexdigest()
     shape = sizes.most_common(1)[0][0]
-    return [Folder(path, name, len(listing.pictures), shape, digest, root, look=look)]
+    count = len(fill_gaps(listing.pictures))
+    return [Folder(path, name, count, shape, digest, root, look=look)]

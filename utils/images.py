@@ -143,6 +143,8 @@ def open_image(path):
                 yield image
     except BadFrame:
         raise
+    except FileNotFoundError:
+        raise BadFrame(path, "missing") from None
     except Image.UnidentifiedImageError:
         raise BadFrame(path, explain_unknown(path)) from None
     except Exception as error:  # decoders raise anything at all on damaged files

@@ -1,0 +1,82 @@
+"""Pictures missing between others are told and bridged by nothing; other numbers are no gaps."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.pictures import paint
+from tests.shared import SHARED, needs_shared
+from utils.cutting import Outcome
+from utils.frames import BadFrame
+from utils.gaps import fill_gaps
+from utils.images import read_image
+from utils.recipe import Recipe
+from utils.reel import Reel
+from utils.tasks import Block
+from utils.videos import find_videos
+from utils.windows import windows
+
+
+def test_what_lies_around_a_gap_is_not_successive(tmp_path, capsys):
+    for number in [*range(1, 20), *range(46, 69)]:
+        paint(tmp_path / f"frame{number:04d}.png", value=number)
+    (video,) = find_videos(tmp_path)
+    frames = list(video.frames(0))
+    bad = {n: frame for n, frame in enumerate(frames, 1) if isinstance(frame, BadFrame)}
+    assert len(video) == 68 and list(bad) == list(range(20, 46))
+    place = tmp_path / "frame0020.png to frame0045.png"
+    assert {(frame.path, frame.reason) for frame in bad.values()} == {(place, "missing")}
+    assert np.array_equal(frames[45], read_image(tmp_path / "frame0046.png"))
+    outcome = Outcome()
+    recipe = Recipe(4, 1, (8, 8), min_movement=0, exempt=0, seed=0)
+    _, usable, _ = Reel(recipe, outcome).load(Block(0, video, 0, 64))
+    assert np.flatnonzero(~usable).tolist() == list(range(19, 45))
+    assert outcome.skipped == {str(place): "missing"}  # one line
+    assert all(start < 15 or start > 44 for start, _ in windows(video, 5, 64))
+    assert capsys.readouterr().err == f"warning: {place}: missing; left out\n"
+
+
+@needs_shared
+def test_a_gap_in_real_frames(tmp_path):
+    folder = tmp_path / "v"
+    shutil.copytree(SHARED / "pacman" / "Video 1", folder)
+    (folder / "frame0033.png").unlink()
+    (video,) = find_videos(folder)
+    assert len(video) == 68
+    with pytest.raises(BadFrame, match="frame0033.png: missing"):
+        video.read(30, 35)
+    assert len(video.read(33, 68)) == 35  # the end is there to forecast from
+
+
+def numbered(*numbers, form="{}.png"):
+    return tuple(map(form.format, numbers))
+
+
+@pytest.mark.parametrize("form", ["{}.png", "a{:03}.png", "2x v{:02}-b.png", "{:06}_x.jpg", "é{}"])
+@pytest.mark.parametrize("step", [1, 5])
+def test_gaps_are_filled_whatever_the_names(form, step):
+    whole = [form.format(number) for number in range(step, 130 * step, step)]
+    found = fill_gaps((*whole[:7], *whole[8:90], *whole[92:]))
+    assert found == (*whole[:90], *2 * [f"{whole[90]} to {whole[91]}"], *whole[92:])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        ("a.png",),
+        ("1.png",),
+        ("a.png", "b.png"),
+        numbered(1, 2, 4),
+        numbered(*(n**2 for n in range(30))),
+        numbered(*(1699999999000 + n * 33 + n % 3 for n in range(30))),
+        numbered(*range(20), *range(51, 61)),  # more missing than there
+        numbered(*range(0, 40, 2), 41, *range(42, 60, 2)),
+        (*numbered(*range(20), 22), "cover.png"),
+        (*numbered(*range(20)), "22.jpg"),
+        ("1.png", *numbered(*range(1, 20), 22, form="{:02}.png")),  # two of one number
+    ],
+)
+def test_other_names_are_left_as_they_are(names):
+    assert fill_gaps(names) is names
