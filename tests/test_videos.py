@@ -594,6 +594,39 @@ def test_real_arrays():
     assert len(clips) == 1056 and {(len(v), v.size) for v in clips} == {(5, (32, 32))}
 
 
+def test_other_pictures_of_the_same_size_are_another_video(tmp_path):
+    def digests():
+        return {video.name: video.digest for video in find_videos(tmp_path)}
+
+    def rewrite(value):
+        for name, ending in (("a", "ppm"), ("b", "bmp"), ("c", "tif")):
+            for number in range(9):
+                paint(tmp_path / name / f"{number}.{ending}", value=value)
+
+    rewrite(1)
+    before = digests()
+    rewrite(1)
+    assert digests() == before
+    rewrite(2)
+    assert all(digest != before[name] for name, digest in digests().items())
+
+
+def test_a_picture_that_cannot_be_read_leaves_the_others_usable(tmp_path, monkeypatch):
+    for number in range(3):
+        paint(tmp_path / f"{number}.png")
+
+    intact = open
+
+    def refuse(path, *options, **more):
+        if str(path).endswith("1.png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return intact(path, *options, **more)
+
+    monkeypatch.setattr("builtins.open", refuse)  # modes of files do not stop root
+    bad = [isinstance(frame, BadFrame) for frame in only(tmp_path).frames(0)]
+    assert bad == [False, True, False]
+
+
 def test_files_that_the_system_does_not_open_are_left_out(tmp_path, monkeypatch):
     for name in ("locked.npy", "open.npy"):
         np.save(tmp_path / name, np.zeros((6, 8, 8), np.uint8))

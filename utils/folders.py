@@ -4,11 +4,11 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import itertools
 import os
 from pathlib import Path
 
+from utils.digest import digest_files
 from utils.frames import BadFrame, Video, natural
 from utils.gaps import fill_gaps
 from utils.images import FORMATS, probe, read_image
@@ -179,8 +179,7 @@ def open_folder(path, listing, root, name, look):
             last = bad
     if not sizes:
         raise BadFrame(path, f"no picture can be read: {last.path.name} {last.reason}")
-    content = "\n".join(f"{n}\t{s}" for n, s in zip(listing.pictures, listing.sizes, strict=True))
-    digest = hashlib.blake2b(content.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    digest = digest_files(path, listing.pictures, listing.sizes)
     shape = sizes.most_common(1)[0][0]
     count = len(fill_gaps(listing.pictures))
     return [Folder(path, name, count, shape, digest, root, look=look)]

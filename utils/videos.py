@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import math
 import os
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from utils import arrays, films
 from utils.animations import open_animation
+from utils.digest import digest
 from utils.errors import UserError
 from utils.folders import list_folder, list_stills, open_folder, probe_once, set_animated_apart
 from utils.frames import MAX_PIXELS, BadFrame, Look, describe_size, natural, warn_left_out
@@ -21,7 +21,6 @@ from utils.layout import KIND
 from utils.names import name_apart, number_apart, printable
 
 READERS = 8  # threads that list folders, most of the time waiting for the disk
-PEEK = 2**16  # bytes at both ends of a file that go into its digest
 # Files that systems put beside people's own, such as thumbnails of each frame.
 LITTER = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
 LITTER |= {"lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini"}
@@ -167,23 +166,3 @@ def leaving_out(path, skip):
         skip(bad.path, bad.reason)
     except OSError as error:
         skip(path, error.strerror)
-
-
-def digest(path):
-    """Identify a file by its size, first and last bytes; a folder by its files' names and sizes."""
-    state = hashlib.blake2b(digest_size=8)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if not file.is_dir())
-        for file in files:
-            if not file.is_file():  # a pipe would be waited for
-                raise BadFrame(path, f"{file.relative_to(path)} in it is not a file")
-            line = f"{file.relative_to(path)}\t{file.stat().st_size}\n"
-            state.update(line.encode(errors="surrogateescape"))
-        return state.hexdigest()
-    size = path.stat().st_size
-    state.update(f"{size}\n".encode())
-    with open(path, "rb") as file:
-        state.update(file.read(PEEK))
-        file.seek(max(0, size - PEEK))
-        state.update(file.read(PEEK))
-    return state.hexdigest()
