@@ -533,6 +533,28 @@ def test_labels_beside_videos_are_passed_over(tmp_path):
     assert [video.name for video in find_videos(tmp_path)] == [f"a.npz/clips/{n}" for n in range(5)]
 
 
+def test_objects_texts_and_records_beside_videos_are_passed_over(tmp_path):
+    beside = {
+        "meta": np.array({"fps": 25}, dtype=object),
+        "names": np.full((2, 3, 4), "walking"),
+        "boxes": np.zeros((2, 3, 4), [("x", "f4")]),
+        "Größen": np.zeros((2, 3, 4), [("größe", "f4")]),
+        "days": np.zeros((2, 3, 4), "M8[D]"),
+    }
+    np.savez(tmp_path / "a.npz", **beside, film=np.zeros((9, 12, 16), np.uint8))
+    assert [video.name for video in find_videos(tmp_path)] == ["a.npz/film"]
+
+
+def test_a_damaged_array_beside_a_video_is_named(tmp_path):
+    path, reasons = tmp_path / "a.npz", {}
+    np.savez(path, film=np.zeros((9, 12, 16), np.uint8), masks=np.full((9, 12, 16), 7, np.uint8))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(bytes([7] * 9), bytes(9), 1))
+    with pytest.raises(UserError):
+        find_videos(path, reasons.__setitem__)
+    assert reasons[path].startswith("its array masks cannot be read (Bad CRC-32")
+
+
 def test_twenty_sequences_are_not_taken_for_twenty_frames(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((20, 9, 12, 16), np.uint8))
     reasons = {}

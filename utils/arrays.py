@@ -18,6 +18,7 @@ from utils.frames import MAX_PIXELS, BadFrame, Video, describe_size
 ENDINGS = (".npy", ".npz")
 MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
 PIXEL_TYPES = ("bool", "uint8", "uint16", "float16", "float32", "float64")
+NO_PIXELS = "OUSVMm"  # kinds of types beside pixels: Python objects, text, records, dates
 RANKS = (3, 4, 5)  # numbers of axes
 COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
 # The largest that are read:
@@ -151,7 +152,8 @@ def read_metadata(folder):
 
 
 def members(path):
-    """The names of the arrays in an .npz file; [""] for a file or folder that is one array."""
+    """The names of the arrays in an .npz file, without those that cannot be of pixels unless all
+    are; [""] for a file or folder that is one array."""
     if path.suffix.lower() != ".npz":
         return [""]
     try:
@@ -169,7 +171,21 @@ def members(path):
     name, count = collections.Counter(names).most_common(1)[0]
     if count > 1:
         raise BadFrame(path, f"holds {count} arrays called {name}; give each a name of its own")
-    return names
+    return [name for name in names if not is_no_pixels(path, name)] or names
+
+
+def is_no_pixels(path, member):
+    """Whether an array of an .npz file is of NO_PIXELS, by its header; False if it is damaged."""
+    with (
+        contextlib.suppress(Exception),  # damaged files raise anything at all
+        zipfile.ZipFile(path) as archive,
+        archive.open(f"{member}.npy") as file,
+    ):
+        first = np.lib.format.read_magic(file) == (1, 0)
+        header = "read_array_header_1_0" if first else "read_array_header_2_0"
+        _, _, dtype = getattr(np.lib.format, header)(file)
+        return dtype.kind in NO_PIXELS
+    return False
 
 
 def open_array(path, member):
@@ -183,7 +199,8 @@ def open_array(path, member):
             return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except Exception as error:  # damaged files raise anything at all
         message = reason(error).partition(" [tensorstore_spec")[0]
-        raise BadFrame(path, f"cannot be read ({message})") from None
+        what = f"its array {member} " if member else ""
+        raise BadFrame(path, f"{what}cannot be read ({message})") from None
 
 
 @functools.lru_cache(maxsize=1)
