@@ -503,6 +503,35 @@ def test_values_of_arrays(tmp_path):
         videos[1].read(0, 1)
 
 
+def test_floats_that_round_to_levels_are_pixels(tmp_path):
+    values = np.full((9, 4, 5), 0.5, np.float32)
+    values[:, 0], values[:, 1] = 1 + 1e-6, -1e-6
+    values[:, 2], values[:, 3] = 1 + 0.49 / 255, -0.49 / 255
+    np.save(tmp_path / "a.npy", values)
+    for frame in only(tmp_path):
+        assert frame[:, 0, 0].tolist() == [255, 0, 255, 0]
+
+
+@pytest.mark.parametrize(
+    "low, high, told",
+    [
+        (0, 1.002, "values from 0 to 1.002, not 0..1; divide"),
+        (0, 255, "values from 0 to 255, not 0..1; divide them by 255 if that is white"),
+        (-1, 1, "values from -1 to 1, not 0..1; add 1 and halve them if -1 is black"),
+        (-0.003, 0.5, "values from -0.003 to 0.5, not 0..1; add 1"),
+        (-7, 5, "values from -7 to 5, not 0..1; scale them"),
+        (0, np.nan, "values from nan to nan, not 0..1; scale them"),
+    ],
+)
+def test_other_floats_are_told_with_the_cure(tmp_path, low, high, told):
+    values = np.zeros((9, 4, 5), np.float32)
+    values[:, 0], values[:, 1] = low, high
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(BadFrame) as error:
+        only(tmp_path).read(0, 1)
+    assert error.value.reason.startswith(f"frame 0: float32 {told}")
+
+
 def test_a_link_that_leads_to_itself_is_no_video(tmp_path):
     (tmp_path / "self.mp4").symlink_to("self.mp4")
     with pytest.raises(UserError, match="no such file or folder .*self.mp4: give films"):

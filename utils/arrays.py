@@ -19,6 +19,7 @@ ENDINGS = (".npy", ".npz")
 MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
 PIXEL_TYPES = ("bool", "uint8", "uint16", "float16", "float32", "float64")
 NO_PIXELS = "OUSVMm"  # kinds of types beside pixels: Python objects, text, records, dates
+ROUNDING = 0.5 / 255  # how far floats may be out of [0, 1], half a level
 RANKS = (3, 4, 5)  # numbers of axes
 COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
 # The largest that are read:
@@ -237,8 +238,8 @@ def measure_chunk(array):
 def to_frame(values, axes):
     """Values of one frame, with the axes of `axes` but N and T -> uint8 (H, W, 1 or 3).
 
-    bool becomes 0 and 255, uint16 is scaled to its full range, floats must be in [0, 1], else
-    ValueError; alpha is dropped.
+    bool becomes 0 and 255, uint16 is scaled to its full range, floats must round to
+    levels of [0, 1], else ValueError; alpha is dropped.
     """
     left = [axis for axis in axes if axis not in "NT"]
     values = np.moveaxis(values, left.index("C"), 2) if "C" in left else values[..., None]
@@ -250,8 +251,17 @@ def to_frame(values, axes):
         return values * np.uint8(255)
     if values.dtype == np.uint16:
         return (values // 257).astype(np.uint8)
-    if not (values.min() >= 0 and values.max() <= 1):  # nor for NaN
-        raise ValueError(
-            f"{values.dtype} values from {values.min():g} to {values.max():g}, not 0..1"
-        )
-    return (values * 255).round().astype(np.uint8)
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # nor for NaN
+        found = f"{values.dtype} values from {low:g} to {high:g}, not 0..1"
+        raise ValueError(f"{found}; {cure_range(low, high)}")
+    return (values * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def cure_range(low, high):
+    """What to do with floats from `low` to `high`, of one frame, that they be in [0, 1]."""
+    if low >= -1 - ROUNDING and high <= 1 + ROUNDING:
+        return "add 1 and halve them if -1 is black"
+    if low >= -ROUNDING and high <= 256:
+        return "divide them by 255 if that is white"
+    return "scale them"
