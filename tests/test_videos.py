@@ -617,6 +617,18 @@ def test_zarr(tmp_path):
         assert np.array_equal(np.stack(list(video))[..., 0], values)
 
 
+def test_pictures_in_the_folder_of_an_array_are_told(tmp_path):
+    zarr = pytest.importorskip("zarr", minversion="3")
+    zarr.create_array(f"{tmp_path}/z", data=np.zeros((9, 12, 16), np.uint8))
+    for number in (10, 2, 9):
+        paint(tmp_path / "z" / f"{number}.PNG")
+    told = []
+    found = find_videos(tmp_path, lambda *reason: told.append(reason))
+    assert [video.name for video in found] == ["z"]
+    why = "one of 3 files in the folder of a Zarr array: move them to another"
+    assert told == [(tmp_path / "z" / "2.PNG", why)]
+
+
 def test_a_chunk_larger_than_the_cache_is_read_once(tmp_path, monkeypatch):
     zarr = pytest.importorskip("zarr", minversion="3")
     monkeypatch.setattr("utils.arrays.CHUNK_CACHE_BYTES", 2**10)

@@ -25,6 +25,7 @@ READERS = 8  # threads that list folders, most of the time waiting for the disk
 LITTER = {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
 LITTER |= {"lost+found", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini"}
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
+READABLE = (*FORMATS, *films.ENDINGS, *arrays.ENDINGS)
 KINDS = f"films ({', '.join(films.ENDINGS)}), arrays ({', '.join(arrays.ENDINGS)}, Zarr)"
 ADVICE = (
     f"give {KINDS} or folders of pictures ({', '.join(FORMATS)}), "
@@ -119,7 +120,7 @@ def search(root, name, prefix, skip, look, axes):
 
 def walk(root, skip):
     """Yield every folder at or below one, (path, whether it is a Zarr array), in natural order."""
-    for parent, below, _ in os.walk(root, onerror=lambda e: skip(e.filename, e.strerror)):
+    for parent, below, files in os.walk(root, onerror=lambda e: skip(e.filename, e.strerror)):
         parent = Path(parent)
         try:
             is_array = arrays.is_array(parent)
@@ -127,11 +128,21 @@ def walk(root, skip):
             skip(parent, error.strerror)
             below.clear()
             continue
+        if is_array:
+            tell_beside(parent, files, skip)
         yield parent, is_array
         kept = [name for name in below if not name.startswith(".") and name not in LITTER]
         below[:] = [] if is_array else sorted(kept, key=natural)
         for link in (parent / name for name in below if os.path.islink(parent / name)):
             skip(link, "a link to a folder: give --images its target")
+
+
+def tell_beside(array, names, skip):
+    """Pass to `skip` the first of the files in a Zarr array's folder that look like videos."""
+    others = [name for name in names if name[0] != "." and name.lower().endswith(READABLE)]
+    if others:
+        why = f"one of {len(others)} files in the folder of a Zarr array: move them to another"
+        skip(array / min(others, key=natural), why)
 
 
 def open_files(folder, names, prefix, skip, look, axes):
