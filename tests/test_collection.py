@@ -81,6 +81,13 @@ def test_frames_of_one_name_cannot_be_in_train_and_in_test(collection):
     assert collection.add_frames(collection.out / "test" / "b", frames) == 1
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_the_name_of_a_folder_may_be_as_long_as_names_can_be(collection, name):
+    folder = collection.out / "train" / name
+    assert collection.add_frames(folder, [np.zeros((4, 4), np.uint8)]) == 1
+    assert os.listdir(folder.parent) == [name] and os.listdir(folder) == ["frame_00001.png"]
+
+
 def test_a_file_that_cannot_be_linked_is_copied(source, collection):
     target = collection.out / "train" / "a.avi"
     collection.add_file(source, target)

@@ -141,7 +141,8 @@ def write_frames(folder, frames, level=6):
     All of them or none; `level`: of compression, 1 to 9. UserError if there is no frame, or nothing
     can be written.
     """
-    count, unfinished = 0, folder.with_name(f"{UNFINISHED}{folder.name}")
+    # At most 60 characters: names end at 255 bytes.
+    count, unfinished = 0, folder.with_name(f"{UNFINISHED}{folder.name}"[:60])
     try:
         with writing_to(folder):
             shutil.rmtree(unfinished, ignore_errors=True)
