@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from utils.errors import UserError
@@ -11,6 +12,12 @@ from utils.store import ClipStore
 RECORD = {"clips": 5, "seed": 0, "versions": {"numpy": "2.4"}}
 OTHER = {**RECORD, "seed": 1}
 SHAPE = 2, 1, (4, 6), 3
+
+
+def finish(store, clips, record):
+    """Write so many black clips, declare them finished."""
+    store.write(0, np.zeros((clips, 3, 3, 4, 6), np.uint8), clips)
+    store.commit(clips, record)
 
 
 def test_a_run_killed_before_it_had_a_plan_can_be_resumed(tmp_path):
@@ -49,7 +56,7 @@ def test_the_same_run_goes_on_with_other_versions_but_no_other_run(tmp_path):
 
 @pytest.mark.parametrize("interrupted", ["append", "overwrite"])
 def test_adding_to_clips_does_not_drop_an_unfinished_run(tmp_path, interrupted):
-    ClipStore.create(tmp_path, *SHAPE).commit(5, RECORD)
+    finish(ClipStore.create(tmp_path, *SHAPE), 5, RECORD)
     store, _ = open_store(tmp_path, OTHER, SHAPE, interrupted, False)
     Journal(store).note("task", 7)
     others = [RECORD] if interrupted == "append" else [RECORD, OTHER]
@@ -65,10 +72,10 @@ def test_adding_to_clips_does_not_drop_an_unfinished_run(tmp_path, interrupted):
 
 @pytest.mark.parametrize("existing", ["append", "overwrite"])
 def test_the_plan_of_a_run_killed_after_its_end_is_not_in_the_way(tmp_path, existing):
-    ClipStore.create(tmp_path, *SHAPE).commit(5, RECORD)
+    finish(ClipStore.create(tmp_path, *SHAPE), 5, RECORD)
     store, _ = open_store(tmp_path, OTHER, SHAPE, existing, False)
     plan = Journal(store).recall("plan")
-    store.commit(plan["start"] + 5, OTHER)
+    finish(store, plan["start"] + 5, OTHER)
     there = ClipStore.find(tmp_path)
     Journal(there).note("plan", plan)
     store, finished = open_store(tmp_path, {**RECORD, "seed": 2}, SHAPE, "append", False)
@@ -121,9 +128,9 @@ def test_a_pipe_in_place_of_a_note_is_refused_without_waiting(tmp_path):
 
 def test_only_the_last_run_is_done_already(tmp_path):
     store = ClipStore.create(tmp_path, *SHAPE)
-    store.commit(5, RECORD)
+    finish(store, 5, RECORD)
     assert open_store(tmp_path, RECORD, SHAPE, None, True)[1]
-    ClipStore.find(tmp_path).commit(10, OTHER)
+    finish(ClipStore.find(tmp_path), 10, OTHER)
     assert open_store(tmp_path, OTHER, SHAPE, None, True)[1]
     with pytest.raises(UserError, match="holds 10 clips"):
         open_store(tmp_path, RECORD, SHAPE, None, True)

@@ -210,6 +210,13 @@ def test_clips_that_may_not_be_read_are_not_called_damaged(store, monkeypatch):
         store.read([0])
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda shard: os.truncate(shard, 99)])
+def test_nothing_is_added_to_a_store_that_lacks_clips(store, damage):
+    damage(store.path / "c.1.0.0.0.0")
+    with pytest.raises(UserError, match=r"is damaged: .*c\.1\.0\.0\.0\.0.*; make it anew"):
+        ClipStore.prepare(store.path, "append", 2, 1, (4, 6))
+
+
 @pytest.mark.parametrize("damage", ["lost", "flipped", "cut"])
 def test_damage_is_never_silent(store, damage):
     shard = store.path / "c.1.0.0.0.0"

@@ -42,6 +42,11 @@ class Shards:
             except zstandard.ZstdError as error:
                 raise ValueError(f"chunk {number}: {error}") from None
 
+    def check(self, chunks):
+        """ValueError or OSError unless all shards of so many chunks have an index, undamaged."""
+        for shard in range(-(-chunks // self.count)):
+            self._open(shard)
+
     def write(self, shard, chunks):
         """Write a shard atomically, its first chunks given, contiguous; OSError if that fails."""
         compress = zstandard.ZstdCompressor(self.level).compress

@@ -1,5 +1,6 @@
 """Clips on disk in one sharded Zarr v3 array."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -69,7 +70,7 @@ class ClipStore:
         """The store to write to: a new one, or the one at `path`.
 
         `existing` says what becomes of one that is there: "append", "overwrite", or None, which
-        makes it a UserError, as are clips of another kind to append to.
+        makes it a UserError, as are clips to append to that are of another kind or damaged.
         """
         store, kind = cls.find(path), (history, horizon, size, channels)
         if store is None:
@@ -87,6 +88,7 @@ class ClipStore:
             )
         if existing == "append":
             store._check_kind(*kind)
+            store._check_shards()
         store.drop_unfinished()
         if existing == "append":
             return store
@@ -157,16 +159,12 @@ class ClipStore:
             raise IndexError(f"clips {indices.min()} to {indices.max()} of {len(self)}")
         clips = np.empty((len(indices), *self.shape), np.uint8)
         stored = clips.transpose(ORDER)  # a view in the order on disk: NumPy permutes fastest
-        try:
+        with self._reading():
             if self._shards is None:
                 stored[...] = self._array.transpose(ORDER)[indices].read().result()
             else:
                 for place, clip in enumerate(self._shards.read(indices.tolist())):
                     stored[place] = clip
-        except (FileNotFoundError, ValueError) as error:
-            raise UserError(f"{self.path} is damaged: {reason(error)}; make it anew") from None
-        except OSError as error:  # no damage: permissions, too many open files, the network
-            raise UserError(f"{reason(error)}: cannot be read") from None
         return clips
 
     def write(self, start, clips, length):
@@ -254,6 +252,22 @@ class ClipStore:
                 f"{self.shape[2]}x{self.shape[3]}: "
                 "give --history, --horizon, --size, --gray to match"
             )
+
+    def _check_shards(self):
+        """UserError if the file of some finished clips, of a local store, is gone or cut short."""
+        if self._shards:
+            with self._reading():
+                self._shards.check(len(self))
+
+    @contextlib.contextmanager
+    def _reading(self):
+        """In this context it is a UserError if clips cannot be read."""
+        try:
+            yield
+        except (FileNotFoundError, ValueError) as error:
+            raise UserError(f"{self.path} is damaged: {reason(error)}; make it anew") from None
+        except OSError as error:  # no damage: permissions, too many open files, the network
+            raise UserError(f"{reason(error)}: cannot be read") from None
 
     def _begin_draft(self, *kind):
         """An empty store in the same place, to replace this one when it is finished."""
