@@ -122,7 +122,8 @@ def evaluate(runs, options, look):
             except Diverged as error:
                 if run is runs[-1] and not entries:
                     raise
-                warn(f"{error}; left out")
+                stale = (folder / trial.RECORD).exists()
+                warn(f"{error}; left out{f', {folder} has an earlier test' if stale else ''}")
         if not single:
             compare(entries, out, options)
 

@@ -139,6 +139,7 @@ def main(argv=None):
     began = time.monotonic()
     # Imported late, so that --help and mistakes on the command line are answered at once.
     from utils.device import computing, open_device
+    from utils.snapshots import last_good
 
     device = open_device(options.gpu)
     cure = f"give a --batch-size below {options.batch_size}, smaller clips or --width small"
@@ -151,8 +152,8 @@ def main(argv=None):
             if options.rolled_back >= options.rollbacks:
                 raise
             print(f"{error}; trying again", file=sys.stderr)
-            newest, *older = rundir.snapshots(options.out) or [None]
-            if newest == failed and older:
+            newest = last_good(options.out)
+            if newest and newest == failed and len(rundir.snapshots(options.out)) > 1:
                 rundir.set_aside(newest)
             failed = newest
             options.rolled_back += 1

@@ -7,6 +7,7 @@ set06/V000/images, into data/images/{train,test} (hard links, or copies where th
 The test recordings are those of the PredNet paper for KITTI, sets 6 to 10 for Caltech.
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -88,7 +89,7 @@ def main():
     with Collection(options) as collection:
         for (split, name), video in tqdm(places.items(), disable=None):
             for path in map(video.place, range(len(video))):
-                if not path.exists():  # KITTI lacks some pictures: their numbers stay free
+                if not os.path.lexists(path):  # KITTI lacks some pictures: their numbers stay free
                     continue
                 collection.add_file(path, options.out / split / name / path.name)
     print(f"{options.out}: {len(places)} recordings")

@@ -80,3 +80,9 @@ def test_gaps_are_filled_whatever_the_names(form, step):
 )
 def test_other_names_are_left_as_they_are(names):
     assert fill_gaps(names) is names
+
+
+def test_of_few_pictures_one_gap_is_filled():
+    assert fill_gaps(numbered(1, 2, 3, 5, 6, 7)) == numbered(*range(1, 8))
+    for others in ((1, 2, 3, 5, 6), (1, 2, 4, 5, 7, 8)):  # too few to tell; two gaps
+        assert fill_gaps(numbered(*others)) == numbered(*others)

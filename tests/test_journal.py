@@ -134,3 +134,12 @@ def test_only_the_last_run_is_done_already(tmp_path):
     assert open_store(tmp_path, OTHER, SHAPE, None, True)[1]
     with pytest.raises(UserError, match="holds 10 clips"):
         open_store(tmp_path, RECORD, SHAPE, None, True)
+
+
+@pytest.mark.parametrize("existing, resume", [("append", False), (None, True)])
+def test_no_run_goes_on_beside_clips_that_are_gone(tmp_path, existing, resume):
+    finish(ClipStore.create(tmp_path, *SHAPE), 5, RECORD)
+    open_store(tmp_path, OTHER, SHAPE, "append", False)
+    (tmp_path / "c.0.0.0.0.0").unlink()
+    with pytest.raises(UserError, match=r"is damaged: .*c\.0\.0\.0\.0\.0"):
+        open_store(tmp_path, OTHER, SHAPE, existing, resume)

@@ -262,6 +262,8 @@ def test_an_earlier_forecast_stays_until_it_is_replaced(tmp_path, monkeypatch):
         patch.setattr(pictures, "save_picture", save_one)
         forecast(9, 5)
     assert saved and found() == before
+    Path("out/a.npy-forecast.partial").mkdir()
+    Path("out/a.npy-forecast.partial/predicted_0009.png").touch()  # of one that was killed
     forecast(9, 1)  # b.npy is too short now
     kept = "a.npy-forecast", "a.npy-forecast.gif", "b.npy-forecast", "mine.txt", "forecast.json"
     frames = [f"predicted_000{k}.png" for k in (1, 2, 3)]

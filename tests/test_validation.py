@@ -101,5 +101,7 @@ def test_test_clips_of_videos_that_are_trained_on_are_told(tmp_path, capsys):
     find_test_clips(tmp_path / "apart", clips)
     assert capsys.readouterr().err == ""
     find_test_clips(tmp_path / "shared", clips)
-    told = f"warning: 1 of the videos of the test clips at {tmp_path}/shared are trained on"
-    assert capsys.readouterr().err.startswith(told)
+    told = (
+        f"the test clips at {tmp_path}/shared are of videos that are trained on, 1 files or folders"
+    )
+    assert capsys.readouterr().err.startswith(f"warning: {told}: ")

@@ -66,7 +66,8 @@ def save_frames(folder, frames):
     once all are written."""
     aside = folder.with_name(folder.name + PARTIAL)
     try:
-        aside.mkdir(exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)  # of a forecast that was killed
+        aside.mkdir()
         for number, frame in enumerate(frames, 1):
             pixels = frame[0] if len(frame) == 1 else frame.transpose(1, 2, 0)
             pictures.save_picture(aside / f"predicted_{number:04}.png", pixels)

@@ -4,7 +4,8 @@ import itertools
 
 from utils.frames import DIGITS
 
-REGULAR = 0.9  # share of the steps between numbers that must be the usual one
+FEWEST = 5  # steps between numbers, of which one may be unusual
+REGULAR = 0.9  # share of many steps that must be the usual one
 
 
 def fill_gaps(names):
@@ -17,7 +18,9 @@ def fill_gaps(names):
     numbers = read_numbers(names)
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     step = min(steps, default=0)
-    if step < 1 or steps.count(step) < REGULAR * len(steps) or any(found % step for found in steps):
+    odd = len(steps) - steps.count(step)
+    even = len(steps) >= FEWEST and odd <= max(1, (1 - REGULAR) * len(steps))
+    if step < 1 or not even or any(found % step for found in steps):
         return names
     missing = (numbers[-1] - numbers[0]) // step + 1 - len(names)
     if not 0 < missing <= len(names):

@@ -99,6 +99,7 @@ def go_on(store, run, clips, resume):
         if finished:  # but its notes were not deleted
             store.drop_unfinished()
         else:
+            target.check_shards()
             journal.forget(REFUSED)
         return target, finished
     # The notes of a finished run are still there if it was killed before it deleted them.

@@ -88,7 +88,7 @@ class ClipStore:
             )
         if existing == "append":
             store._check_kind(*kind)
-            store._check_shards()
+            store.check_shards()
         store.drop_unfinished()
         if existing == "append":
             return store
@@ -223,6 +223,12 @@ class ClipStore:
                 for partial in Path(self.path).glob(f"*{places.CUT_OFF}"):
                     partial.unlink()
 
+    def check_shards(self):
+        """UserError if the file of some finished clips, of a local store, is gone or cut short."""
+        if self._shards:
+            with self._reading():
+                self._shards.check(len(self))
+
     def read_file(self, name):
         """The bytes of a small file beside the clips, None where there is none."""
         place = os.path.join(self.path, name)
@@ -252,12 +258,6 @@ class ClipStore:
                 f"{self.shape[2]}x{self.shape[3]}: "
                 "give --history, --horizon, --size, --gray to match"
             )
-
-    def _check_shards(self):
-        """UserError if the file of some finished clips, of a local store, is gone or cut short."""
-        if self._shards:
-            with self._reading():
-                self._shards.check(len(self))
 
     @contextlib.contextmanager
     def _reading(self):

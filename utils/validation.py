@@ -33,8 +33,8 @@ def find_test_clips(path, clips):
         )
     if shared := test_clips.sources & clips.sources:
         cure = "cut some of other videos to validate on"
-        told = f"{len(shared)} of the videos of the test clips at {path} are trained on"
-        warn(f"{told}, by the names and sizes of their files: {cure}")
+        told = f"the test clips at {path} are of videos that are trained on"
+        warn(f"{told}, {len(shared)} files or folders: {cure}")
     if test_clips.looks != clips.looks and test_clips.looks and clips.looks:
         ours, theirs = (", ".join(store.looks) for store in (clips, test_clips))
         warn(f"the training clips were cut with {ours}, those at {path} with {theirs}")

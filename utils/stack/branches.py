@@ -95,7 +95,7 @@ class Branches(chainer.FunctionNode):
         for link, x, gy, (start, end) in parts:
             some = [i for i in indexes if start <= i < end]
             if some and gy is not None:
-                # A path from x to what it was made from is not this node's.
+                # x must not be made from the link's own parameters: that path would count twice.
                 inputs, y = self.graph_of(link, F.identity(x))
                 wanted = [inputs[i - start] for i in some]
                 gradients = chainer.grad([y], wanted, [gy], enable_double_backprop=True)
