@@ -53,7 +53,9 @@ def numbered(*numbers, form="{}.png"):
     return tuple(map(form.format, numbers))
 
 
-@pytest.mark.parametrize("form", ["{}.png", "a{:03}.png", "2x v{:02}-b.png", "{:06}_x.jpg", "é{}"])
+@pytest.mark.parametrize(
+    "form", ["{}.png", "a{:03}.png", "2x v{:02}-b.png", "{:06}_x.jpg", "é{}", "f{}_640x480.v2"]
+)
 @pytest.mark.parametrize("step", [1, 5])
 def test_gaps_are_filled_whatever_the_names(form, step):
     whole = [form.format(number) for number in range(step, 130 * step, step)]

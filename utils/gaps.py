@@ -15,7 +15,11 @@ def fill_gaps(names):
     Names that are not numbered evenly, but for gaps, come back as they are, as do those with more
     missing than there.
     """
-    numbers = read_numbers(names)
+    parts = [DIGITS.split(name) for name in names]
+    place = where_they_differ(parts)
+    if place is None:
+        return names
+    numbers = [int(part[place]) for part in parts]
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     step = min(steps, default=0)
     odd = len(steps) - steps.count(step)
@@ -29,33 +33,25 @@ def fill_gaps(names):
     for name, number, found in zip(names[1:], numbers[1:], steps, strict=True):
         if found > step:
             first, last = number - found + step, number - step
-            ends = dict.fromkeys(rename(names[0], number) for number in (first, last))
+            ends = dict.fromkeys(rename(parts[0], place, number) for number in (first, last))
             filled += [" to ".join(ends)] * (found // step - 1)
         filled.append(name)
     return tuple(filled)
 
 
-def read_numbers(names):
-    """The last number in each name; none at all if the names differ in more than that."""
-    if not names or len(DIGITS.split(names[0])) < 3:
-        return []
-    head, number, tail = divide(names[0])
-    numbers = []
-    for name in names:
-        number = name[len(head) : len(name) - len(tail)]
-        if not (name.startswith(head) and name.endswith(tail) and number.isdecimal()):
-            return []
-        numbers.append(int(number))
-    return numbers
+def where_they_differ(parts):
+    """The index of the number that differs from name to name; None if more than one differs, or
+    none, or anything else.
+
+    parts: of each name: text, number, text and so on.
+    """
+    if len(set(map(len, parts))) != 1:
+        return None
+    differ = [k for k, found in enumerate(zip(*parts, strict=True)) if len(set(found)) > 1]
+    return differ[0] if len(differ) == 1 and differ[0] % 2 else None
 
 
-def divide(name):
-    """(what is before the last number in a name, the number, what is behind it), text."""
-    *head, number, tail = DIGITS.split(name)
-    return "".join(head), number, tail
-
-
-def rename(first, number):
-    """The name with this number in a series that begins with the name `first`."""
-    head, shortest, tail = divide(first)  # with leading zeros all are of one length
-    return f"{head}{number:0{len(shortest)}}{tail}"
+def rename(first, place, number):
+    """The name with this number in a series that begins with the name of parts `first`."""
+    width = len(first[place])  # with leading zeros all are of one length
+    return "".join([*first[:place], f"{number:0{width}}", *first[place + 1 :]])
