@@ -5,7 +5,7 @@ from itertools import pairwise
 from models.blocks import narrowed
 from models.encoder_decoder import on_patches, patch_channels
 from models.st_lstm import STLSTM, SameSize, Zigzag
-from utils.stack import F, L, chainer
+from utils.stack import F, L, chainer, windows
 from utils.stack.gates import gated, summed
 
 MAPS = (64,) * 4
@@ -56,11 +56,9 @@ class Windows(chainer.Chain):
 
 
 class OverTime(chainer.Chain):
-    """A 3D convolution with a kernel of 2 in time, to the same size, by 2D convolutions.
+    """A 3D convolution of windows with a kernel of 2 in time, to the same size, with zeros after
+    the second frame: (2 * B, inputs, H, W) -> (2 * B, outputs, H, W).
 
-    Of a window (x0, x1) it makes y0 = same(x0) + ahead(x1), y1 = same(x1), without a second bias.
-    The two lie one behind the other along the batch axis: (2 * B, inputs, H, W) -> (2 * B, outputs,
-    H, W).
     bias: its initial bias; None for none.
     """
 
@@ -72,8 +70,8 @@ class OverTime(chainer.Chain):
             self.ahead = SameSize(inputs, outputs, kernel, initialW=initial)
 
     def forward(self, x):
-        before, after = F.split_axis(self.same(x), WINDOW, axis=0)
-        return F.concat([before + self.ahead(x[len(x) // WINDOW :]), after], axis=0)
+        bias = () if self.same.b is None else (self.same.b,)
+        return windows.convolved(x, self.same.W, self.ahead.W, *bias)
 
 
 class EideticLSTM(STLSTM):

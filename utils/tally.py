@@ -25,7 +25,7 @@ class Tally:
         """Leave out a file, with a warning the first time; Refused if strict."""
         name = printable(path)
         if self.strict:
-            raise Refused(f"{name}: {reason}; repair or remove it, or leave out --strict")
+            raise Refused(f"{name}: {reason}; repair, restore or remove it, or leave out --strict")
         if name not in self.skipped:
             self.skipped[name] = reason
             warn_left_out(path, reason)

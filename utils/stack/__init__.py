@@ -9,8 +9,8 @@ providers  replaces their code in Chainer by a library's; geometry describes a c
   cudnn    on a GPU: cudnn_plans is cuDNN's C interface, cudnn_engines chooses the engine for each
            shape, casts makes arrays with channels last, gpu_relu computes bias and ReLU of those
 layers     makes several layers one function node, computed by cpu_layers or gpu_layers
-recurrence makes a ConvLSTM's steps one function node on the CPU; gates makes one of what gates let
-           through; fused_node is what all three share
+recurrence makes a ConvLSTM's steps one function node on the CPU, windows a 3D convolution of two
+           frames, gates what gates let through; fused_node is what all four share
 branches   computes several networks at the same time on a GPU
 precision  chooses the type in which layers multiply
 
