@@ -112,18 +112,17 @@ def evaluate(runs, options, look):
         with writing_to(folder):
             results.left_before(folder, files)
 
-    inputs = {"device": device, "videos": videos, "history": history}
     with claim(out), computing(device, options.dtype, LESS_MEMORY):
         entries = []
         for run, folder in zip(runs, folders, strict=True):
             try:
                 with naming(run):
-                    entries.append(evaluate_run(run, folder, options, **inputs))
+                    entries.append(evaluate_run(run, folder, options, device, videos, history))
             except Diverged as error:
                 if run is runs[-1] and not entries:
                     raise
-                stale = (folder / trial.RECORD).exists()
-                warn(f"{error}; left out{f', {folder} has an earlier test' if stale else ''}")
+                tested = (folder / trial.RECORD).exists()
+                warn(f"{error}; left out" + f", {folder} has an earlier test" * tested)
         if not single:
             compare(entries, out, options)
 
@@ -144,7 +143,7 @@ def forecast(runs, options, look):
             model = load_model(run, options.best)
             model.to_device(device)
             with claim(out), writing_to(out), naming(run):
-                count = forecast_ends(model, device, videos, options.frames, out)
+                count = forecast_ends(model, videos, options.frames, out)
             told = f"{options.frames} frames after the end of {count} videos; in {out}"
             print(f"{run.path}: {told}")
 
@@ -200,8 +199,8 @@ def choose_look(options, runs):
     resize = settled("resize") or None  # () is no resizing
     look = Look(settled("step"), channels == {1}, resize, to_end=options.forecast)
     for run in runs:
-        if (looks := run.record["data"].get("looks")) and look.flags not in looks:
-            cut = ", ".join(looks)
+        if (learned := run.record["data"].get("looks")) and look.flags not in learned:
+            cut = ", ".join(learned)
             warn(f"{run.path} learned from clips cut with {cut}, is tested with {look.flags}")
     return look
 
@@ -227,7 +226,7 @@ def compare(entries, out, options):
     print(f"more in {out}")
 
 
-def evaluate_run(run, out, options, *, device, videos, history):
+def evaluate_run(run, out, options, device, videos, history):
     """Test one run, write its numbers and pictures to `out` -> its leaderboard.Entry.
 
     history: frames of each video before the first one predicted, of which the network may need
@@ -242,7 +241,6 @@ def evaluate_run(run, out, options, *, device, videos, history):
     with writing_to(out), replacing(out, FILES) as (folder, taken):
         trial = examine_videos(
             model,
-            device,
             videos,
             folder,
             run.name,

@@ -45,7 +45,7 @@ def add_run_options(add):
     add("-r", "--resume", "--resume_training", action="store_true", help=text)
     add("-o", "--out", default=constants.RESULT_DIR, **PATH, help="directory of the run")
     add("-n", "--iterations", default=constants.ITERATIONS, **COUNT, help="iteration to stop at")
-    add("--minutes", type=number(0), help="minutes after which to stop, if sooner")
+    add("--minutes", type=number(0), help="minutes to stop after, if sooner; -r does not keep it")
     text = "seed of the initial weights and of the order of clips"
     add("--seed", type=integer(0, 2**32 - 1), default=constants.SEED, help=text)
     text = "after NaN return to the last snapshot at half the learning rates, up to N times"
@@ -174,7 +174,7 @@ def train(options, device, began):
     updater = make_updater(options, clips, gen, device)
     test_clips = open_test_clips(options, clips)
     with rundir.claimed(options.out, options.resume):
-        trainer = make_trainer(options, updater, test_clips, device, began)
+        trainer = make_trainer(options, updater, test_clips, began)
         if options.rolled_back:
             share = f"1/{2**options.rolled_back}"
             print(f"learning rates: those given, times {share} after rollbacks", file=sys.stderr)
@@ -309,9 +309,8 @@ def make_optimizer(options, net, rate, rates):
     return optimizer_class(rate * 0.5**options.rolled_back).setup(net)
 
 
-def make_trainer(options, updater, test_clips, device, began):
+def make_trainer(options, updater, test_clips, began):
     """The trainer, which logs, saves and, with test clips, validates; began: as for `train`."""
-    from utils.batches import to_past_and_future
     from utils.schedule import SCHEDULES
     from utils.trainer import Trainer
 
@@ -330,8 +329,7 @@ def make_trainer(options, updater, test_clips, device, began):
     if options.schedule in SCHEDULES:
         trainer.schedule(SCHEDULES[options.schedule])
     if test_clips is not None:
-        as_frames = to_past_and_future(test_clips.history)
-        trainer.validate(test_clips, as_frames, device, options.validate_every)
+        trainer.validate(test_clips, options.validate_every)
     return trainer
 
 

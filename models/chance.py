@@ -81,9 +81,9 @@ class ScheduledSampling(RandomLink):
         returns the frame to go on from."""
         generator = self.generator()
         probability = self.first - (self.draws - 1) * self.decay
-        true = self.device.send(generator.random((*future.shape[:2], 1, 1, 1)) < probability)
+        shown = self.device.send(generator.random((*future.shape[:2], 1, 1, 1)) < probability)
 
         def show(t, predicted):
-            return F.where(true[:, t : t + 1], future[:, t : t + 1], predicted)
+            return F.where(shown[:, t : t + 1], future[:, t : t + 1], predicted)
 
         return show

@@ -87,10 +87,10 @@ class EideticLSTM(STLSTM):
             self.norm = L.GroupNormalization(1, outputs)
 
     def remember(self, cells, *gates):
-        candidate, let_in, query = F.split_axis(summed(gates), 3, axis=1)
+        candidate, input_gate, query = F.split_axis(summed(gates), 3, axis=1)
         recalled = recall(F.sigmoid(query), cells)
         kept = from_places(self.norm(to_places(cells[-1]) + recalled), query.shape)
-        return [*cells, kept + gated(candidate, let_in)][-RECALLED:]
+        return [*cells, kept + gated(candidate, input_gate)][-RECALLED:]
 
 
 def recall(query, cells):

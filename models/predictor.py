@@ -34,8 +34,10 @@ class Predictor(chainer.Chain):
         are continued with their last row or column and the prediction is cropped back.
         """
         height, width = past.shape[-2:]
-        for axis in (-2, -1):
-            past = continue_edge(past, axis, -past.shape[axis] % self.multiple)
+        below, right = -height % self.multiple, -width % self.multiple
+        if below or right:
+            edges = *[(0, 0)] * 3, (0, below), (0, right)
+            past = self.xp.pad(past, edges, mode="edge")
         future = self.pyramid(past)[-1]
         if future.shape[-2:] != (height, width):
             future = future[..., :height, :width]
@@ -66,11 +68,3 @@ def per_frame(function, frames):
     batch, time, *image = frames.shape
     made = function(F.reshape(frames, (batch * time, *image)))
     return F.reshape(made, (batch, time, *made.shape[1:]))
-
-
-def continue_edge(frames, axis, count):
-    """Repeat the last row (axis -2) or column (axis -1) of frames `count` times."""
-    if not count:
-        return frames
-    edge = frames[..., -1:, :] if axis == -2 else frames[..., -1:]
-    return F.concat([frames] + [edge] * count, axis=frames.ndim + axis)

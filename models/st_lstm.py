@@ -53,14 +53,14 @@ class STLSTM(chainer.Chain):
         blank = self.xp.zeros((len(x), self.outputs, *x.shape[2:]), x.dtype)
         hidden, cells = state or (blank, [blank])
         shared = blank if shared is None else shared
-        gates = 3 * self.outputs
-        own, common, output = F.split_axis(self.from_input(x), (gates, 2 * gates), axis=1)
-        own_too, output_too = F.split_axis(self.from_hidden(hidden), (gates,), axis=1)
-        cells = self.remember(cells, own, own_too)
-        shared = renewed(shared, common, self.from_shared(shared))
+        three = 3 * self.outputs  # candidate, input gate and forget gate
+        x_cell, x_shared, x_output = F.split_axis(self.from_input(x), (three, 2 * three), axis=1)
+        h_cell, h_output = F.split_axis(self.from_hidden(hidden), (three,), axis=1)
+        cells = self.remember(cells, x_cell, h_cell)
+        shared = renewed(shared, x_shared, self.from_shared(shared))
         memories = F.concat([cells[-1], shared], axis=1)
-        let_out = output, output_too, self.from_memories(memories)
-        return (gated(self.join(memories), *let_out), cells), shared
+        output_gate = x_output, h_output, self.from_memories(memories)
+        return (gated(self.join(memories), *output_gate), cells), shared
 
     def remember(self, cells, *gates):
         """The cells, newest last, after gates (B, 3 * outputs, H, W) have let something in."""

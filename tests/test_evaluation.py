@@ -90,9 +90,9 @@ class Film:
 def test_the_example_is_the_place_where_most_moves(clip, lively, tmp_path):
     still = clip[-1:].repeat(12, axis=0)
     film = Film(np.concatenate([still, clip] if lively else [clip, still]))
-    model, cpu = models.create("last-frame", 4, 1, 3, (40, 40)), chainer.get_device("@numpy")
+    model = models.create("last-frame", 4, 1, 3, (40, 40))
     how = {"history": 4, "frames": 8, "windows": 3, "gifs": 1, "arrays": True}
-    trial = examine_videos(model, cpu, [film], tmp_path, "", **how)
+    trial = examine_videos(model, [film], tmp_path, "", **how)
     assert list(trial.scores) == [("a", 0), ("a", 6), ("a", 12)] and len(trial.seconds) == 3
     ((name, shown, predicted),) = trial.shown
     assert name == "a" and np.array_equal(shown, clip)
@@ -111,18 +111,18 @@ def test_the_example_is_the_place_where_most_moves(clip, lively, tmp_path):
 
 
 def test_operations_are_those_for_the_largest_frames(clip, tmp_path):
-    model, cpu = models.create("conv2d", 4, 1, 3, (40, 40)), chainer.get_device("@numpy")
+    model = models.create("conv2d", 4, 1, 3, (40, 40))
     how = {"history": 4, "frames": 8, "windows": 1, "gifs": 0, "arrays": False}
     films = [Film(clip[..., :1, :1]), Film(clip[..., :20]), Film(clip[..., :9, :9])]
-    trial = examine_videos(model, cpu, films, tmp_path, "", **how)
+    trial = examine_videos(model, films, tmp_path, "", **how)
     assert trial.entry(model, {}).flops == cost.flops(model, (40, 20)) > 0
 
 
 def test_of_a_video_in_which_nothing_moves_one_place_is_shown(clip, tmp_path):
-    model, cpu = models.create("last-frame", 4, 1, 3, (40, 40)), chainer.get_device("@numpy")
+    model = models.create("last-frame", 4, 1, 3, (40, 40))
     film = Film(clip[-1:].repeat(12, axis=0))
     how = {"history": 4, "frames": 8, "windows": 1, "gifs": 0, "arrays": False}
-    trial = examine_videos(model, cpu, [film], tmp_path, "", **how)
+    trial = examine_videos(model, [film], tmp_path, "", **how)
     assert len(trial.shown) == 1 and trial.gifs == {}
 
 
@@ -134,7 +134,7 @@ def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
     model = models.create("last-frame", 4, 1, 3, (40, 40))
     (video,) = find_videos(tmp_path)
     how = {"history": 4, "frames": 8, "windows": 1, "gifs": 1, "arrays": True}
-    trial = examine_videos(model, chainer.get_device("@numpy"), [video], tmp_path, "", **how)
+    trial = examine_videos(model, [video], tmp_path, "", **how)
     trial.save(tmp_path, {})
     with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
         assert {row["video"] for row in csv.DictReader(file)} == {r"lat\xe9in"}
@@ -142,18 +142,18 @@ def test_a_video_whose_name_is_no_text_has_its_numbers(clip, tmp_path):
 
 def test_a_prediction_that_is_not_finite_is_told_with_its_frame(clip):
     class Fading:
-        history, horizon, xp = 4, 1, np
+        history, horizon, xp, device = 4, 1, np, chainer.get_device("@numpy")
 
         def __call__(self, past):
             last = past[:, -1:]
             return chainer.Variable(np.where(last < 0.3, np.float32(np.nan), last / 2))
 
-    cpu, bright = chainer.get_device("@numpy"), np.full_like(clip, 255)
-    assert np.isfinite(predict(Fading(), cpu, bright[:4], 2)).all()
+    bright = np.full_like(clip, 255)
+    assert np.isfinite(predict(Fading(), bright[:4], 2)).all()
     with pytest.raises(Diverged, match="frame 3 is predicted as NaN or infinite; ask for fewer"):
-        predict(Fading(), cpu, bright[:4], 8)
+        predict(Fading(), bright[:4], 8)
     with pytest.raises(ValueError, match="3 past frames, the network sees 4"):
-        predict(Fading(), cpu, bright[:3], 2)
+        predict(Fading(), bright[:3], 2)
 
 
 def test_the_table_ends_with_the_last_frame_and_the_mean(clip):

@@ -26,7 +26,6 @@ from tests.updaters import (
     take_steps,
 )
 from utils import losses, supply
-from utils.batches import to_past_and_future
 from utils.device import open_device
 from utils.errors import Diverged, UserError, when_out_of_memory
 from utils.rollout import predict
@@ -136,7 +135,7 @@ def test_validation_finds_what_it_finds_on_the_cpu(gpu):
         gen.to_device(device)
         reporter, observation = chainer.Reporter(), {}
         with reporter.scope(observation):
-            Validation(Clips(), gen, to_past_and_future(HISTORY), device)(None)
+            Validation(Clips(), gen)(None)
         found.append(observation)
     assert_alike(*[[one] for one in found], rel=1e-3, nan_ok=True)
 
@@ -150,7 +149,7 @@ def test_a_preview_is_drawn(gpu, tmp_path):
         updater = prediction(gpu)
 
     gen = Run.updater.get_optimizer("gen").target
-    Preview(Clips(8), gen, to_past_and_future(HISTORY), gpu)(Run)
+    Preview(Clips(8), gen)(Run)
     assert (tmp_path / "samples.gif").exists()
 
 
@@ -162,7 +161,7 @@ def test_long_predictions_of_odd_frames_are_those_of_the_cpu(gpu, arch):
     for device in gpu, CPU:
         model = create(arch)
         model.to_device(device)
-        found.append(predict(model, device, clip[:-3], 3))
+        found.append(predict(model, clip[:-3], 3))
     assert type(found[0]) is np.ndarray
     assert found[0] == pytest.approx(found[1], abs=2e-3)
 

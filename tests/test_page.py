@@ -10,7 +10,6 @@ import models
 from utils import page, report
 from utils.evaluation import score
 from utils.pixels import normalise
-from utils.stack import chainer
 from utils.trial import PAGE, examine_videos
 from utils.videos import find_videos
 
@@ -89,7 +88,7 @@ def test_names_are_shown_as_they_are_and_every_file_is_there(clip, tmp_path):
     how = {"history": 4, "frames": 8, "windows": 1, "gifs": 9, "arrays": False}
     videos, out = find_videos(folder), tmp_path / "out"
     out.mkdir()
-    trial = examine_videos(model, chainer.get_device("@numpy"), videos, out, "<i>run", **how)
+    trial = examine_videos(model, videos, out, "<i>run", **how)
     trial.save(out, {"<u>": "</pre>"})
     found = Read(out / PAGE)
     assert {"b", "i", "u"}.isdisjoint(found.tags)

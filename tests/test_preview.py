@@ -8,9 +8,7 @@ import pytest
 from PIL import Image
 
 import models
-from utils.batches import to_past_and_future
 from utils.preview import Preview
-from utils.stack import chainer
 
 
 class Store(list):
@@ -24,7 +22,7 @@ def look(tmp_path):
     clips = np.random.default_rng(0).integers(0, 256, (6, 3, 3, 8, 8), np.uint8)
     store = Store(clips)
     gen = models.create("last-frame", 2, 1, 3, (8, 8))
-    preview = Preview(store, gen, to_past_and_future(2), chainer.get_device("@numpy"))
+    preview = Preview(store, gen)
     return lambda n: preview(SimpleNamespace(out=tmp_path, updater=SimpleNamespace(iteration=n)))
 
 

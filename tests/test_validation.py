@@ -37,7 +37,7 @@ def test_the_generator_is_judged_beside_the_last_frame_on_clips_from_the_whole_s
     gen, store = models.create("conv2d", HISTORY, HORIZON, 3, (16, 16)), Store()
     convert, reporter = to_past_and_future(HISTORY), chainer.Reporter()
     with reporter:
-        Validation(store, gen, convert, CPU)(None)
+        Validation(store, gen)(None)
 
     judged = store.clips[np.linspace(0, len(store) - 1, CLIPS).round().astype(int)]
     past, future = convert(judged, CPU)

@@ -75,8 +75,9 @@ def open_sequences(path, name, digest, look, axes=None):
             parts = [name, member, str(item) if "N" in extent else ""]
             full = "/".join(part for part in parts if part)
             shape = extent["H"], extent["W"]
-            ident = f"{digest} {order}", member, item, order  # of other axes, it has other frames
-            videos.append(Sequence(path, full, extent["T"], shape, *ident, look=look))
+            ident = f"{digest} {order}"  # of other axes, it has other frames
+            place = member, item, order
+            videos.append(Sequence(path, full, extent["T"], shape, ident, *place, look=look))
     if not videos:
         raise BadFrame(path, f"an array of {array.shape} is no video; 3 to 5 axes make one")
     return videos
@@ -112,16 +113,13 @@ def guess_axes(name, shape):
     """
     if name == MOVING_MNIST and is_moving_mnist(shape):
         return "TNHW"
-    colour_last = bool(set(shape[-1:]) & set(COLOURS))
-    colour_first = bool(set(shape[-3:-2]) & set(COLOURS)) and not colour_last
-    if len(shape) == 4 and colour_first and shape[1] == 4:
-        return None
+    colour_first, colour_last = shape[-3] in COLOURS, shape[-1] in COLOURS
     if len(shape) == 3:
         return None if colour_last else "THW"
-    if len(shape) == 4 and (colour_last or colour_first):
-        return "THWC" if colour_last else "TCHW"
-    if len(shape) == 5 and (colour_last or colour_first):
-        return "NTHWC" if colour_last else "NTCHW"
+    if colour_last:
+        return "NTHWC"[-len(shape) :]
+    if colour_first and (len(shape) == 5 or shape[1] != 4):
+        return "NTCHW"[-len(shape) :]
     return None
 
 
@@ -145,8 +143,7 @@ def kind(folder):
 
 def read_metadata(folder):
     """The zarr.json of a folder as a dict; empty if there is none that can be read."""
-    unreadable = contextlib.suppress(OSError, ValueError, RecursionError)
-    with unreadable:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         found = json.loads(read_file(folder / "zarr.json", HEADER_BYTES))
         return found if isinstance(found, dict) else {}
     return {}

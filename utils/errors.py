@@ -44,12 +44,10 @@ def report_errors(main):
                 result = main(*args, **kwargs)
                 flush_stdout()
                 return result
-            except BrokenPipeError as error:
-                if reader_has_gone(sys.stdout):  # as of `| head`
+            except EXPLAINED as error:
+                if isinstance(error, BrokenPipeError) and reader_has_gone(sys.stdout):  # `| head`
                     redirect_to_devnull([sys.stdout.fileno()])  # else Python's flush at exit fails
                     sys.exit(141)
-                message, status = explain(error)
-            except EXPLAINED as error:
                 message, status = explain(error)
             print(on_one_line(message), file=sys.stderr)
             sys.exit(status)

@@ -35,14 +35,14 @@ class Window(NamedTuple):
         return self.scores["model", "moving"]["moving"].mean()
 
 
-def examine(model, device, video, history, frames, count):
+def examine(model, video, history, frames, count):
     """Yield a Window for `count` places of a video: `frames` frames predicted after `history`.
 
     There are fewer, or none, if the video is too short or damaged.
     """
     for start, clip in windows(video, history + frames, count):
         began = time.perf_counter()
-        predicted = predict(model, device, clip[:-frames], frames)
+        predicted = predict(model, clip[:-frames], frames)
         seconds = (time.perf_counter() - began) / frames
         yield Window(start, clip, predicted, seconds, score(predicted, clip))
 

@@ -15,7 +15,7 @@ from utils.windows import read_clip
 RECORD = "forecast.json"  # lists what forecasts have written to a folder
 
 
-def forecast_ends(model, device, videos, frames, out):
+def forecast_ends(model, videos, frames, out):
     """Predict the `frames` frames after the end of each video -> the number of videos.
 
     They are written as PNG files to out/NAME-forecast; out/NAME-forecast.gif plays the end of the
@@ -32,7 +32,7 @@ def forecast_ends(model, device, videos, frames, out):
         past = read_clip(video, len(video) - model.history, model.history)
         if past is None:
             continue
-        future = denormalise(predict(model, device, past, frames))
+        future = denormalise(predict(model, past, frames))
         save_frames(out / stem, future)
         gallery.play(out / f"{stem}.gif", past, future)
         done[stem] = video.name

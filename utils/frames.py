@@ -115,10 +115,9 @@ class Video:
 
     def frames(self, first, stop=None):
         """Yield frames from number `first` on, in order: uint8 (H, W, C), or the BadFrame there."""
-        last = len(self) if stop is None else stop
         step = self.look.step
         begin = (self.count - 1) % step if self.look.to_end else 0
-        numbers = range(begin, self.count, step)[first:last]
+        numbers = range(begin, self.count, step)[first:stop]
         for number, frame in zip(numbers, self._decode(numbers), strict=False):
             if isinstance(frame, BadFrame):
                 yield frame

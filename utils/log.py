@@ -57,4 +57,4 @@ class Log(chainer.training.Extension):
 
 def finite(value):
     """The number, or None if it is NaN or infinite, which JSON cannot express."""
-    return value if value is not None and math.isfinite(value) else None
+    return value if math.isfinite(value) else None

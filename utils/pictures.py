@@ -45,7 +45,7 @@ def join(tiles, axis):
     shape = list(tiles[0].shape)
     shape[axis] = MARGIN
     gap = np.full(shape, BACKGROUND, np.uint8)
-    spaced = [tile for pair in zip([gap] * len(tiles), tiles, strict=True) for tile in pair][1:]
+    spaced = [part for tile in tiles for part in (gap, tile)][1:]
     return np.concatenate(spaced, axis=axis)
 
 

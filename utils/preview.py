@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from utils import pictures, rundir
+from utils.batches import to_past_and_future
 from utils.frames import BadFrame
 from utils.images import read_image
 from utils.pixels import denormalise
@@ -21,12 +22,12 @@ class Preview(chainer.training.Extension):
 
     name = "preview"
 
-    def __init__(self, store, gen, converter, device):
-        self.gen, self.converter, self.device = gen, converter, device
+    def __init__(self, store, gen):
+        self.gen, self.converter = gen, to_past_and_future(gen.history)
         self.clips = store.read(evenly(len(store), CLIPS))
 
     def __call__(self, trainer):
-        past, _ = self.converter(self.clips, self.device)
+        past, _ = self.converter(self.clips, self.gen.device)
         predicted = chainer.get_device("@numpy").send(rollout(self.gen, past, 1))
         predicted = denormalise(predicted)[:, 0]
         last, true = self.clips[:, self.gen.history - 1], self.clips[:, self.gen.history]

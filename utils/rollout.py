@@ -27,7 +27,7 @@ def rollout(model, past, frames):
     return future
 
 
-def predict(model, device, past, frames):
+def predict(model, past, frames):
     """Predict the `frames` frames after past, uint8 (T, C, H, W).
 
     Returns float32 (frames, C, H, W) in [-1, 1], a NumPy array. ValueError if T is below
@@ -36,7 +36,7 @@ def predict(model, device, past, frames):
     """
     if len(past) < model.history:
         raise ValueError(f"{len(past)} past frames, the network sees {model.history}")
-    seen = normalise(device.send(past[None]))
+    seen = normalise(model.device.send(past[None]))
     predicted = chainer.get_device("@numpy").send(rollout(model, seen, frames))[0]
     finite = np.isfinite(predicted).all(axis=(1, 2, 3))
     if not finite.all():

@@ -77,21 +77,17 @@ class ClipStore:
             store = cls.create(path, *kind)
             store.drop_unfinished()
             return store
-        if existing is None and not len(store):
-            raise UserError(
-                f"{path} has an unfinished run: give the same command with --resume, "
-                "--overwrite or another --out"
-            )
         if existing is None:
-            raise UserError(
-                f"{path} holds {len(store)} clips: give --append, --overwrite or another --out"
-            )
+            held, way = f"holds {len(store)} clips", "--append"
+            if not len(store):
+                held, way = "has an unfinished run", "the same command with --resume"
+            raise UserError(f"{path} {held}: give {way}, --overwrite or another --out")
         if existing == "append":
             store._check_kind(*kind)
             store.check_shards()
-        store.drop_unfinished()
-        if existing == "append":
+            store.drop_unfinished()
             return store
+        store.drop_unfinished()
         return store._begin_draft(*kind) if len(store) else cls.create(path, *kind)
 
     @classmethod

@@ -69,12 +69,12 @@ class Trainer(chainer.training.Trainer):
         self.extend(Randomness())
         self.extend(ProgressBar(report, self.iterations, self.deadline))
 
-    def validate(self, clips, converter, device, every):
+    def validate(self, clips, every):
         """At this interval validate on test clips, draw a preview, keep the best generator."""
         gen = self.updater.get_optimizer("gen").target
         due = self.every(every)
-        self.extend(Validation(clips, gen, converter, device), trigger=due)
-        self.extend(Preview(clips, gen, converter, device), trigger=due)
+        self.extend(Validation(clips, gen), trigger=due)
+        self.extend(Preview(clips, gen), trigger=due)
         self.extend(Best(gen, clips.fingerprint), trigger=due)
 
     def schedule(self, factor):

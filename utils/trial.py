@@ -70,9 +70,7 @@ class Trial:
         )
 
 
-def examine_videos(
-    model, device, videos, out, name, *, history, frames, windows, gifs, arrays, taken=()
-):
+def examine_videos(model, videos, out, name, *, history, frames, windows, gifs, arrays, taken=()):
     """Test a network on all videos -> Trial; pictures are written to the folder `out`.
 
     At `windows` places of each video the network sees `history` frames and predicts `frames` more.
@@ -84,7 +82,7 @@ def examine_videos(
     trial, stems = Trial(name), dict(zip(names, gallery.stems(names, taken), strict=True))
     for video in tqdm(videos, desc=name, unit="video", disable=None, leave=False):
         liveliest, kept = None, []
-        for window in examine(model, device, video, history, frames, windows):
+        for window in examine(model, video, history, frames, windows):
             trial.scores[video.name, window.start] = window.scores
             trial.seconds.append(window.seconds)
             if liveliest is None or window.motion > liveliest.motion:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from utils import metrics
+from utils.batches import to_past_and_future
 from utils.conventions import perceptual
 from utils.errors import UserError, warn
 from utils.rollout import rollout
@@ -44,20 +45,20 @@ def find_test_clips(path, clips):
 class Validation(chainer.training.Extension):
     """Reports the metrics SHOWN, of the generator (val/...) and of copying frames (copy/...).
 
-    store: the ClipStore of test clips, of which CLIPS are used. converter: as an updater's.
+    store: the ClipStore of test clips, of which CLIPS are used.
     """
 
     name = "validation"
     priority = chainer.training.PRIORITY_WRITER
 
-    def __init__(self, store, gen, converter, device):
-        self.gen, self.converter, self.device = gen, converter, device
+    def __init__(self, store, gen):
+        self.gen, self.converter = gen, to_past_and_future(gen.history)
         self.clips = store.read(evenly(len(store), CLIPS))
 
     def __call__(self, trainer):
         predicted, copied, true = [], [], []
         for start in range(0, len(self.clips), BATCH):
-            past, future = self.converter(self.clips[start : start + BATCH], self.device)
+            past, future = self.converter(self.clips[start : start + BATCH], self.gen.device)
             guess = rollout(self.gen, past, future.shape[1])
             last = self.gen.xp.broadcast_to(past[:, -1:], future.shape)
             for frames, kept in ((guess, predicted), (last, copied), (future, true)):

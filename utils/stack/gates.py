@@ -22,9 +22,10 @@ def gated(x, *gates):
 
 def renewed(memory, *gates):
     """A memory (B, K, ...) that has forgotten something and let something in, like an LSTM's cell:
-    sigmoid(forget) * memory + sigmoid(let_in) * tanh(candidate).
+    sigmoid(forget gate) * memory + sigmoid(input gate) * tanh(candidate).
 
-    gates: their sum, (B, 3 * K, ...), is candidate, let_in and forget, one below the other.
+    gates: their sum, (B, 3 * K, ...), is candidate, input gate and forget gate, one below the
+    other.
     """
     return apply(Renewal(), memory, *gates)
 
@@ -67,19 +68,20 @@ class Renewal(FusedNode):
     def forward(self, inputs):
         self.retain_inputs(range(len(inputs)))
         memory, *gates = inputs
-        candidate, let_in, forget = np.split(summed(gates), 3, axis=1)
-        self.kept = memory, np.tanh(candidate), sigmoid(let_in), sigmoid(forget)
+        candidate, input_gate, forget_gate = np.split(summed(gates), 3, axis=1)
+        self.kept = memory, np.tanh(candidate), sigmoid(input_gate), sigmoid(forget_gate)
         return (self.kept[2] * self.kept[1] + self.kept[3] * memory,)
 
     def gradients(self, indexes, grad):
-        memory, candidate, let_in, forget = self.kept
-        through = [
-            grad * let_in * (1 - candidate * candidate),
-            grad * candidate * let_in * (1 - let_in),
-            grad * memory * forget * (1 - forget),
+        memory, candidate, input_gate, forget_gate = self.kept
+        to_gates = [
+            grad * input_gate * (1 - candidate * candidate),
+            grad * candidate * input_gate * (1 - input_gate),
+            grad * memory * forget_gate * (1 - forget_gate),
         ]
-        return {0: grad * forget} | dict.fromkeys(indexes - {0}, np.concatenate(through, axis=1))
+        found = dict.fromkeys(indexes - {0}, np.concatenate(to_gates, axis=1))
+        return found | {0: grad * forget_gate}
 
     def by_nodes(self, memory, *gates):
-        candidate, let_in, forget = F.split_axis(summed(gates), 3, axis=1)
-        return [F.sigmoid(forget) * memory + F.sigmoid(let_in) * F.tanh(candidate)]
+        candidate, input_gate, forget_gate = F.split_axis(summed(gates), 3, axis=1)
+        return [F.sigmoid(forget_gate) * memory + F.sigmoid(input_gate) * F.tanh(candidate)]
