@@ -166,18 +166,18 @@ def run(args, recipe, parallel_map):
 
             make_clips(blocks, store, record, recipe, parallel_map, report)
     used = {block.video for block in blocks if block.number in tally.drawn}
-    report_totals(args, recipe, len(used), tally)
+    report_totals(args, recipe, used, tally)
 
 
-def report_totals(args, recipe, videos, tally):
-    """Print what was made, what it was made from and how large it is."""
+def report_totals(args, recipe, used, tally):
+    """Print what was made, the videos used for it and how large it is."""
     from utils.store import ClipStore
 
     counts, store = tally.counts, ClipStore.open(args.out)
     height, width = args.size
     print(f"{args.clips} clips of {recipe.frames} frames, {height}x{width} pixels")
     print(
-        f"from {videos} videos, {counts['decoded']} frames decoded; "
+        f"from {len(used)} videos, {counts['decoded']} frames decoded; "
         f"{counts['exempt']} exempt from moving"
     )
     for line in tally.left_out(args.still):

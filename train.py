@@ -170,7 +170,7 @@ def train(options, device, began):
     from utils.store import ClipStore
 
     clips = ClipStore.open(options.data)
-    model, gen = make_generator(options, clips)
+    spec, gen = make_generator(options, clips)
     updater = make_updater(options, clips, gen, device)
     test_clips = open_test_clips(options, clips)
     with rundir.claimed(options.out, options.resume):
@@ -181,7 +181,7 @@ def train(options, device, began):
         if options.resume:
             rundir.warn_of_other_clips(options.out, describe_clips(options.data, clips))
             resume(trainer)
-        rundir.write_options(options.out, make_record(options, model, clips, test_clips))
+        rundir.write_record(options.out, make_record(options, spec, clips, test_clips))
         trainer.run()
     print(f"{options.out}: trained to iteration {updater.iteration}; test.py --load {options.out}")
 
@@ -203,12 +203,12 @@ def open_test_clips(options, clips):
     return test_clips
 
 
-def make_record(options, model, clips, test_clips):
+def make_record(options, spec, clips, test_clips):
     """What options.json keeps of a run, as JSON types: all that test.py and -r need."""
     validation = None if test_clips is None else describe_clips(options.test_data, test_clips)
     return {
         "options": options_to_save(options),
-        "model": model,
+        "model": spec,
         "data": describe_clips(options.data, clips),
         "validation": validation,
     }
@@ -245,7 +245,7 @@ def make_generator(options, clips):
     from utils.weights import load_weights
 
     _, channels, *size = clips.shape
-    model = {
+    spec = {
         "arch": options.arch,
         "history": clips.history,
         "horizon": clips.horizon,
@@ -256,16 +256,16 @@ def make_generator(options, clips):
     np.random.seed(options.seed)  # Chainer draws first weights from NumPy's own generator
     try:
         if "width" in models.own_options(options.arch):  # else for the discriminators alone
-            model["width"] = options.width
+            spec["width"] = options.width
         if options.model_options is not None:
-            model |= models.read_options(options.arch, options.model_options)
-        gen = models.create(**model)
+            spec |= models.parse_options(options.arch, options.model_options)
+        gen = models.create(**spec)
     except ValueError as error:
         raise UserError(error) from None
     if options.load and not (options.resume and rundir.snapshots(options.out)):
         with keeping_series(gen):
             load_weights(rundir.model_at(options.load), gen)
-    return model, gen
+    return spec, gen
 
 
 def make_updater(options, clips, gen, device):

@@ -40,7 +40,7 @@ def own_options(arch):
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def read_options(arch, text):
+def parse_options(arch, text):
     """Parse "noise=0.1,maps=8" -> {name: value}, each value of the same type as its default.
 
     Raises ValueError, in one line, for an option that the architecture does not have, that is given

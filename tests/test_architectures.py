@@ -100,12 +100,12 @@ def test_options_have_defaults_that_a_command_line_can_give(arch):
         text = f"{name}={default}"
         if name in models.OF_TRAIN:
             with pytest.raises(ValueError, match=f"--model-options .*: give {name} as --{name} "):
-                models.read_options(arch, text)
+                models.parse_options(arch, text)
             continue
-        assert models.read_options(arch, text) == models.read_options(arch, text.lower())
-        assert models.read_options(arch, text) == {name: default}
+        assert models.parse_options(arch, text) == models.parse_options(arch, text.lower())
+        assert models.parse_options(arch, text) == {name: default}
         with pytest.raises(ValueError, match=f"{name} is given twice"):
-            models.read_options(arch, f"{text},{text}")
+            models.parse_options(arch, f"{text},{text}")
 
 
 @pytest.mark.parametrize("value", [0, models.LARGEST + 1])

@@ -129,7 +129,7 @@ def test_resuming_goes_on_from_the_newest_good_snapshot_with_the_options_of_the_
 def test_a_run_is_resumed_from_any_directory(work):
     given = ("-d", "trainclips", "--test-data", "testclips", "-n", 1, "--width", "small")
     assert in_process("train.py", *given, "-l", "result", "-o", "placed", cwd=work)[0] == 0
-    saved = rundir.read_options(work / "placed")["options"]
+    saved = rundir.read_record(work / "placed")["options"]
     assert [saved[name] for name in ("data", "test_data", "load")] == [
         str(work / name) for name in ("trainclips", "testclips", "result")
     ]
@@ -208,7 +208,7 @@ def test_the_generator_of_another_run_is_a_start(work):
     assert np.array_equal(start["refiners/3/0/W"], end["refiners/3/0/W"])
     said = succeed("train.py", "-r", "-o", work / "from_", "-n", 2, "-l", "elsewhere")
     assert "--load elsewhere is for a fresh run: this one goes on" in said
-    options = rundir.read_options(work / "from_")["options"]
+    options = rundir.read_record(work / "from_")["options"]
     assert options["load"] == str(work / "result")
     (work / "from_" / rundir.MODEL).unlink()
     for snapshot in rundir.snapshots(work / "from_"):

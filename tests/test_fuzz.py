@@ -114,10 +114,10 @@ def test_snapshots(tmp_path):
 
 def test_options(tmp_path):
     record = {"options": {"seed": 3}, "model": MODEL, "data": {"fingerprint": "7"}}
-    rundir.write_options(tmp_path, record)
+    rundir.write_record(tmp_path, record)
 
     def load():
-        return rundir.read_options(tmp_path)
+        return rundir.read_record(tmp_path)
 
     assert loads_equal_or_not_at_all(tmp_path / rundir.OPTIONS, load, 3) > 0.9 * MUTANTS
 

@@ -15,8 +15,8 @@ OPTIONS = {"seed": 0, "lr_gen": 1e-4, "pyramid": None, "data": "clips", "no_adve
 
 
 def test_options_come_back_with_versions_and_commit(tmp_path):
-    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL, "data": DATA})
-    record = rundir.read_options(tmp_path)
+    rundir.write_record(tmp_path, {"options": {"seed": 3}, "model": MODEL, "data": DATA})
+    record = rundir.read_record(tmp_path)
     assert record["options"] == {"seed": 3} and record["model"] == MODEL
     assert record["versions"]["chainer"] == "7.8.1"
     assert "commit" in record
@@ -27,31 +27,31 @@ def test_options_come_back_with_versions_and_commit(tmp_path):
 def test_a_damaged_record_is_refused(tmp_path, text):
     (tmp_path / rundir.OPTIONS).write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match="not the options of a run"):
-        rundir.read_options(tmp_path)
+        rundir.read_record(tmp_path)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_a_record_that_is_no_file_is_refused_at_once(tmp_path, make):
     make(tmp_path / rundir.OPTIONS)
     with pytest.raises(UserError, match=r"cannot be read \(not a file\); restore it"):
-        rundir.read_options(tmp_path)
+        rundir.read_record(tmp_path)
 
 
 def test_a_directory_without_a_run_says_so(tmp_path):
     with pytest.raises(UserError, match="no run there"):
-        rundir.read_options(tmp_path / "nowhere")
+        rundir.read_record(tmp_path / "nowhere")
 
 
 def test_a_file_is_not_a_run(tmp_path):
     (tmp_path / rundir.MODEL).touch()
     with pytest.raises(UserError, match="a file; give the directory of the run"):
-        rundir.read_options(tmp_path / rundir.MODEL)
+        rundir.read_record(tmp_path / rundir.MODEL)
 
 
 def test_the_runs_of_a_folder_stand_for_it_if_all_can_be_looked_into(tmp_path, monkeypatch):
     for name in ("runs/b", "runs/a", "runs/none/deeper", "alone"):
         (tmp_path / name).mkdir(parents=True)
-        rundir.write_options(tmp_path / name, {"options": {}, "model": MODEL, "data": DATA})
+        rundir.write_record(tmp_path / name, {"options": {}, "model": MODEL, "data": DATA})
     (tmp_path / "runs/file").touch()
     asked = [tmp_path / name for name in ("alone", "runs")]
     found = rundir.find_runs(asked)
@@ -100,34 +100,34 @@ def test_snapshots_are_listed_newest_first(tmp_path):
     ],
 )
 def test_a_network_beyond_all_measure_is_refused(tmp_path, changed):
-    rundir.write_options(tmp_path, {"options": {}, "model": MODEL | changed, "data": DATA})
+    rundir.write_record(tmp_path, {"options": {}, "model": MODEL | changed, "data": DATA})
     with pytest.raises(UserError, match="not the options of a run"):
-        rundir.read_options(tmp_path)
+        rundir.read_record(tmp_path)
 
 
 @pytest.mark.parametrize("looks", [["--step 1", 2], 7, [[]]])
 def test_a_network_or_looks_of_another_kind_are_refused(tmp_path, looks):
-    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA | {"looks": looks}})
+    rundir.write_record(tmp_path, {"options": {}, "model": MODEL, "data": DATA | {"looks": looks}})
     with pytest.raises(UserError, match="not the options of a run"):
-        rundir.read_options(tmp_path)
+        rundir.read_record(tmp_path)
     for size in ([], [8], [8, 8, 8]):
         model = MODEL | {"size": size}
-        rundir.write_options(tmp_path, {"options": {}, "model": model, "data": DATA})
+        rundir.write_record(tmp_path, {"options": {}, "model": model, "data": DATA})
         with pytest.raises(UserError, match="not the options of a run"):
-            rundir.read_options(tmp_path)
+            rundir.read_record(tmp_path)
 
 
 def test_an_edited_record_is_refused(tmp_path):
-    rundir.write_options(tmp_path, {"options": {"seed": 3}, "model": MODEL, "data": DATA})
+    rundir.write_record(tmp_path, {"options": {"seed": 3}, "model": MODEL, "data": DATA})
     path = tmp_path / rundir.OPTIONS
     path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
     with pytest.raises(UserError, match="altered since"):
-        rundir.read_options(tmp_path)
+        rundir.read_record(tmp_path)
 
 
 def test_what_a_run_was_told_is_of_the_types_of_the_options(tmp_path):
     given = {"seed": 3, "pyramid": "4-8", "data": None, "no_adversarial": True, "lr_gen": 1.0}
-    rundir.write_options(tmp_path, {"options": given, "model": MODEL, "data": DATA})
+    rundir.write_record(tmp_path, {"options": given, "model": MODEL, "data": DATA})
     assert rundir.saved_options(tmp_path, OPTIONS) == given
 
 
@@ -135,14 +135,14 @@ def test_what_a_run_was_told_is_of_the_types_of_the_options(tmp_path):
     "given", [{"seed": "3"}, {"seed": 1.5}, {"data": ["a"]}, {"pyramid": {}}, {"lr_gen": True}]
 )
 def test_a_told_option_of_another_type_is_refused(tmp_path, given):
-    rundir.write_options(tmp_path, {"options": given, "model": MODEL, "data": DATA})
+    rundir.write_record(tmp_path, {"options": given, "model": MODEL, "data": DATA})
     with pytest.raises(UserError, match=f"its --{next(iter(given))} is"):
         rundir.saved_options(tmp_path, OPTIONS)
 
 
 def test_other_clips_are_worth_a_warning(tmp_path, capsys):
     rundir.warn_of_other_clips(tmp_path, DATA)
-    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
+    rundir.write_record(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
     rundir.warn_of_other_clips(tmp_path, DATA | {"path": "moved"})
     assert capsys.readouterr().err == ""
     rundir.warn_of_other_clips(tmp_path, DATA | {"fingerprint": "3"})
@@ -150,7 +150,7 @@ def test_other_clips_are_worth_a_warning(tmp_path, capsys):
 
 
 def test_a_told_option_that_is_not_known_is_refused(tmp_path):
-    rundir.write_options(tmp_path, {"options": {"speed": 3}, "model": MODEL, "data": DATA})
+    rundir.write_record(tmp_path, {"options": {"speed": 3}, "model": MODEL, "data": DATA})
     with pytest.raises(UserError, match="another version, its --speed"):
         rundir.saved_options(tmp_path, OPTIONS)
 
@@ -168,7 +168,7 @@ def test_what_no_run_left_is_not_overwritten(tmp_path, name, resume):
     (tmp_path / name).touch()
     with pytest.raises(UserError, match=f"{name}: no run left it there; give a new --out"):
         claim(tmp_path, resume)
-    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
+    rundir.write_record(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
     (tmp_path / rundir.OPTIONS).write_text("{}")  # of another program
     if not resume:
         with pytest.raises(UserError, match="not the options of a run|already holds a run"):
@@ -176,7 +176,7 @@ def test_what_no_run_left_is_not_overwritten(tmp_path, name, resume):
 
 
 def test_reports_of_a_run_without_a_snapshot_are_not_those_of_the_next(tmp_path):
-    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
+    rundir.write_record(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
     (tmp_path / "samples").mkdir()
     reported = rundir.LOG, *rundir.PLOTS, "samples.gif", "samples/preview_00000002.png"
     for name in (*reported, "mine.png"):
@@ -191,7 +191,7 @@ def test_reports_of_a_run_without_a_snapshot_are_not_those_of_the_next(tmp_path)
 
 
 def test_the_best_of_a_run_without_a_snapshot_is_not_overwritten(tmp_path):
-    rundir.write_options(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
+    rundir.write_record(tmp_path, {"options": {}, "model": MODEL, "data": DATA})
     (tmp_path / rundir.BEST).touch()
     with pytest.raises(UserError, match="already holds a run"):
         claim(tmp_path)
@@ -257,7 +257,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
 
 def test_options_that_cannot_be_written_are_told_in_one_line(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
-        rundir.write_options(tmp_path / "nowhere", {"options": {}, "model": MODEL, "data": DATA})
+        rundir.write_record(tmp_path / "nowhere", {"options": {}, "model": MODEL, "data": DATA})
 
 
 @pytest.mark.parametrize(

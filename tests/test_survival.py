@@ -293,7 +293,7 @@ def test_a_run_that_diverged_goes_back_with_half_the_rates(work, poison, capsys)
     train_here(work, out, "--validate-every", 99, "--snapshot-every", 2, "-n", 6, *rates)
     told = capsys.readouterr().err
     assert f"resumed from {out / 'snapshot_iter_2'}" in told
-    options = rundir.read_options(out)["options"]
+    options = rundir.read_record(out)["options"]
     assert (options["rolled_back"], options["lr_gen"]) == (1, 0.5)
     assert [entry["iteration"] for entry in json.loads((out / "log").read_text())] == [6]
     train_here(work, out, "-r", "-n", 7, "--lr-gen", 0.25)

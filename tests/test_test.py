@@ -38,7 +38,7 @@ def make_run(run, history, looks=(), arch="last-frame", weight=None):
     for param in network.params():
         param.array[...] = param.array if weight is None else weight
     save_weights(run / rundir.MODEL, network)
-    rundir.write_options(run, {"options": {}, "model": model, "data": {**DATA, "looks": looks}})
+    rundir.write_record(run, {"options": {}, "model": model, "data": {**DATA, "looks": looks}})
 
 
 def test_all_runs_predict_the_same_frames_whatever_past_they_need(tmp_path, capsys):
@@ -522,7 +522,7 @@ def test_two_tests_cannot_write_to_one_folder(tmp_path, capsys, more):
 @pytest.mark.skipif(not memory.PROC.is_dir(), reason="no Linux")
 def test_a_network_beyond_the_free_memory_is_refused(tmp_path):
     model = {"arch": "multiscale", "history": 1000, "horizon": 1, "channels": 3, "size": [32, 32]}
-    rundir.write_options(tmp_path, {"options": {}, "model": model, "data": DATA})
+    rundir.write_record(tmp_path, {"options": {}, "model": model, "data": DATA})
     told = refusal_with_little_memory("test.py", "--load", tmp_path)
     assert told.startswith("error: out of memory (") and told.endswith("; give another --load")
 

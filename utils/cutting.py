@@ -71,17 +71,17 @@ def cut(task, recipe, store, start, total, plan):
         # of pixels are copied.
         clips = np.empty((stop - begin, height, recipe.frames, width, recipe.channels), np.uint8)
         rng = np.random.default_rng((recipe.seed, start, 0, begin))
-        order, count = rng.permutation(stop - begin), 0
+        order, drawn = rng.permutation(stop - begin), 0
         for window, y, x in itertools.islice(crops, stop - begin):
-            clips[order[count]] = window[:, y : y + height, x : x + width].swapaxes(0, 1)
-            count += 1
-        if count:
-            filled = clips if count == len(clips) else clips[np.sort(order[:count])]
+            clips[order[drawn]] = window[:, y : y + height, x : x + width].swapaxes(0, 1)
+            drawn += 1
+        if drawn:
+            filled = clips if drawn == len(clips) else clips[np.sort(order[:drawn])]
             Journal(store).check_plan(plan)
             store.write(begin, filled.transpose(0, 2, 4, 1, 3), total)
-        if begin + count < stop:
-            outcome.missing.append((begin + count, stop))
-        outcome.clips += count
+        if begin + drawn < stop:
+            outcome.missing.append((begin + drawn, stop))
+        outcome.clips += drawn
     return outcome
 
 

@@ -13,7 +13,6 @@ from utils.files import write_text
 from utils.metrics import DECIMALS, HIGHER
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-METRICS = tuple(DECIMALS)  # in the tables
 
 
 def save(path, title, scores, gifs, conditions, **files):
@@ -38,7 +37,7 @@ def save(path, title, scores, gifs, conditions, **files):
         frames=len(next(iter(scores.values()))["model", "whole"]["moving"]),
         windows=len(scores),
         videos=videos,
-        metrics=METRICS,
+        metrics=list(DECIMALS),
         areas=areas,
         gifs=gifs,
         conditions=json.dumps(conditions, indent=2),
@@ -51,7 +50,7 @@ def rows(means, area):
     """[(label, cells)] from {label: {(predictor, area): {metric: value}}}; a cell is (text, whether
     it is better than the other predictor's)."""
     return [
-        (label, [cell for name in METRICS for cell in pair(values, area, name)])
+        (label, [cell for name in DECIMALS for cell in pair(values, area, name)])
         for label, values in means.items()
     ]
 

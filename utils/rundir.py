@@ -65,7 +65,7 @@ def refuse_to_overwrite(out, resume):
         if path.is_symlink():
             raise UserError(f"{path}: a symbolic link, a run follows none; remove it")
     if started and not resume:
-        read_options(out)  # UserError if it is not a run's
+        read_record(out)  # UserError if it is not a run's
     if not (started or saved):
         for name in (LOG, BEST, *PLOTS, ANIMATION, SAMPLES):
             if (out / name).exists():
@@ -81,7 +81,7 @@ def delete_leftovers(out):
             path.unlink()
 
 
-def write_options(out, record):
+def write_record(out, record):
     """Write a record of JSON types to out/options.json, with versions, commit and checksum.
 
     UserError if it cannot be written.
@@ -92,7 +92,7 @@ def write_options(out, record):
         raise UserError(f"{reason(error)}: cannot be written; make room or give --out") from None
 
 
-def read_options(out):
+def read_record(out):
     """The record in a run's options.json; UserError if there is none or it was altered."""
     path = Path(out) / OPTIONS
     try:
@@ -117,7 +117,7 @@ def saved_options(out, options):
     options: {name: default} of this version. UserError for a saved option that it does not have,
     or has with another type; None may stand for any.
     """
-    found = read_options(out)["options"]
+    found = read_record(out)["options"]
     for name, value in found.items():
         if name not in options:
             raise UserError(f"{out}: from another version, its --{name} is unknown here")
@@ -130,7 +130,7 @@ def saved_options(out, options):
 
 def warn_of_other_clips(out, data):
     """Warn if a run in this directory was last trained on clips of another fingerprint."""
-    before = read_options(out)["data"] if exists(out) else data
+    before = read_record(out)["data"] if exists(out) else data
     if before["fingerprint"] != data["fingerprint"]:
         warn(f"the run in {out} was last trained on other clips than those at {data['path']}")
 
@@ -179,7 +179,7 @@ def find_runs(paths):
         cure = "make it readable or give --load the runs to test"
         raise UserError(f"cannot read {reason(error)}: {cure}") from None
     names = name_apart(found).items()
-    return [Run(path, printable(name), read_options(path)) for path, name in names]
+    return [Run(path, printable(name), read_record(path)) for path, name in names]
 
 
 def training_cost(run):
