@@ -4,6 +4,7 @@ from models.blocks import narrowed, sequential
 from models.predictor import Predictor, stacked, unstacked
 from models.pyramids import factors_of
 from models.resampling import enlarge
+from models.squash import squash
 from utils.stack import F, L, chainer
 
 # Kernels and feature maps of each scale, coarse to fine; further scales repeat the last. The
@@ -50,10 +51,10 @@ class MultiScale(Predictor):
         for seen, refine in zip(self.at_scales(past), self.refiners, strict=True):
             seen = stacked(seen)
             if guess is None:
-                guess = F.tanh(refine(seen))
+                guess = squash(refine(seen))
             else:
                 guess = enlarge(guess, seen.shape[-2] // guess.shape[-2])
-                guess = F.tanh(guess + refine(F.concat([seen, guess])))
+                guess = squash(guess + refine(F.concat([seen, guess])))
             guesses.append(guess)
         return [unstacked(guess, self.channels) for guess in guesses]
 

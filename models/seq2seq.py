@@ -4,7 +4,8 @@ from models.blocks import convolution, deconvolution, narrowed, transposed_convo
 from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM
 from models.encoder_decoder import EncoderDecoder
-from utils.stack import F, chainer
+from models.squash import squash
+from utils.stack import chainer
 
 MAPS = 32, 64, 128, 256
 
@@ -30,7 +31,7 @@ def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, 
         deconvolution(c, b, stride=2, normalised=batch_norm),
         deconvolution(b, a, normalised=batch_norm),
         transposed_convolution(a, channels, stride=1),
-        F.tanh,
+        squash,
     )
     encoder, decoder = (ConvLSTM(d, d, peepholes=True, normalised=True) for _ in range(2))
     return EncoderDecoder(

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from models.blocks import convolution, deconvolution, narrowed, transposed_convolution
 from models.predictor import Predictor, stacked, unstacked
+from models.squash import squash
 from utils.stack import F, chainer
 
 MAPS = 32, 64, 128, 256, 512
@@ -41,4 +42,4 @@ class SkipAutoencoder(Predictor):
             x = down(x)
         for up in self.up:
             x = F.concat([up(x), skips.pop()], axis=1)
-        return [unstacked(F.tanh(self.last(x)), self.channels)]
+        return [unstacked(squash(self.last(x)), self.channels)]
