@@ -7,6 +7,7 @@ from models.blocks import narrowed
 from models.chance import ScheduledSampling
 from models.convlstm import ConvLSTM, Stack
 from models.encoder_decoder import EncoderDecoder, patch_channels
+from models.squash import squash
 from utils.stack import F, L, chainer
 
 MAPS = 128, 64, 64  # the paper's best on Moving MNIST
@@ -16,7 +17,9 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     """Three ConvLSTMs that encode, three that forecast, on frames cut into patches; tanh.
 
     Unlike the paper's, the gates have no peepholes, a frame is drawn from the last layer's output
-    alone, not from those of all three, and training is by scheduled sampling.
+    alone, not from those of all three, the last past frame is read by the forecaster, and training
+    is by scheduled sampling. The paper's loss is cross-entropy, its optimiser RMSprop: --loss bce=1
+    --optimizer rmsprop --lr-gen 1e-3.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     patch: height and width of the patches that become one pixel of many channels.
@@ -27,7 +30,7 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     maps = narrowed(MAPS, width)
     inputs = patch_channels(channels, patch, size), *maps
     readout = chainer.Sequential(
-        L.Convolution2D(maps[-1], inputs[0], 1), partial(F.depth2space, r=patch), F.tanh
+        L.Convolution2D(maps[-1], inputs[0], 1), partial(F.depth2space, r=patch), squash
     )
     encoder, forecaster = (
         Stack(*(ConvLSTM(a, b, 5) for a, b in pairwise(inputs))) for _ in range(2)

@@ -19,8 +19,10 @@ def build(history, horizon, channels, size, width="paper", patch=4, sampling_dec
     """Four eidetic LSTMs that read the past, then go on with their own frames.
 
     The authors' code normalises the outputs of its convolutions, too, recalls all cells since the
-    beginning and, unlike the paper, never renews the memory that the layers share. Here all is as
-    in the paper, and the last RECALLED cells are recalled. The paper's loss is --loss l1=1,l2=1.
+    beginning, puts the output gate through tanh before its sigmoid and, unlike the paper, keeps of
+    the memory that the layers share not the memory itself but tanh of a convolution of it. Here all
+    is as in the paper, and the last RECALLED cells are recalled. The paper's loss is --loss
+    l1=1,l2=1.
     The output is linear and may leave [-1, 1] slightly.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.

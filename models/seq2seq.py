@@ -13,6 +13,8 @@ MAPS = 32, 64, 128, 256
 def build(history, horizon, channels, size, width="paper", teacher_forcing=1.0, batch_norm=True):
     """Convolutions, a ConvLSTM that encodes, another that decodes, transposed convolutions, tanh.
 
+    The team trained it with --alpha 2 --lr-gen 1e-3.
+
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     teacher_forcing: how often the decoder is shown the true frame in training, 0 for never, as the
     team decided later; of no effect where the horizon is 1.

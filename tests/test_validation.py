@@ -90,6 +90,14 @@ def test_clips_cut_otherwise_are_told(tmp_path, capsys):
     assert capsys.readouterr().err == f"warning: {told}\n"
 
 
+def test_clips_of_another_size_are_told(tmp_path, capsys):
+    clips = make_store(tmp_path / "clips", noise(2, HISTORY + HORIZON, (16, 16)), HISTORY)
+    make_store(tmp_path / "test", noise(2, HISTORY + HORIZON, (16, 8), 1), HISTORY, seed=1)
+    assert find_test_clips(tmp_path / "test", clips)
+    told = f"the training clips have 16x16 pixels, those at {tmp_path}/test 16x8"
+    assert capsys.readouterr().err == f"warning: {told}\n"
+
+
 def test_test_clips_of_videos_that_are_trained_on_are_told(tmp_path, capsys):
     def cut(name, *digests):
         sources = [{"digest": digest} for digest in digests]

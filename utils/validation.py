@@ -6,6 +6,7 @@ from utils import metrics
 from utils.batches import to_past_and_future
 from utils.conventions import perceptual
 from utils.errors import UserError, warn
+from utils.frames import describe_size
 from utils.rollout import rollout
 from utils.spacing import evenly
 from utils.stack import chainer
@@ -21,7 +22,8 @@ def find_test_clips(path, clips):
     """The ClipStore at `path`; None if there is none or it has no clips yet.
 
     UserError if its clips have another history or number of channels than the training clips,
-    `clips`; a warning if they are of the same videos, or were cut with another --step or --resize.
+    `clips`; a warning if they are of the same videos, of another size, or were cut with another
+    --step or --resize.
     """
     test_clips = ClipStore.find(path)
     if test_clips is None or len(test_clips) == 0:
@@ -36,6 +38,9 @@ def find_test_clips(path, clips):
         cure = "cut some of other videos to validate on"
         told = f"the test clips at {path} are of videos that are trained on"
         warn(f"{told}, {len(shared)} files or folders: {cure}")
+    if test_clips.shape[2:] != clips.shape[2:]:
+        ours, theirs = (describe_size(store.shape[2:]) for store in (clips, test_clips))
+        warn(f"the training clips have {ours} pixels, those at {path} {theirs}")
     if test_clips.looks != clips.looks and test_clips.looks and clips.looks:
         ours, theirs = (", ".join(store.looks) for store in (clips, test_clips))
         warn(f"the training clips were cut with {ours}, those at {path} with {theirs}")
