@@ -14,6 +14,7 @@ import numpy as np
 from utils.errors import reason
 from utils.files import read_file
 from utils.frames import MAX_PIXELS, BadFrame, Video, describe_size
+from utils.spacing import evenly
 
 ENDINGS = (".npy", ".npz")
 MARKERS = ("zarr.json", ".zarray")  # what makes a folder a Zarr array
@@ -21,6 +22,7 @@ PIXEL_TYPES = ("bool", "uint8", "uint16", "float16", "float32", "float64")
 NO_PIXELS = "OUSVMm"  # kinds of types beside pixels: Python objects, text, records, dates
 ROUNDING = 0.5 / 255  # how far floats may be out of [0, 1], half a level
 RANKS = (3, 4, 5)  # numbers of axes
+CHECKED = 9  # frames of an array of floats whose range is looked at first
 COLOURS = (1, 3, 4)  # how many channels there may be; the fourth is alpha
 # The largest that are read:
 HEADER_BYTES = 2**24  # a zarr.json
@@ -47,40 +49,50 @@ class Sequence(Video):
     def decode(self, numbers):
         array = open_array(self.path, self.member)
         for number in numbers:
-            index = {"N": self.item, "T": number}
-            picked = array[tuple(index.get(axis, slice(None)) for axis in self.axes)]
             try:
-                yield to_frame(np.asarray(picked), self.axes)
+                yield to_frame(pick(array, self.axes, self.item, number), self.axes)
             except ValueError as error:
                 yield BadFrame(self.path, f"frame {number}: {reason(error)}")
 
 
-def open_sequences(path, name, digest, look, axes=None):
+def open_sequences(path, name, digest, skip, look, axes=None):
     """All sequences of an array file or folder, as a list of Video.
 
-    `axes` says what the axes of arrays of its length are; without it they are guessed. BadFrame if
-    that fails, or for an array that holds no frames.
+    `axes` says what the axes of arrays of its length are; without it they are guessed.
+    `skip(path, reason)` is called for each array of which that fails, or that holds no frames.
+    BadFrame if none has as many axes as videos have.
     """
-    videos = []
+    videos, refused = [], []
     for member in members(path):
-        array = open_array(path, member)
-        if array.ndim not in RANKS:  # often labels, beside videos
-            continue
-        order = axes if axes and len(axes) == array.ndim else guess_axes(path.name, array.shape)
-        if order is None:
-            raise BadFrame(path, f"axes of {array.shape} are unclear; say --axes TNHW or the like")
-        extent = dict(zip(order, array.shape, strict=True))
-        check_array(path, array, extent)
-        for item in range(extent.get("N", 1)):
-            parts = [name, member, str(item) if "N" in extent else ""]
-            full = "/".join(part for part in parts if part)
-            shape = extent["H"], extent["W"]
-            ident = f"{digest} {order}"  # of other axes, it has other frames
-            place = member, item, order
-            videos.append(Sequence(path, full, extent["T"], shape, ident, *place, look=look))
-    if not videos:
+        full = f"{name}/{member}" if member else name
+        try:
+            array = open_array(path, member)
+            if array.ndim in RANKS:  # else often labels, beside videos
+                videos += of_one_array(array, path, member, full, digest, look, axes)
+        except BadFrame as bad:
+            refused.append(bad)
+    if not videos and not refused:
         raise BadFrame(path, f"an array of {array.shape} is no video; 3 to 5 axes make one")
+    for bad in refused:
+        skip(bad.path, bad.reason)
     return videos
+
+
+def of_one_array(array, path, member, name, digest, look, axes):
+    """The sequences of an open array, a list of Video; BadFrame if it holds no frames."""
+    order = axes if axes and len(axes) == array.ndim else guess_axes(path.name, array.shape)
+    if order is None:
+        problem = f"axes of {array.shape} are unclear; say --axes TNHW or the like"
+        raise BadFrame(path / member, problem)
+    extent = dict(zip(order, array.shape, strict=True))
+    check_array(path / member, array, extent)
+    check_floats(path / member, array, order)
+    names = [f"{name}/{item}" for item in range(extent["N"])] if "N" in extent else [name]
+    shape, ident = (extent["H"], extent["W"]), f"{digest} {order}"  # of other axes, other frames
+    return [
+        Sequence(path, full, extent["T"], shape, ident, member, item, order, look=look)
+        for item, full in enumerate(names)
+    ]
 
 
 def check_array(path, array, extent):
@@ -101,6 +113,30 @@ def check_array(path, array, extent):
         raise BadFrame(path, f"chunks of {chunk} bytes, each read as a whole; {cure}")
     if extent.get("N", 1) > MOST or extent.get("N", 1) * extent["T"] > LONGEST:
         raise BadFrame(path, f"claims a shape of {array.shape}, implausibly many frames")
+
+
+def check_floats(path, array, axes):
+    """BadFrame unless CHECKED frames, spread over an open array of floats, are in [0, 1].
+
+    Dark frames of a video from 0 to 255 would otherwise be taken for bright ones.
+    """
+    if "float" not in str(array.dtype):
+        return
+    extent = dict(zip(axes, array.shape, strict=True))
+    for number in evenly(extent.get("N", 1) * extent["T"], CHECKED):
+        values = pick(array, axes, *divmod(int(number), extent["T"]))
+        values = values[np.isfinite(values)]  # others are told when their turn comes
+        try:
+            if values.size:
+                check_range(values)
+        except ValueError as error:
+            raise BadFrame(path, f"frame {number}: {error}") from None
+
+
+def pick(array, axes, item, number):
+    """The values of one frame of an open array, its axes as they are."""
+    index = {"N": item, "T": number}
+    return np.asarray(array[tuple(index.get(axis, slice(None)) for axis in axes)])
 
 
 def guess_axes(name, shape):
@@ -197,8 +233,7 @@ def open_array(path, member):
             return np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
     except Exception as error:  # damaged files raise anything at all
         message = reason(error).partition(" [tensorstore_spec")[0]
-        what = f"its array {member} " if member else ""
-        raise BadFrame(path, f"{what}cannot be read ({message})") from None
+        raise BadFrame(path / member, f"cannot be read ({message})") from None
 
 
 @functools.lru_cache(maxsize=1)
@@ -248,11 +283,19 @@ def to_frame(values, axes):
         return values * np.uint8(255)
     if values.dtype == np.uint16:
         return (values // 257).astype(np.uint8)
+    check_range(values)
+    return (values * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def check_range(values):
+    """ValueError unless floats round to levels of [0, 1]."""
     low, high = float(values.min()), float(values.max())
-    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # nor for NaN
+    if math.isnan(low):
+        count = int(np.isnan(values).sum())
+        raise ValueError(f"{count} of {values.size} values are not numbers; make them 0")
+    if low < -ROUNDING or high > 1 + ROUNDING:
         found = f"{values.dtype} values from {low:g} to {high:g}, not 0..1"
         raise ValueError(f"{found}; {cure_range(low, high)}")
-    return (values * 255).round().clip(0, 255).astype(np.uint8)
 
 
 def cure_range(low, high):

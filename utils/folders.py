@@ -60,7 +60,7 @@ def prefetch(path):
     Waiting for the disk for each of 150,000 frames in turn took longer than decoding them.
     """
     with contextlib.suppress(OSError, AttributeError):
-        file = os.open(path, os.O_RDONLY)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
         try:
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
         finally:

@@ -105,7 +105,7 @@ def search(root, name, prefix, skip, look, axes):
                 continue
             if is_array:
                 with leaving_out(parent, skip):
-                    videos += arrays.open_sequences(parent, name, digest(parent), look, axes)
+                    videos += arrays.open_sequences(parent, name, digest(parent), skip, look, axes)
                 continue
             listing = set_animated_apart(parent, next(listings))
             for path, reason in listing.left_out:
@@ -158,7 +158,7 @@ def open_files(folder, names, prefix, skip, look, axes):
             if ending in films.ENDINGS:
                 videos += films.open_film(path, full, digest(path), look)
             elif ending in arrays.ENDINGS:
-                videos += arrays.open_sequences(path, full, digest(path), look, axes)
+                videos += arrays.open_sequences(path, full, digest(path), skip, look, axes)
             elif ending in FORMATS:
                 videos += open_animation(path, full, digest(path), look)
             elif ending in ARCHIVES:

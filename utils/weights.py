@@ -79,6 +79,9 @@ def read_safetensors(path, needed, at_most):
             raise UserError(f"{path}: {problem}; {CURE}")
         with safetensors.safe_open(path, "np") as file:
             arrays = {name.replace(".", "/"): file.get_tensor(name) for name in file.offset_keys()}
+        for name, array in arrays.items():  # other programs save floats of other types
+            if name in needed and array.dtype.kind == needed[name][1].kind == "f":
+                arrays[name] = array.astype(needed[name][1])
         check_fit(path, needed, forms_of(arrays))
         return arrays
     except FileNotFoundError:
