@@ -307,6 +307,8 @@ def export(runs, options):
 
     if len(runs) > 1 or not options.export.endswith(SAFETENSORS):
         raise UserError(f"--export {options.export}: give a name in {SAFETENSORS}, a single --load")
+    if Path(options.export).exists():
+        raise UserError(f"--export {options.export}: is there already; remove it or give another")
     run = runs[0]
     model = load_model(run, options.best)
     with writing_to(options.export):

@@ -4,7 +4,7 @@ import numpy as np
 
 from utils.stack import chainer
 
-FLOOR = 0.02  # of the slope; that of tanh is below it where the output is above 0.99
+FLOOR = 0.005  # of the slope; that of tanh is below it where the output is above 0.9975
 
 
 def squash(x):

@@ -631,7 +631,7 @@ def test_a_place_that_cannot_be_written_to_is_told_in_plain_words(run):
     Image.new("P", (8, 6)).save("in/1.png")
     Path("file").touch()
     status, _, said = run(radar, "--images", "in", "--out", "file")
-    told = "cannot write to file: File exists; make room or give another place"
+    told = "cannot write to file: File exists; give another place"
     assert (status, said) == (2, f"error: {told}\n")
 
 

@@ -224,6 +224,8 @@ def test_the_generator_of_another_run_is_a_start(work):
 def test_a_network_goes_out_as_safetensors_and_comes_back(work):
     out = work / "network.safetensors"
     succeed("test.py", "--load", work / "result", "--export", out, "--best")
+    told = fail("test.py", "--load", work / "result", "--export", out)
+    assert "is there already; remove it or give another" in told
     succeed("train.py", *training(work, "returned"), "-l", out, "-n", 1, "--lr-gen", 0)
     with np.load(work / "result" / "BEST.model") as best:
         for name, array in weights(work / "returned").items():

@@ -84,6 +84,9 @@ def test_what_cannot_be_written_is_told_with_the_cure(name, told):
         raise OSError(28, "No space left on device", name)
     cure = "make room or give another place"
     assert str(caught.value) == f"cannot write to {told}: No space left on device; {cure}"
+    denied = "to a: Permission denied; give another place$"
+    with pytest.raises(UserError, match=denied), writing_to("place"):
+        raise OSError(13, "Permission denied", "a")
     with pytest.raises(BrokenPipeError), writing_to("place"):
         raise BrokenPipeError
 

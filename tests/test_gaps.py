@@ -1,6 +1,8 @@
 """Pictures missing between others are told and bridged by nothing; other numbers are no gaps."""
 
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -35,6 +37,17 @@ def test_what_lies_around_a_gap_is_not_successive(tmp_path, capsys):
     assert outcome.skipped == {str(place): "missing"}  # one line
     assert all(start < 15 or start > 44 for start, _ in windows(video, 5, 64))
     assert capsys.readouterr().err == f"warning: {place}: missing; left out\n"
+
+
+def test_a_pipe_among_pictures_is_not_waited_for(tmp_path, capsys):
+    for number in (1, 2, 4, 5, 6, 7):
+        paint(tmp_path / f"{number}.png", value=number)
+    os.mkfifo(tmp_path / "3.png")
+    (video,) = find_videos(tmp_path)
+    reader = ThreadPoolExecutor(1)
+    frames = reader.submit(list, video.frames(0)).result(timeout=60)
+    assert [n for n, frame in enumerate(frames, 1) if isinstance(frame, BadFrame)] == [3]
+    assert "3.png: not a file; left out" in capsys.readouterr().err
 
 
 @needs_shared

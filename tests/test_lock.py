@@ -29,7 +29,7 @@ def test_an_empty_folder_that_was_there_stays(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    told = "cannot write to .*file/b: Not a directory; make room or give another place"
+    told = "cannot write to .*file/b: Not a directory; give another place"
     with pytest.raises(UserError, match=told), claim(tmp_path / "file" / "b"):
         pass
 

@@ -236,7 +236,7 @@ def test_what_a_killed_run_was_writing_goes(tmp_path):
 
 def test_a_folder_in_place_of_a_snapshot_is_told_with_the_cure(tmp_path):
     (tmp_path / f"{rundir.SNAPSHOT}7.partial").mkdir()
-    with pytest.raises(UserError, match="7.partial: .*; make room or give another place"):
+    with pytest.raises(UserError, match="7.partial: .*; give another place"):
         claim(tmp_path, resume=True)
 
 

@@ -480,7 +480,7 @@ def test_a_run_that_cannot_be_tested_is_found_before_others_are(tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-NO_FOLDER = "Not a directory; make room or give another place"
+NO_FOLDER = "Not a directory; give another place"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,18 @@ def test_weights_of_another_width_name_what_differs(saved):
     assert message.endswith("2 more); give the same")
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_safetensors_of_another_float_type_are_taken(tmp_path, dtype):
+    model, path = network(), tmp_path / "a.safetensors"
+    arrays = {name[1:].replace("/", "."): p.array for name, p in model.namedparams()}
+    safetensors.numpy.save_file({k: array.astype(dtype) for k, array in arrays.items()}, path)
+    found = network()
+    load_weights(path, found)
+    for (_, one), (_, other) in zip(found.namedparams(), model.namedparams(), strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one.array, other.array, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("ending", [".model", ".safetensors"])
 def test_numbers_that_are_not_finite_are_refused(tmp_path, ending):
     broken, path = network(), tmp_path / f"a{ending}"

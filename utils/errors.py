@@ -1,6 +1,7 @@
 """Mistakes that the user can correct: one line on stderr, exit status 2."""
 
 import contextlib
+import errno
 import functools
 import os
 import sys
@@ -112,6 +113,9 @@ def reason(error):
     return where + (textwrap.shorten(why, MESSAGE, placeholder="...") or type(error).__name__)
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextlib.contextmanager
 def writing_to(place):
     """Context that turns an OSError into a UserError: what cannot be written, with the cure."""
@@ -121,7 +125,7 @@ def writing_to(place):
         raise
     except OSError as error:
         where, why = error.filename or place, error.strerror or error
-        cure = "make room or give another place"
+        cure = "make room or give another place" if error.errno in FULL else "give another place"
         raise UserError(f"cannot write to {where}: {why}; {cure}") from None
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import struct
 import warnings
 import zlib
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from utils.errors import reason
+from utils.files import open_file
 from utils.frames import MAX_PIXELS, BadFrame
 from utils.libtiff import load
 
@@ -62,7 +64,7 @@ def read_image(path):
 def read_plain_png(path):
     """Decode an ordinary PNG of 8-bit RGB in half of Pillow's time; None for any other file."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(open_file(path), "rb", buffering=0) as file:
             content = file.read()
         width, height = struct.unpack_from(">II", content, 16)
         if (
@@ -136,6 +138,7 @@ def open_image(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            os.close(open_file(path))  # a pipe would be waited for
             with Image.open(path, formats=[FORMATS[path.suffix.lower()]]) as image:
                 tags = tags_of(image)
                 if tags.get(TILE_WIDTH, 1) * tags.get(TILE_LENGTH, 1) > MAX_PIXELS:
