@@ -25,7 +25,7 @@ from utils.tasks import (
 )
 
 VERSIONS = "numpy", "pillow", "imagecodecs", "av", "tensorstore"  # packages that shape the clips
-RULES = 9  # raised whenever a new version cuts other clips by the same options
+RULES = 10  # raised whenever a new version cuts other clips by the same options
 
 
 def make_clips(blocks, store, record, recipe, parallel_map, report):
