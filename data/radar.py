@@ -3,27 +3,37 @@
     python data/radar.py --images mch/20150515 --pool 2
 
 writes data/images/train/20150515/frame_00001.png. A pixel's value is its index in the palette: 0 is
-dry; 255, out of the radars' range, becomes dry, too. After a picture that cannot be read, or where
-the size of pictures changes, a new video begins, 20150515_2.
+dry; 255, out of the radars' range, becomes dry, too. After a picture that cannot be read or, by the
+times in the names, is missing, or where the size of pictures changes, a new video begins,
+20150515_2.
 """
 
+import calendar
 import itertools
 import operator
+import re
+import statistics
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, Collection, add_out
-from utils.errors import UserError, report_errors
+from utils.collection import SPLITS, Collection, add_out, tell_left_out
+from utils.errors import UserError, report_errors, warn
 from utils.folders import find_twins
-from utils.frames import BadFrame, natural, warn_left_out
+from utils.frames import DIGITS, BadFrame, natural, warn_left_out
 from utils.images import FORMATS, count_pages, open_image
 from utils.usage import Parser, folder_path, integer
+from utils.videos import LITTER
 
 OUTSIDE = 255
+# A date and a time that are several numbers, as in 20150515_1545 or 2015-05-15T15-45-00.
+DATE = re.compile(r"(?<!\d)\d{4}([-_]?)\d\d\1\d\d[-_T]\d\d[-_]?\d\d(?:[-_]?\d\d)?(?!\d)")
+CLOCKS = ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%j%H%M", "%y%m%d%H%M", "%y%j%H%M", "%Y%m%d", "%y%m%d")
+CLOCKS += ("%H%M%S", "%H%M")  # of one day
 
 
 def read_levels(path, pool):
@@ -48,13 +58,45 @@ def read_levels(path, pool):
     return tiles.max(axis=(1, 3))
 
 
+def read_times(names):
+    """The times of pictures, by the first number that differs in their names; [] if none does.
+
+    In seconds, or those numbers as they are if they are no times.
+    """
+    joined = [DATE.sub(lambda found: re.sub(r"\D", "", found[0]), name) for name in names]
+    numbers = list(zip(*map(DIGITS.split, joined), strict=False))[1::2]
+    texts = next((found for found in numbers if len(set(found)) > 1), ())
+    for clock in CLOCKS:
+        try:
+            times = [time.strptime(text, clock) for text in texts]
+        except ValueError:
+            continue
+        # Else numbers of fewer digits would do.
+        if all(time.strftime(clock, t) == text for t, text in zip(times, texts, strict=True)):
+            return list(map(calendar.timegm, times))
+    return list(map(int, texts))
+
+
+def find_gaps(names):
+    """{number of a picture: how many are missing before it}, by the usual step between times."""
+    steps = [after - before for before, after in itertools.pairwise(read_times(names))]
+    usual = statistics.median_low([step for step in steps if step > 0] or [1])
+    missing = {number: round(step / usual) - 1 for number, step in enumerate(steps, 1)}
+    return {number: count for number, count in missing.items() if count > 0}
+
+
 def usable(paths, pool):
     """Yield (key, levels) of the pictures that can be read; those of one video share their key.
 
-    A key is (number of unreadable pictures before, size).
+    A key is (number of gaps and unreadable pictures before, size).
     """
+    missing = find_gaps([path.stem for path in paths])
+    for number, count in missing.items():
+        between = f"between {paths[number - 1]} and {paths[number].name}"
+        warn(f"{count} pictures are missing {between}: add them, else a new video begins there")
     gaps = 0
-    for path in tqdm(paths, disable=None):
+    for number, path in enumerate(tqdm(paths, disable=None)):
+        gaps += number in missing
         try:
             levels = read_levels(path, pool)
             yield (gaps, levels.shape), levels
@@ -72,10 +114,13 @@ def main():
     parser.add_argument("--pool", type=integer(1), default=1, help=pool)
     add_out(parser)
     options = parser.parse_args()
-    paths = [p for p in options.images.glob("[!.]*") if p.suffix.lower() in FORMATS]
+    there = [path for path in options.images.glob("[!.]*") if path.name not in LITTER]
+    paths = [path for path in there if path.suffix.lower() in FORMATS]
     paths.sort(key=lambda path: natural(path.name))
     if not paths:
         raise UserError(f"no pictures in {options.images}: give the folder of one sequence")
+    others = [path for path in there if path.suffix.lower() not in FORMATS]
+    tell_left_out(others, "files or folders", "no pictures; unpack those that hold some")
     for one, other in find_twins(path.name for path in paths):
         raise UserError(f"{options.images}: {one} and {other} are of one name; keep one of them")
     folder, part = options.out / options.split / options.images.resolve().name, 0

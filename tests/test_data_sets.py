@@ -1,5 +1,6 @@
 """The scripts in data/ that convert public data sets, run as a user runs them."""
 
+import datetime
 import gzip
 import os
 import shutil
@@ -15,7 +16,7 @@ from PIL import Image
 from data import cats, kitti, kth, microscopy, moving_mnist, radar, ucf101
 from tests.processes import run_python
 from tests.shared import SHARED, needs_shared
-from utils.frames import BadFrame
+from utils.frames import BadFrame, natural
 from utils.videos import find_videos
 
 
@@ -249,6 +250,36 @@ def test_radar_does_not_bridge_a_picture_that_cannot_be_read(run):
     assert said == "data/images/train/day: 2 frames\ndata/images/train/day_2: 2 frames\n"
     assert [len(video) for video in found("data/images/train").values()] == [2, 2]
     assert found("data/images/train")["day_2"].read(0, 1)[0].max() == 3
+
+
+@pytest.mark.parametrize("form", ["AQC%y%j%H%MF_00005.801", "%Y%m%d_%H%M", "%H%M", "{}"])
+def test_radar_does_not_bridge_pictures_that_are_missing(run, form):
+    """By the clock: no picture is missing between 15:55 and 16:00."""
+    start = datetime.datetime(2015, 5, 15, 15, 40)
+    times = [start + datetime.timedelta(minutes=5 * number) for number in range(12)]
+    names = [time.strftime(form).format(number) for number, time in enumerate(times)]
+    Path("day/more").mkdir(parents=True)
+    for number, name in enumerate(names):
+        Image.new("L", (8, 6), number).save(f"day/{name}.png")
+    Path(f"day/{names[6]}.png").rename(f"day/{names[6]}.png.gz")
+    Path("day/Thumbs.db").touch()
+    status, said, warned = run(radar, "--images", "day")
+    assert status == 0 and said.splitlines() == [
+        "data/images/train/day: 6 frames",
+        "data/images/train/day_2: 5 frames",
+    ]
+    others = sorted([f"day/{names[6]}.png.gz", "day/more"], key=natural)
+    assert warned.splitlines() == [
+        f"warning: 2 files or folders are left out, the first is {others[0]}: no pictures; unpack "
+        "those that hold some",
+        f"warning: 1 pictures are missing between day/{names[5]}.png and {names[7]}.png: add them, "
+        "else a new video begins there",
+    ]
+
+
+@pytest.mark.parametrize("names", [[], ["a", "b"], ["9"], ["1", "3"], ["a1", "b"], ["a1", "b1"]])
+def test_names_without_times_have_no_gaps(names):
+    assert radar.find_gaps(names) == {}
 
 
 def test_radar_takes_each_picture_for_one_frame_of_one_size(run):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from utils.errors import UserError, warn, writing_to
 from utils.files import write_whole
+from utils.frames import natural
 from utils.lock import claim
 from utils.usage import local_path
 
@@ -168,3 +169,10 @@ def tell_missing(names, what, root):
     """Warn that `names` on a list of the data set, called `what`, are not in its folder `root`."""
     if names:
         warn(f"{len(names)} {what} are not below {root}, the first is {names[0]}")
+
+
+def tell_left_out(paths, what, why):
+    """Warn in one line that `paths` are left out, which are called `what`, and why."""
+    if paths:
+        first = min(paths, key=lambda path: natural(str(path)))
+        warn(f"{len(paths)} {what} are left out, the first is {first}: {why}")
