@@ -6,15 +6,17 @@ links UCF-101/Archery/v_Archery_g01_c01.avi into data/images/{train,test}/Archer
 copies where the disk has none).
 """
 
+import itertools
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, Collection, add_out, tell_missing
+from utils.collection import SPLITS, Collection, add_out, tell_left_out, tell_missing
 from utils.errors import UserError, report_errors
 from utils.files import read_lines
+from utils.films import ENDINGS
 from utils.usage import Parser, folder_path
 
 
@@ -26,6 +28,23 @@ def read_list(path):
         if name.startswith("/") or len(Path(name).parts) != 2 or ".." in name:
             raise UserError(f"{path}: {name} is not a class with a film: give UCF-101's lists")
     return names
+
+
+def read_lists(folder, number):
+    """{split: films} of one of the official splits; UserError if a film is in both."""
+    files = {split: f"{split}list{number:02d}.txt" for split in SPLITS}
+    lists = {split: read_list(folder / file) for split, file in files.items()}
+    if twins := set.intersection(*map(set, lists.values())):
+        problem = f"{min(twins)} is in both {' and '.join(files.values())}"
+        raise UserError(f"{problem}: it would be learned, then tested; remove it from one")
+    return lists
+
+
+def find_unlisted(folder, names):
+    """The films in a folder, or in the folders of classes in it, that are not among the names."""
+    listed = {folder / name for name in names}
+    there = {*folder.glob("[!.]*"), *folder.glob("[!.]*/[!.]*")}
+    return [path for path in there - listed if path.suffix.lower() in ENDINGS]
 
 
 @report_errors
@@ -40,9 +59,8 @@ def main():
     )
     add_out(parser)
     options = parser.parse_args()
-    films, missing = {}, []
-    for split in SPLITS:
-        names = read_list(options.lists / f"{split}list{options.split:02d}.txt")
+    films, missing, lists = {}, [], read_lists(options.lists, options.split)
+    for split, names in lists.items():
         films[split] = [name for name in names if (options.videos / name).is_file()]
         missing += sorted(set(names) - set(films[split]))
     if not any(films.values()):
@@ -53,6 +71,8 @@ def main():
                 collection.add_file(options.videos / name, options.out / split / name)
             print(f"{options.out / split}: {len(names)} films")
     tell_missing(missing, "films of the lists", options.videos)
+    unlisted = find_unlisted(options.videos, itertools.chain(*lists.values()))
+    tell_left_out(unlisted, "films", "not in the lists; add them there to have them")
 
 
 if __name__ == "__main__":

@@ -217,6 +217,27 @@ def test_ucf101(run):
     assert status == 2 and warned.startswith("error: no film of the lists is below ucf/Bowling")
 
 
+def test_ucf101_tells_films_that_are_in_no_list_or_in_both(run):
+    Path("ucf/Bowling").mkdir(parents=True)
+    for name in ("Bowling/a.avi", "Bowling/b.avi", "Bowling/c.avi", "d.avi", "Bowling/notes.txt"):
+        Path("ucf", name).touch()
+    Path("trainlist01.txt").write_text("Bowling/a.avi 16\n")
+    Path("testlist01.txt").write_text("Bowling/b.avi\nBowling/a.avi\n")
+    arguments = ("--videos", "ucf", "--lists", ".")
+    status, _, said = run(ucf101, *arguments)
+    assert status == 2 and said == (
+        "error: Bowling/a.avi is in both trainlist01.txt and testlist01.txt: it would be learned, "
+        "then tested; remove it from one\n"
+    )
+    assert not Path("data").exists()
+    Path("testlist01.txt").write_text("Bowling/b.avi\n")
+    status, _, warned = run(ucf101, *arguments)
+    assert status == 0 and warned.splitlines()[-1] == (
+        "warning: 2 films are left out, the first is ucf/Bowling/c.avi: not in the lists; add them "
+        "there to have them"
+    )
+
+
 @needs_shared
 def test_radar(run):
     source = SHARED / "radar" / "mch_20150515_original_gif"
