@@ -10,13 +10,14 @@ comes with is one for recognising actions.
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import Collection, add_out, tell_missing
-from utils.errors import UserError, report_errors
+from utils.errors import MESSAGE, UserError, report_errors
 from utils.files import read_lines
 from utils.frames import BadFrame, Look, warn_left_out
 from utils.usage import Parser, file_path, folder_path
@@ -24,22 +25,32 @@ from utils.videos import find_videos
 
 FIRST_TEST_PERSON = 17
 FILM = re.compile(r"person(\d\d)_(\w+)_d\d")
-LINE = re.compile(rf"({FILM.pattern})\s+frames\s+([\d\s,-]+)$")
+RANGE = r"(\d+)\s*-\s*(\d+)"
+LINE = re.compile(rf"({FILM.pattern})\s+(?:\*missing\*|frames\s+{RANGE}(?:\s*,\s*{RANGE})*,?)")
 
 
 def read_ranges(path):
-    """{film: [(first, last), ...]}, frames counted from 1, of the data set's 00sequences.txt."""
-    lines = read_lines(path, "KTH's 00sequences.txt")
-    matches = [match for line in lines if (match := LINE.match(line.strip()))]
-    if not matches:
+    """{film: [(first, last), ...]}, frames counted from 1, of the data set's 00sequences.txt.
+
+    Films that it calls missing are not there; UserError for a film's line in any other form.
+    """
+    ranges = {}
+    for number, line in enumerate(read_lines(path, "KTH's 00sequences.txt"), 1):
+        if not re.match(r"\s*person\d", line):
+            continue
+        if not (match := LINE.fullmatch(line.strip())):
+            text = textwrap.shorten(line, MESSAGE, placeholder="...")
+            cure = "write its frames as in person01_boxing_d1 frames 1-95, 96-185"
+            raise UserError(f"{path}, line {number}: {text!r} cannot be read; {cure}")
+        try:
+            pairs = [tuple(map(int, pair)) for pair in re.findall(RANGE, line)]
+        except ValueError:  # int() refuses thousands of digits
+            raise UserError(f"{path} has a number beyond all measure: give KTH's") from None
+        if pairs:
+            ranges[match[1]] = pairs
+    if not ranges:
         raise UserError(f"{path} names no sequences: give KTH's 00sequences.txt")
-    try:
-        return {
-            match[1]: [tuple(map(int, pair)) for pair in re.findall(r"(\d+)-(\d+)", match[4])]
-            for match in matches
-        }
-    except ValueError:  # int() refuses thousands of digits
-        raise UserError(f"{path} has a number beyond all measure: give KTH's") from None
+    return ranges
 
 
 @report_errors

@@ -156,6 +156,34 @@ def test_kth(run):
     assert status == 2 and "error: no sequence of 00sequences.txt is in a film below kth" in said
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "person01_boxing_d1 frames 1-9, 123, 130-140",
+        "person01_boxing_d2\tframes\t1-95; 100-120",
+        "person1_boxing_d1 frames 1-9",
+        "person01_boxing_d1",
+    ],
+)
+def test_kth_with_a_line_that_cannot_be_read(run, line):
+    Path("kth").mkdir()
+    before = "Training: person11, 12\nperson02_boxing_d1 frames 1-9\n"
+    Path("00sequences.txt").write_text(before + line)
+    status, _, said = run(kth, "--videos", "kth", "--sequences", "00sequences.txt")
+    told = f"error: 00sequences.txt, line 3: '{' '.join(line.split())}' cannot be read; write its "
+    assert (status, said.count("\n")) == (2, 1) and said.startswith(told)
+
+
+def test_kth_in_its_own_words(run):
+    Path("00sequences.txt").write_text(
+        "Training:   person11, 12\n\nperson11_boxing_d4    \t\tframes\t1-106, 107-194,\n"
+        "person13_handclapping_d3\t\t*missing*\n"
+    )
+    assert kth.read_ranges(Path("00sequences.txt")) == {
+        "person11_boxing_d4": [(1, 106), (107, 194)]
+    }
+
+
 @needs_shared
 def test_kth_with_one_film_in_two_folders(run):
     Path("00sequences.txt").write_text("person01_boxing_d1 frames 1-95\n")
