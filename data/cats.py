@@ -13,12 +13,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import SPLITS, Collection, add_out
+from utils.collection import SPLITS, Collection, add_out, tell_left_out
 from utils.errors import UserError, report_errors
 from utils.folders import find_twins
 from utils.frames import natural, warn_left_out
 from utils.images import FORMATS
 from utils.usage import Parser, folder_path, integer
+from utils.videos import READABLE
 
 PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
 
@@ -44,6 +45,13 @@ def find_cats(root):
     return sorted(cats, key=lambda files: natural(files[0].relative_to(root).as_posix()))
 
 
+def find_others(root):
+    """The files in a folder that are videos or pictures, but no GIFs."""
+    there = [path for path in root.glob("[!.]*") if path.is_file()]
+    endings = set(READABLE) - {".gif"}
+    return [path for path in there if path.suffix.lower() in endings]
+
+
 @report_errors
 def main():
     parser = Parser(__doc__)
@@ -61,6 +69,9 @@ def main():
         cats.append((options.out / ("train" if number % options.test else "test"), files))
     if not cats:
         raise UserError(f"no folder with cat_0 to cat_result, no GIF in {root}")
+    others = [path for split in (*SPLITS, "") for path in find_others(root / split)]
+    cure = "neither GIFs nor in a cat's folder; convert them, or give them to process_data.py"
+    tell_left_out(others, "files", cure)
     with Collection(options) as collection:
         for folder, files in tqdm(cats, disable=None):
             for file in files:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
-from utils.collection import Collection, add_out
+from utils.collection import Collection, add_out, tell_left_out
 from utils.errors import UserError, report_errors, warn
 from utils.folders import Folder
 from utils.frames import warn_left_out
@@ -42,8 +42,8 @@ def place(folder):
     return None
 
 
-def find_folders(root):
-    """The folders of pictures below one, rectified recordings (_sync) before raw ones (_extract).
+def find_recordings(root):
+    """The videos below a folder, rectified recordings (_sync) before raw ones (_extract).
 
     KITTI keeps points and times beside the pictures, 100,000 files that no warning is printed for.
     UserError if there is nothing but films in .seq.
@@ -66,8 +66,7 @@ def find_folders(root):
         raise
     if films:
         warn(f"{len(films)} .seq films are left out: {cure}")
-    folders = [video for video in videos if isinstance(video, Folder)]
-    return sorted(folders, key=lambda folder: RAW in folder.path.as_posix())
+    return sorted(videos, key=lambda video: RAW in video.path.as_posix())
 
 
 @report_errors
@@ -76,16 +75,18 @@ def main():
     parser.add_argument("--images", type=folder_path, required=True, help="folder of recordings")
     add_out(parser)
     options = parser.parse_args()
-    places = {}
-    for video in find_folders(options.images):
-        if not (found := place(video.path)):
-            continue
-        if found in places:
+    places, others = {}, []
+    for video in find_recordings(options.images):
+        if not (found := isinstance(video, Folder) and place(video.path)):
+            others.append(video.path)
+        elif found in places:
             warn_left_out(video.path, f"the same recording as {places[found].path}")
         else:
             places[found] = video
     if not places:
         raise UserError(f"no recordings of KITTI or Caltech below {options.images}")
+    cure = "no recordings of KITTI or Caltech; process_data.py takes them as they are"
+    tell_left_out(others, "videos", cure)
     with Collection(options) as collection:
         for (split, name), video in tqdm(places.items(), disable=None):
             for path in map(video.place, range(len(video))):

@@ -544,6 +544,18 @@ def test_a_cat_with_two_pictures_of_one_name_is_left_out(run):
     ]
 
 
+def test_videos_of_cats_that_are_no_gifs_are_told(run):
+    catz()
+    for name in ("train/a.mp4", "b.webp", "notes.txt"):
+        Path("catz", name).touch()
+    status, said, warned = run(cats, "--images", "catz")
+    assert status == 0 and said == "data/images: 3 videos\n"
+    assert warned == (
+        "warning: 2 files are left out, the first is catz/b.webp: neither GIFs nor in a cat's "
+        "folder; convert them, or give them to process_data.py\n"
+    )
+
+
 def catz():
     for name in range(3):
         Path("catz/train", str(name)).mkdir(parents=True)
@@ -626,8 +638,13 @@ def test_kitti_and_caltech(run):
         folder.mkdir(parents=True)
         for number in range(3):
             Image.new("RGB", (8, 6), (number, 0, 0)).save(folder / f"{number:010d}.png")
-    status, said, _ = run(kitti, "--images", "raw")
+    np.save("raw/other.npy", np.zeros((3, 8, 6), np.uint8))
+    status, said, warned = run(kitti, "--images", "raw")
     assert status == 0 and said == "data/images: 4 recordings\n"
+    assert warned == (
+        "warning: 2 videos are left out, the first is raw/labels: no recordings of KITTI or "
+        "Caltech; process_data.py takes them as they are\n"
+    )
     names = {split: list(found(f"data/images/{split}")) for split in ("train", "test")}
     assert names == {
         "train": ["2011_09_26_drive_0001_02", "set00_V001"],
