@@ -10,7 +10,15 @@ from utils.errors import Diverged, UserError, report_errors, warn, when_out_of_m
 from utils.lock import claim
 from utils.record import versions
 from utils.signals import ctrl_c_exits
-from utils.usage import COUNT, Parser, add_device, add_learned_look, integer, local_path
+from utils.usage import (
+    COUNT,
+    Parser,
+    add_device,
+    add_learned_look,
+    integer,
+    local_path,
+    refuse_among,
+)
 
 TEST_OPTIONS = "windows", "gifs", "arrays", "by", "area"
 PREDICTION_OPTIONS = "frames", "out", "images", "axes", "step", "resize", "gpu", "dtype"
@@ -103,7 +111,7 @@ def evaluate(runs, options, look):
     single = len(runs) == 1
     default = runs[0].path / "test" if single else constants.LEADERBOARD_DIR
     out = Path(options.out or results_folder(default, options))
-    refuse_among(options.images, out)
+    refuse_among("--images", options.images, out)
     folders = [out] if single else [out / run.name for run in runs]
     places = dict.fromkeys(folders, trial.FILES)
     if not single:
@@ -139,7 +147,7 @@ def forecast(runs, options, look):
         for run in runs:
             out = Path(options.out or run.path / results_folder("forecast", options))
             out = out / run.name if options.out and len(runs) > 1 else out
-            refuse_among(options.images, out)
+            refuse_among("--images", options.images, out)
             model = load_model(run, options.best)
             model.to_device(device)
             with claim(out), writing_to(out), naming(run):
@@ -155,14 +163,6 @@ def naming(run):
         yield
     except Diverged as error:
         raise Diverged(f"{run.path}: {error}") from None
-
-
-def refuse_among(images, out):
-    """UserError if results in the folder `out` would lie among the videos to predict."""
-    for path in map(Path, images):
-        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
-            problem = f"--out {out} lies in --images {path}: the next test would take it for videos"
-            raise UserError(f"{problem}; give another")
 
 
 def results_folder(name, options):

@@ -18,7 +18,7 @@ from utils.errors import UserError, report_errors
 from utils.folders import find_twins
 from utils.frames import natural, warn_left_out
 from utils.images import FORMATS
-from utils.usage import Parser, folder_path, integer
+from utils.usage import Parser, folder_path, integer, refuse_among
 from utils.videos import READABLE
 
 PLACES = ("cat_0", "cat_1", "cat_2", "cat_3", "cat_4", "cat_result")
@@ -63,6 +63,7 @@ def main():
     )
     add_out(parser)
     options = parser.parse_args()
+    refuse_among("--images", [options.images], options.out)
     root = options.images
     cats = [(options.out, files) for split in SPLITS for files in find_cats(root / split)]
     for number, files in enumerate(find_cats(root), 1):

@@ -20,7 +20,7 @@ from utils.errors import UserError, report_errors, warn
 from utils.folders import Folder
 from utils.frames import warn_left_out
 from utils.images import FORMATS
-from utils.usage import Parser, folder_path
+from utils.usage import Parser, folder_path, refuse_among
 from utils.videos import find_videos
 
 TEST_DRIVES = {"2011_09_26_drive_0104", "2011_09_26_drive_0079", "2011_09_26_drive_0070"}
@@ -75,6 +75,7 @@ def main():
     parser.add_argument("--images", type=folder_path, required=True, help="folder of recordings")
     add_out(parser)
     options = parser.parse_args()
+    refuse_among("--images", [options.images], options.out)
     places, others = {}, []
     for video in find_recordings(options.images):
         if not (found := isinstance(video, Folder) and place(video.path)):

@@ -20,7 +20,7 @@ from utils.collection import Collection, add_out, tell_missing
 from utils.errors import MESSAGE, UserError, report_errors
 from utils.files import read_lines
 from utils.frames import BadFrame, Look, warn_left_out
-from utils.usage import Parser, file_path, folder_path
+from utils.usage import Parser, file_path, folder_path, refuse_among
 from utils.videos import find_videos
 
 FIRST_TEST_PERSON = 17
@@ -60,6 +60,7 @@ def main():
     parser.add_argument("--sequences", type=file_path, required=True, help="00sequences.txt")
     add_out(parser)
     options = parser.parse_args()
+    refuse_among("--videos", [options.videos], options.out)
     ranges = read_ranges(options.sequences)
     films = find_videos(options.videos, look=Look(gray=True))
     paths = {}

@@ -28,7 +28,7 @@ from utils.images import (
     open_image,
 )
 from utils.libtiff import load
-from utils.usage import Parser, folder_path
+from utils.usage import Parser, folder_path, refuse_among
 from utils.videos import find_videos
 
 ENDS = 0.1, 99.9  # percentiles that become black, white
@@ -109,6 +109,7 @@ def main():
     parser.add_argument("--split", choices=SPLITS, default="train", help="what they are for")
     add_out(parser)
     options = parser.parse_args()
+    refuse_among("--images", [options.images], options.out)
     videos = find_videos(options.images)
     with Collection(options) as collection:
         count = sum(convert(video, options, collection) for video in tqdm(videos, disable=None))

@@ -705,6 +705,20 @@ def test_films_of_caltech_are_to_be_unpacked_first(run):
     assert warned.startswith("warning: 1 .seq films are left out: write the pictures of each to")
 
 
+@pytest.mark.parametrize("script", [cats, kitti, kth, microscopy])
+def test_nothing_is_written_among_what_is_read(run, script):
+    Path("in").mkdir()
+    Image.new("L", (8, 6)).save("in/1.gif")
+    Path("list.txt").write_text("person01_boxing_d1 frames 1-9\n")
+    flag = "--videos" if script is kth else "--images"
+    lists = ("--sequences", "list.txt") if script is kth else ()
+    for out in "in", "in/new":
+        status, _, said = run(script, flag, "in", *lists, "--out", out)
+        told = f"error: --out {out} lies in {flag} in: the next run would take it for videos; give "
+        assert (status, said.count("\n")) == (2, 1) and said.startswith(told)
+    assert [path.name for path in Path("in").iterdir()] == ["1.gif"]
+
+
 @pytest.mark.parametrize(
     "script, needed",
     [

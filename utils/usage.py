@@ -118,6 +118,14 @@ def folder_path(text):
     return path
 
 
+def refuse_among(flag, paths, out):
+    """UserError if the folder `out`, of --out, would lie among the videos at `paths`, of `flag`."""
+    for path in map(Path, paths):
+        if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+            problem = f"--out {out} lies in {flag} {path}: the next run would take it for videos"
+            raise UserError(f"{problem}; give another")
+
+
 address = checked("an address such as tcp://HOST:8786", not_empty)
 path_or_url = checked("a path or a URL", expand_home)  # an empty one would be the current directory
 local_path = checked("a path on this machine, no URL", expand_local)
