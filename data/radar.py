@@ -8,13 +8,10 @@ times in the names, is missing, or where the size of pictures changes, a new vid
 20150515_2.
 """
 
-import calendar
 import itertools
 import operator
-import re
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where utils is
 from utils.collection import SPLITS, Collection, add_out, tell_left_out
 from utils.errors import UserError, report_errors, warn
 from utils.folders import find_twins
-from utils.frames import DIGITS, BadFrame, natural, warn_left_out
+from utils.frames import BadFrame, natural, warn_left_out
 from utils.images import FORMATS, count_pages, open_image
+from utils.times import read_times
 from utils.usage import Parser, folder_path, integer
 from utils.videos import LITTER
 
 OUTSIDE = 255
-# A date and a time that are several numbers, as in 20150515_1545 or 2015-05-15T15-45-00.
-DATE = re.compile(r"(?<!\d)\d{4}([-_]?)\d\d\1\d\d[-_T]\d\d[-_]?\d\d(?:[-_]?\d\d)?(?!\d)")
-CLOCKS = ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%j%H%M", "%y%m%d%H%M", "%y%j%H%M", "%Y%m%d", "%y%m%d")
-CLOCKS += ("%H%M%S", "%H%M")  # of one day
 
 
 def read_levels(path, pool):
@@ -56,25 +50,6 @@ def read_levels(path, pool):
     height, width = (length // pool for length in levels.shape)
     tiles = levels[: height * pool, : width * pool].reshape(height, pool, width, pool)
     return tiles.max(axis=(1, 3))
-
-
-def read_times(names):
-    """The times of pictures, by the first number that differs in their names; [] if none does.
-
-    In seconds, or those numbers as they are if they are no times.
-    """
-    joined = [DATE.sub(lambda found: re.sub(r"\D", "", found[0]), name) for name in names]
-    numbers = list(zip(*map(DIGITS.split, joined), strict=False))[1::2]
-    texts = next((found for found in numbers if len(set(found)) > 1), ())
-    for clock in CLOCKS:
-        try:
-            times = [time.strptime(text, clock) for text in texts]
-        except ValueError:
-            continue
-        # Else numbers of fewer digits would do.
-        if all(time.strftime(clock, t) == text for t, text in zip(times, texts, strict=True)):
-            return list(map(calendar.timegm, times))
-    return list(map(int, texts))
 
 
 def find_gaps(names):

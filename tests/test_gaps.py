@@ -97,6 +97,13 @@ def test_other_names_are_left_as_they_are(names):
     assert fill_gaps(names) is names
 
 
+@pytest.mark.parametrize("form", ["{0:02}{1:02}.png", "cam1_20150515_{0:02}{1:02}00.jpg"])
+def test_even_times_have_no_gap_at_the_full_hour(form):
+    names = tuple(form.format(hour, minute) for hour in (14, 15) for minute in range(0, 60, 5))
+    assert fill_gaps(names) is names
+    assert len(fill_gaps((*names[:5], *names[6:]))) > len(names)
+
+
 def test_of_few_pictures_one_gap_is_filled():
     assert fill_gaps(numbered(1, 2, 3, 5, 6, 7)) == numbered(*range(1, 8))
     for others in ((1, 2, 3, 5, 6), (1, 2, 4, 5, 7, 8)):  # too few to tell; two gaps

@@ -2,8 +2,9 @@
 
 Videos         frames defines Video; videos finds them; folders, films, animations and arrays decode
                one kind each; film_index counts a film's frames; images reads picture files,
-               gaps finds missing ones; libtiff, ogg and cutoff detect damaged files; names makes
-               names unique, digest tells whether files are the same
+               gaps finds missing ones, times the times in their names; libtiff, ogg and cutoff
+               detect damaged files; names makes names unique, digest tells whether files are the
+               same
 Cutting clips  recipe says what clips to cut; clips cuts them in tasks, on workers or a cluster;
                cutting does one task: reel loads frames, changes and movement measure them, draws
                picks crops; survey and tally count; store, shards, layout and places keep clips as a

@@ -3,6 +3,7 @@
 import itertools
 
 from utils.frames import DIGITS
+from utils.times import read_times
 
 FEWEST = 5  # steps between numbers, of which one may be unusual
 REGULAR = 0.9  # share of many steps that must be the usual one
@@ -13,21 +14,21 @@ def fill_gaps(names):
 
     That is its own name, or "frame20.png to frame45.png" for each of several in a row: no files.
     Names that are not numbered evenly, but for gaps, come back as they are, as do those with more
-    missing than there.
+    missing than there, and those of even times, such as 1555 and 1600.
     """
     parts = [DIGITS.split(name) for name in names]
     place = where_they_differ(parts)
     if place is None:
         return names
     numbers = [int(part[place]) for part in parts]
-    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    steps = steps_between(numbers)
     step = min(steps, default=0)
     odd = len(steps) - steps.count(step)
     even = len(steps) >= FEWEST and odd <= max(1, (1 - REGULAR) * len(steps))
     if step < 1 or not even or any(found % step for found in steps):
         return names
     missing = (numbers[-1] - numbers[0]) // step + 1 - len(names)
-    if not 0 < missing <= len(names):
+    if not 0 < missing <= len(names) or len(set(steps_between(read_times(names)))) == 1:
         return names
     filled = [names[0]]
     for name, number, found in zip(names[1:], numbers[1:], steps, strict=True):
@@ -37,6 +38,11 @@ def fill_gaps(names):
             filled += [" to ".join(ends)] * (found // step - 1)
         filled.append(name)
     return tuple(filled)
+
+
+def steps_between(numbers):
+    """The differences of successive numbers, a list."""
+    return [after - before for before, after in itertools.pairwise(numbers)]
 
 
 def where_they_differ(parts):
