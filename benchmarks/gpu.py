@@ -24,7 +24,7 @@ from benchmarks import apart  # noqa: E402
 # The modules with tests for a GPU, the most informative ones first.
 MODULES = "gpu", "graph", "cudnn_gpu", "branches", "gpu_join", "architectures", "snapshots"
 MODULES += "kernel_trial", "cudnn", "gpu_layers", "casts", "gpu_neutral", "gpu_benchmarks"
-MODULES += "gpu_convolution", "cudnn_engines", "slices", "voxel_flow"
+MODULES += "gpu_convolution", "cudnn_engines", "slices", "voxel_flow", "squash"
 # If a package is missing, only the tests of modules that need it are left out.
 PYTEST = "-m", "pytest", "-v", "--tb=short", "--continue-on-collection-errors", "-m", "gpu"
 PYTEST += "-W", "default"  # packages there are of any version: what they warn of is no failure

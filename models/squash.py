@@ -5,6 +5,7 @@ import numpy as np
 from utils.stack import chainer
 
 FLOOR = 0.005  # of the slope; that of tanh is below it where the output is above 0.9975
+SLOPE = "slope = 1 - y * y; if (y * gy > 0 && slope < least) slope = least;"  # NaN stays NaN
 
 
 def squash(x):
@@ -35,8 +36,9 @@ class Squash(chainer.FunctionNode):
 def slope(y, gy):
     """The derivative of y, from FLOOR up where y and its gradient gy have one sign."""
     if chainer.backend.get_array_module(y) is not np:
-        cuda = chainer.backends.cuda
-        operation = f"slope = max(1 - y * y, T(y * gy > 0 ? {FLOOR} : 0))"
-        return cuda.elementwise("T y, T gy", "T slope", operation, "squash_slope")(y, gy)
+        kernel = chainer.backends.cuda.elementwise(
+            "T y, T gy, T least", "T slope", SLOPE, "squash_slope"
+        )
+        return kernel(y, gy, FLOOR)
     found = 1 - y * y
     return np.maximum(found, FLOOR, out=found, where=y * gy > 0)

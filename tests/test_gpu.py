@@ -71,6 +71,18 @@ def test_ssim_is_as_exact_whatever_convolutions_multiply(gpu_with_cudnn, dtype):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("loss", ["l1", "l2", "gdl"])
+def test_nan_reaches_the_gradients_that_it_reaches_on_the_cpu(gpu, loss):
+    values, true = np.zeros((1, 1, 1, 5, 6), np.float32), np.ones((1, 1, 1, 5, 6), np.float32)
+    values[..., 2, 3], found = np.nan, []
+    for device in gpu, CPU:
+        x = chainer.Variable(device.send(values))
+        (gradient,) = chainer.grad([losses.LOSSES[loss](x, device.send(true))], [x])
+        found.append(np.isnan(CPU.send(gradient.array)))
+    assert found[0].any() and np.array_equal(*found)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("loss", [losses.gdl, losses.lp])
 @pytest.mark.parametrize("alpha", [1, 1.5, 2])
 @pytest.mark.parametrize("size", [(7, 5), (2, 2)])

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from models import squash
 from utils import divergence, gpu_losses, supply
 from utils.stack import (
     casts,
@@ -22,6 +23,8 @@ from utils.stack import (
 SOURCES = {"adam": gpu_adam.SOURCE, "check_finite": divergence.SOURCE, "gather": supply.GATHER}
 SOURCES["square sum"] = gpu_norm.SOURCE
 SOURCES["idle"] = cudnn_engines.IDLE
+ARGUMENTS = "float y, float gy, float least, float& slope"
+SOURCES["squash"] = f"__device__ void squash({ARGUMENTS}) {{ {squash.SLOPE} }}"
 SOURCES |= {f"join {size}": source for size, source in gpu_join.SOURCES.items()}
 SOURCES |= {f"casts {dtype}": source for dtype, source in casts.SOURCES.items()}
 SOURCES |= {f"ReLU {dtype}": source for dtype, source in gpu_relu.SOURCES.items()}

@@ -15,13 +15,15 @@ FUNCTIONS = r"""
 template <typename T> __device__ T power(T base, T alpha) {
   return alpha == 0 ? T(1) : alpha == 1 ? base : alpha == 2 ? base * base : pow(base, alpha);
 }
+template <typename T> __device__ T sign(T x) {
+  return x > 0 ? T(1) : x < 0 ? T(-1) : x;  // NaN of NaN
+}
 template <typename T> __device__ T cost(T step, T true_step, T alpha) {
   return power(abs(abs(true_step) - abs(step)), alpha);
 }
 template <typename T> __device__ T slope(T step, T true_step, T alpha) {
   T error = abs(step) - abs(true_step);
-  T sign = ((error > 0) - (error < 0)) * ((step > 0) - (step < 0));
-  return sign * alpha * power(abs(error), alpha - 1);
+  return sign(error) * sign(step) * alpha * power(abs(error), alpha - 1);
 }
 """
 NEIGHBOURS = "bool down = i / width % height + 1 < height, right = i % width + 1 < width;\n"
@@ -47,7 +49,7 @@ y = sum * gy;
 LP = "y = power(abs(x[i] - t[i]), alpha) / count;"
 LP_GRADIENT = """
 T error = x[i] - t[i];
-y = gy * ((error > 0) - (error < 0)) * alpha * power(abs(error), alpha - 1) / count;
+y = gy * sign(error) * alpha * power(abs(error), alpha - 1) / count;
 """
 OPERANDS = "raw T x, raw T t, T alpha"
 BCE = "(log1p(exp(-fabs((double)x))) - (double)x * (target - (x >= 0))) / count"

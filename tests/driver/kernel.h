@@ -138,9 +138,15 @@ template <class A, class B>
 using driver_number = std::enable_if_t<std::is_arithmetic_v<A> && std::is_arithmetic_v<B>,
                                        std::common_type_t<A, B>>;
 template <class A, class B>
-driver_number<A, B> max(A a, B b) { return std::max<driver_number<A, B>>(a, b); }
+driver_number<A, B> max(A a, B b) {  // of a NaN and a number the number, as on a GPU
+    if constexpr (std::is_floating_point_v<driver_number<A, B>>) return std::fmax(a, b);
+    else return std::max<driver_number<A, B>>(a, b);
+}
 template <class A, class B>
-driver_number<A, B> min(A a, B b) { return std::min<driver_number<A, B>>(a, b); }
+driver_number<A, B> min(A a, B b) {
+    if constexpr (std::is_floating_point_v<driver_number<A, B>>) return std::fmin(a, b);
+    else return std::min<driver_number<A, B>>(a, b);
+}
 
 // How the driver calls a kernel, learns the sizes of what it takes.
 template <class... A, size_t... I>
