@@ -527,7 +527,7 @@ def test_other_floats_are_told_with_the_cure(tmp_path, low, high, told):
 
 
 def test_dark_floats_of_a_video_up_to_255_are_not_taken_for_bright_ones(tmp_path, capsys):
-    values = np.ones((40, 4, 5), np.float16)  # of one video after the other: (N, T, H, W, C)
+    values = np.ones((40, 4, 5), ">f2")  # of one video after the other: (N, T, H, W, C)
     values[20:] = 200
     np.savez(tmp_path / "a.npz", film=values, other=values.reshape(4, 10, 4, 5, 1), fine=values[:9])
     assert [video.name for video in find_videos(tmp_path)] == ["a.npz/fine"]
@@ -703,14 +703,14 @@ def test_a_picture_that_cannot_be_read_leaves_the_others_usable(tmp_path, monkey
     for number in range(3):
         paint(tmp_path / f"{number}.png")
 
-    intact = open
+    intact = os.open
 
     def refuse(path, *options, **more):
         if str(path).endswith("1.png"):
             raise PermissionError(13, "Permission denied", str(path))
         return intact(path, *options, **more)
 
-    monkeypatch.setattr("builtins.open", refuse)  # modes of files do not stop root
+    monkeypatch.setattr("os.open", refuse)  # modes of files do not stop root
     bad = [isinstance(frame, BadFrame) for frame in only(tmp_path).frames(0)]
     assert bad == [False, True, False]
 

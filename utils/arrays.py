@@ -100,8 +100,8 @@ def check_array(path, array, extent):
 
     extent: {letter of an axis: its length}.
     """
-    dtype = getattr(array.dtype, "numpy_dtype", array.dtype)
-    if np.dtype(dtype).newbyteorder("=") not in PIXEL_TYPES:
+    dtype = dtype_of(array)
+    if dtype.newbyteorder("=") not in PIXEL_TYPES:
         raise BadFrame(path, f"holds {dtype}, not pixels; make them uint8")
     if extent.get("C", 1) not in COLOURS or 0 in array.shape:
         raise BadFrame(path, f"no frames with 1, 3 or 4 channels in an array of {array.shape}")
@@ -120,17 +120,20 @@ def check_floats(path, array, axes):
 
     Dark frames of a video from 0 to 255 would otherwise be taken for bright ones.
     """
-    if "float" not in str(array.dtype):
+    if dtype_of(array).kind != "f":
         return
     extent = dict(zip(axes, array.shape, strict=True))
     for number in evenly(extent.get("N", 1) * extent["T"], CHECKED):
-        values = pick(array, axes, *divmod(int(number), extent["T"]))
-        values = values[np.isfinite(values)]  # others are told when their turn comes
-        try:
-            if values.size:
-                check_range(values)
-        except ValueError as error:
-            raise BadFrame(path, f"frame {number}: {error}") from None
+        with contextlib.suppress(ValueError):  # a damaged frame is told when its turn comes
+            values = pick(array, axes, *divmod(int(number), extent["T"]))
+            values = values[np.isfinite(values)]  # and so are others
+            if values.size and (problem := find_problem(values)):
+                raise BadFrame(path, f"frame {number}: {problem}")
+
+
+def dtype_of(array):
+    """NumPy's dtype of an open array."""
+    return np.dtype(getattr(array.dtype, "numpy_dtype", array.dtype))
 
 
 def pick(array, axes, item, number):
@@ -283,19 +286,21 @@ def to_frame(values, axes):
         return values * np.uint8(255)
     if values.dtype == np.uint16:
         return (values // 257).astype(np.uint8)
-    check_range(values)
+    if problem := find_problem(values):
+        raise ValueError(problem)
     return (values * 255).round().clip(0, 255).astype(np.uint8)
 
 
-def check_range(values):
-    """ValueError unless floats round to levels of [0, 1]."""
+def find_problem(values):
+    """Why floats do not round to levels of [0, 1], with the cure, as text; None if they do."""
     low, high = float(values.min()), float(values.max())
     if math.isnan(low):
         count = int(np.isnan(values).sum())
-        raise ValueError(f"{count} of {values.size} values are not numbers; make them 0")
+        return f"{count} of {values.size} values are not numbers; make them 0"
     if low < -ROUNDING or high > 1 + ROUNDING:
-        found = f"{values.dtype} values from {low:g} to {high:g}, not 0..1"
-        raise ValueError(f"{found}; {cure_range(low, high)}")
+        found = f"{values.dtype.name} values from {low:g} to {high:g}, not 0..1"
+        return f"{found}; {cure_range(low, high)}"
+    return None
 
 
 def cure_range(low, high):
