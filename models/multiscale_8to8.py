@@ -13,8 +13,7 @@ def build(history, horizon, channels, size, pyramid=None):
 
     The published network predicts one frame from 8, the next 7 by feeding it back. It has no sum
     with the enlarged guess, which it resizes bilinearly, and its own narrower discriminators, which
-    do not see the past (as with --unconditional-dis). It was trained with --alpha 2 --lr-gen 4e-4
-    --lr-dis 4e-4 and a small weight decay.
+    do not see the past (as with --unconditional-dis).
 
     pyramid: shorter sides from coarse to fine, the last one the clips'; theirs is 8-16-32-64.
     """

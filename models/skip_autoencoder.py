@@ -11,7 +11,7 @@ MAPS = 32, 64, 128, 256, 512
 
 
 def build(history, horizon, channels, size, width="paper"):
-    """The published network, trained with --alpha 2 --lr-gen 4e-4 and a small weight decay.
+    """The published network, trained with --alpha 2 --lr-gen 4e-4.
 
     width: "paper" for the feature maps as published, "small" for an eighth of them.
     """
